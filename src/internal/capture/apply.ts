@@ -11,7 +11,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import { CaptureError } from "./captureError.js"
-import { readCatalog } from "./catalog.js"
+import { isCurrent, readCatalog } from "./catalog.js"
 import type { Catalog, Name } from "./catalogModel.js"
 import { planDetach } from "./detach.js"
 import { activePolicies, policyName } from "./diff.js"
@@ -43,7 +43,7 @@ export interface ApplyOptions extends PlanOptions {
   readonly retries?: number | undefined
 }
 
-/** What is to be done for one table. It is computed once more under the lock. */
+/** What is to be done for one table. It is computed once more under the lock, if anything has changed since. */
 export interface Unit {
   readonly label: string
   readonly plan: TablePlan
@@ -318,7 +318,7 @@ export const execute = (
     const done: Array<Step> = []
     for (const unit of units) {
       if (unit.plan.steps.length > 0) {
-        done.push(...(yield* executeUnit(sql, storage, unit, options)))
+        done.push(...(yield* executeUnit(sql, storage, unit, catalog, options)))
       }
     }
     return done
@@ -328,6 +328,7 @@ const executeUnit = (
   sql: SqlClient,
   storage: string,
   unit: Unit,
+  planned: Catalog,
   options: ApplyOptions
 ): Effect.Effect<ReadonlyArray<Step>, Failure> => {
   const { names } = unit.plan
@@ -337,12 +338,17 @@ const executeUnit = (
     yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
     const withPatience = yield* patience(sql, lockTimeout)
     const done: Array<Step> = []
-    // The catalog is read a second time. The locks of the first steps now keep it unchanged. So a partition that was attached in
-    // between is found.
+    let catalog = planned
+    let { plan } = unit
+    // In the second round, the locks of the first steps keep the table unchanged. So a partition that was attached in between is found.
     for (let round = 0; round < 2; round++) {
-      const catalog = yield* readCatalog(sql, storage, names, { functions })
-      const plan = yield* unit.replan(catalog)
-      yield* check(catalog, unit, plan, options)
+      if (!(yield* isCurrent(sql, catalog))) {
+        catalog = yield* readCatalog(sql, storage, names, { functions })
+        plan = yield* unit.replan(catalog)
+        yield* check(catalog, unit, plan, options)
+      } else if (round > 0) {
+        break
+      }
       yield* runPlan(sql, plan, withPatience)
       done.push(...plan.steps)
     }
