@@ -160,11 +160,16 @@ export const planTable = (
   } else {
     const broken = knownStates.filter(needsWork)
     const lostFunctions = [...functions.missing, ...functions.altered]
-    const lapsed = broken.some(
-      ({ altered, disabled, missing, relation }) =>
-        relation.level === 0 && altered.length + disabled.length + missing.length > 0
-    )
-    if (broken.length > 0 || lostFunctions.length > 0 || grants.length > 0 || ownerChanges.length > 0) {
+    const repairs = broken.length > 0 || lostFunctions.length > 0 || grants.length > 0 || ownerChanges.length > 0
+    const lapsed =
+      repairs &&
+      (gap !== null ||
+        broken.some(
+          ({ altered, disabled, missing, relation }) =>
+            relation.level === 0 && altered.length + disabled.length + missing.length > 0
+        ))
+    const refreshes = reasons.length > 0 || deployed?.relation !== table.oid || (gap !== null && !repairs)
+    if (repairs) {
       steps.push({
         ...step([
           ...(lapsed ? statements.asOwner(owner, [statements.noteLapse(storage, name)]) : []),
@@ -179,7 +184,8 @@ export const planTable = (
           ]),
           ...makes(broken, toMake),
           ...enables(broken),
-          ...(lapsed ? statements.asOwner(owner, [statements.closeLapse(storage, name)]) : [])
+          // The policy has marks of the triggers, and writing it ends the lapse.
+          ...(lapsed && !refreshes ? written : [])
         ]),
         kind: "repair",
         relations: broken.map(relationRepair),
@@ -190,12 +196,12 @@ export const planTable = (
         lapse: lapsed
       })
     }
-    if (reasons.length > 0 || deployed?.relation !== table.oid || (gap !== null && !lapsed)) {
+    if (refreshes) {
       steps.push({
         ...step(written, lessRedacted),
         kind: "refresh",
         differences: reasons,
-        lapse: gap !== null && !lapsed
+        lapse: gap !== null && !repairs
       })
     }
   }
