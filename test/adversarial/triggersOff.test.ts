@@ -3,6 +3,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
+import type * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
 import { asOf, attacks, type Host } from "../support/adversarial.js"
 
@@ -54,7 +55,7 @@ const ways: ReadonlyArray<readonly [what: string, statements: ReadonlyArray<stri
 ]
 
 /** What everybody says once something was missed, up to the next apply and after it. */
-const missed = (host: Host, table: Parameters<Host["apply"]>[0], before: string) =>
+const missed = (host: Host, table: string | Capture.TableConfig, before: string) =>
   Effect.gen(function* () {
     const { apply, capture, db } = host
     const ask = (id: string, at?: string) => asOf(host, "t", id, at)
