@@ -203,10 +203,15 @@ export const mendSteps = (situation: Situation): ReadonlyArray<Step> => {
   const { grants, ownerChanges } = preparations(situation)
   const broken = known.filter(needsWork)
   const lostFunctions = [...functions.missing, ...functions.altered]
-  const lapsed = broken.some(
-    ({ altered, disabled, missing, relation }) =>
-      relation.level === 0 && altered.length + disabled.length + missing.length > 0
-  )
+  const repairs = broken.length + lostFunctions.length + grants.length + ownerChanges.length > 0
+  const lapsed =
+    repairs &&
+    (gap !== null ||
+      broken.some(
+        ({ altered, disabled, missing, relation }) =>
+          relation.level === 0 && altered.length + disabled.length + missing.length > 0
+      ))
+  const refreshes = reasons.length > 0 || !isSameTable || (gap !== null && !repairs)
   const repair = (): Step => ({
     ...step(situation, [
       ...(lapsed ? noteLapse(situation) : []),
@@ -221,7 +226,8 @@ export const mendSteps = (situation: Situation): ReadonlyArray<Step> => {
       ]),
       ...makes(broken, toMake),
       ...enables(broken),
-      ...(lapsed ? asOwner(situation, [statements.closeLapse(storage, name)]) : [])
+      // The policy has marks of the triggers, and writing it ends the lapse.
+      ...(lapsed && !refreshes ? writePolicy(situation) : [])
     ]),
     kind: "repair",
     relations: broken.map(relationRepair),
@@ -235,12 +241,9 @@ export const mendSteps = (situation: Situation): ReadonlyArray<Step> => {
     ...step(situation, writePolicy(situation), lessRedacted),
     kind: "refresh",
     differences: reasons,
-    lapse: gap !== null && !lapsed
+    lapse: gap !== null && !repairs
   })
-  return [
-    ...(broken.length + lostFunctions.length + grants.length + ownerChanges.length > 0 ? [repair()] : []),
-    ...(reasons.length > 0 || !isSameTable || (gap !== null && !lapsed) ? [refresh()] : [])
-  ]
+  return [...(repairs ? [repair()] : []), ...(refreshes ? [refresh()] : [])]
 }
 
 /** Takes in the partitions that the policy does not know. */
