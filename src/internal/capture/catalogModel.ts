@@ -118,7 +118,17 @@ export const Gap = Schema.Struct({
   schema: Schema.String,
   name: Schema.String,
   gap: Schema.NullOr(
-    Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "rewritten", "restarted", "unwatched")
+    Schema.Literal(
+      "gone",
+      "replaced",
+      "triggers",
+      "partitions",
+      "touched",
+      "key",
+      "rewritten",
+      "restarted",
+      "unwatched"
+    )
   ),
   /** The earliest time of all that is wrong, as the session writes it. */
   since: Schema.NullOr(Schema.String),
