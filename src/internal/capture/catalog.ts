@@ -56,7 +56,10 @@ const CurrentRow = Schema.Tuple(Schema.Struct({ current: Schema.Boolean }))
  * Whether a catalog says what it would say if it were read now: since then no transaction has ended that can have changed something,
  * other than the present one. Its subtransactions may be taken for others: the answer is no then.
  */
-export const isCurrent = (sql: SqlClient, { snapshot }: Catalog): Effect.Effect<boolean, SqlError | ParseError> =>
+export const isCurrent = (
+  sql: SqlClient,
+  { snapshot }: Pick<Catalog, "snapshot">
+): Effect.Effect<boolean, SqlError | ParseError> =>
   sql`
     select not exists (
       select
