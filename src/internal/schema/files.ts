@@ -3709,7 +3709,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "cdb1b5f12f2c945397ffa78a11f465c7997b2fd0dc8e829c44ce6d274f456dd0",
+    checksum: "31e8ff878c124e73e205aec730885ff3f60c769f00a6764620093d17bd47e1a7",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3869,11 +3869,13 @@ language plpgsql stable
 set search_path from current
 as $$
 #variable_conflict use_column
+declare
+  present constant jsonb := partition_marks(relation);
 begin
   return (
     select coalesce(array_agg(m.key order by m.key), '{}')
     from jsonb_each_text(marks) m
-    where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
+    where split_part(m.value, ' ', 1) is distinct from split_part(present ->> m.key, ' ', 1)
       and not exists (
         select
         from pg_class c
@@ -3931,20 +3933,24 @@ return (
 -- Our triggers on a table and on each of its partitions, each with the transaction that last touched it. One that was disabled, replaced or
 -- dropped has another mark ever after, also if it was enabled or made again since.
 create function trigger_marks(relation oid) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(g.tgrelid, g.marks), '{}')
-  from (
-    select t.tgrelid, string_agg(t.oid || '/' || t.xmin, ' ' order by t.oid) as marks
-    from (select trigger_marks.relation as oid union all select b.oid from partitions_below(trigger_marks.relation) b (oid)) r
-    join pg_trigger t on t.tgrelid = r.oid
-    join pg_proc f on f.oid = t.tgfoid
-    join pg_namespace own on own.oid = f.pronamespace
-    where own.nspname = current_schema()
-    group by t.tgrelid
-  ) g
-);
+as $$
+begin
+  return (
+    select coalesce(jsonb_object_agg(g.tgrelid, g.marks), '{}')
+    from (
+      select t.tgrelid, string_agg(t.oid || '/' || t.xmin, ' ' order by t.oid) as marks
+      from (select trigger_marks.relation as oid union all select b.oid from partitions_below(trigger_marks.relation) b (oid)) r
+      join pg_trigger t on t.tgrelid = r.oid
+      join pg_proc f on f.oid = t.tgfoid
+      join pg_namespace own on own.oid = f.pronamespace
+      where own.nspname = current_schema()
+      group by t.tgrelid
+    ) g
+  );
+end
+$$;
 
 -- The relations of a table whose triggers were touched since a policy was written, each with the first transaction that the catalog still
 -- shows; null if it shows none. Triggers that a partition has from the table are touched with those of the table.
@@ -3956,6 +3962,9 @@ as $$
 declare
   present constant jsonb := trigger_marks(relation);
 begin
+  if present @> (marks -> 'triggers') then
+    return;
+  end if;
   return query
     with known as (
       select m.key::oid as oid, string_to_array(m.value, ' ') as before, coalesce(string_to_array(present ->> m.key, ' '), '{}') as after
@@ -4343,26 +4352,39 @@ end;
 -- That touches all columns which the two have in common by one command, and changes nothing of them. Nothing else does so with more than one
 -- column, but a GRANT and a REVOKE of several columns.
 create function disinherited_by(relation oid, marks jsonb) returns xid
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select a.xmin
-  from pg_attribute a
-  cross join lateral jsonb_to_record(disinherited_by.marks -> 'columns' -> a.attnum::text)
-    m (by text, "is" text, missing boolean, type oid, text text)
-  where a.attrelid = disinherited_by.relation
-    and a.attnum > 0
-    and not a.attisdropped
-    and m.by <> a.xmin::text
-    and m.is = column_state(a.attrelid, a.attnum)
-    and m.missing = a.atthasmissing
-    and m.type = a.atttypid
-    and m.text = format_type(a.atttypid, a.atttypmod)
-  group by a.xmin, a.cmin::text
-  having count(*) > 1
-  order by age(a.xmin) desc
-  limit 1
-);
+as $$
+begin
+  if not exists (
+    select
+    from pg_attribute a
+    where a.attrelid = disinherited_by.relation
+      and a.attnum > 0
+      and disinherited_by.marks -> 'columns' -> a.attnum::text ->> 'by' <> a.xmin::text
+  ) then
+    return null;
+  end if;
+  return (
+    select a.xmin
+    from pg_attribute a
+    cross join lateral jsonb_to_record(disinherited_by.marks -> 'columns' -> a.attnum::text)
+      m (by text, "is" text, missing boolean, type oid, text text)
+    where a.attrelid = disinherited_by.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and m.by <> a.xmin::text
+      and m.is = column_state(a.attrelid, a.attnum)
+      and m.missing = a.atthasmissing
+      and m.type = a.atttypid
+      and m.text = format_type(a.atttypid, a.atttypmod)
+    group by a.xmin, a.cmin::text
+    having count(*) > 1
+    order by age(a.xmin) desc
+    limit 1
+  );
+end
+$$;
 
 -- Whether the snapshot of this transaction is older than the present triggers or columns of a table. Two functions see what is.
 create function is_outdated(relation oid) returns boolean
