@@ -116,7 +116,7 @@ const isActor = (document: string, depth = 0): string => `(
 /**
  * The actor of the transaction `t`: its document. If the row was written by hand and the document is not valid, the actor is made of the columns.
  */
-export const actorColumn = ({ sql }: Storage): Fragment => sql`
+const actorColumn = ({ sql }: Storage): Fragment => sql`
   case
     when ${sql.literal(isActor("t.actor"))} then t.actor
     when t.actor_type = 'anonymous' and t.actor_id is null then '{"type": "anonymous"}'
