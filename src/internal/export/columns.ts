@@ -3,6 +3,7 @@
  * or `after`, a change has one line for each field that it touched.
  */
 import type { Fragment } from "@effect/sql/Statement"
+import { deepestImpersonator } from "../core/limits.js"
 import type { Storage } from "../record/storage.js"
 
 /** The columns of the contract. Every read of changes selects `a_`, `t_` and the others. */
@@ -108,8 +109,6 @@ export const isFormula = (first: number | undefined): boolean => formulaCodes.ha
 /** The value of a cell. One `'` in front of these characters is not part of it. */
 export const cellValue = (cell: string): string => (/^'[\t\r'+\-=@]/.test(cell) ? cell.slice(1) : cell)
 
-const maxImpersonators = 8
-
 /** Who acted, in words: `user 42 (billing desk) by admin 7`. */
 const who = (): string => {
   const actor = (depth: number): string =>
@@ -120,7 +119,7 @@ const who = (): string => {
         ' ' || (${actor(depth)} ->> 'id'),
         ' (' || (${actor(depth)} ->> 'label') || ')'
       ) end`
-  const names = Array.from({ length: maxImpersonators + 1 }, (_, depth) => named(depth)).join(",")
+  const names = Array.from({ length: deepestImpersonator + 1 }, (_, depth) => named(depth)).join(",")
   return `case when s.person is null then 'unattributed' else concat_ws(' by ', ${names}) end`
 }
 

@@ -21,6 +21,7 @@ import { mustBeObject, paging, type ReadError, request } from "../core/request.j
 import { asOfRows } from "./asOfRows.js"
 import type { Storage } from "../record/storage.js"
 import { isObject, JsonObject, type JsonValue } from "../core/jsonValue.js"
+import { mostRelations } from "../core/limits.js"
 
 /**
  * Rows of `table` that belong to a row: each named column of theirs holds the same value as the named column of the row. It works
@@ -140,8 +141,6 @@ const RelationRequest = Schema.Struct({
   limit: paging.limit
 })
 
-const maxRelations = 20
-
 const masked = "[masked]"
 
 /** The values of the row's columns, by the columns of the related table. Undefined if one of them is null, masked or not known. */
@@ -213,8 +212,8 @@ export const asOfWith = Effect.fnUntraced(function* <Name extends string>(
   const at = yield* instantOf(when)
   yield* mustBeObject(relations, "relations")
   const declared = Object.entries<Relation>(relations)
-  if (declared.length > maxRelations) {
-    return yield* new InvalidRequest({ field: "relations", rule: `must be at most ${maxRelations}` })
+  if (declared.length > mostRelations) {
+    return yield* new InvalidRequest({ field: "relations", rule: `must be at most ${mostRelations}` })
   }
   const answer = yield* asOf(storage, table, key, at)
   // Relations use the present names of columns.
