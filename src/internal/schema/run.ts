@@ -46,7 +46,9 @@ const checkName = (field: string, name: string): Effect.Effect<string, InvalidRe
 export const checkId = (field: string, id: number): Effect.Effect<number, InvalidRequest> =>
   Number.isInteger(id) && id >= 1 && id <= migrationFiles.length
     ? Effect.succeed(id)
-    : Effect.fail(new InvalidRequest({ field, rule: `must be the number of a migration, from 1 to ${migrationFiles.length}` }))
+    : Effect.fail(
+        new InvalidRequest({ field, rule: `must be the number of a migration, from 1 to ${migrationFiles.length}` })
+      )
 
 /** The options of all that runs or prints migrations. */
 const knownOptions = {

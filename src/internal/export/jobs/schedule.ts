@@ -217,7 +217,10 @@ const decoded = Effect.fnUntraced(function* (
   const parsed = yield* cronOf(fields.cron, yield* zoneOf(fields.timeZone))
   const asked = yield* decodeAsked(rest)
   if (asked.request.limit !== null) {
-    return yield* new InvalidRequest({ field: "limit", rule: "must not be given for a schedule: the rest would be left out for good" })
+    return yield* new InvalidRequest({
+      field: "limit",
+      rule: "must not be given for a schedule: the rest would be left out for good"
+    })
   }
   for (const field of ["from", "to"] as const) {
     if (asked.request.filter[field] !== undefined) {
