@@ -116,7 +116,7 @@ export const checkedOptions = Effect.fnUntraced(function* <E, R>(
   return {
     batchSize: yield* wholeNumber("batchSize", options.batchSize, 2000, 100_000),
     maxBatches: yield* wholeNumber("maxBatches", options.maxBatches, 1_000_000_000, 1_000_000_000),
-    pause: options.pause === undefined ? undefined : yield* millis("pause", options.pause),
+    pause: options.pause === undefined ? undefined : yield* millis("pause", options.pause, "nothing"),
     lockTimeout: yield* millis("lockTimeout", options.lockTimeout ?? 3000)
   }
 })
