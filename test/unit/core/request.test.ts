@@ -2,6 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import { inspect } from "node:util"
 import { millisOf } from "../../../src/internal/core/request.js"
 
 const nothing = [0, "0 seconds", Duration.zero, 0n]
@@ -28,7 +29,7 @@ describe("a duration", () => {
 
   it("that is negative, no number, endless or none is refused by name, for Effect takes some of these for nothing", () => {
     for (const input of [...wrong, ...nothing]) {
-      expect(millisOf("wait", input), String(input)).toMatchObject({
+      expect(millisOf("wait", input), inspect(input)).toMatchObject({
         left: { field: "wait", rule: expect.stringContaining("must be a duration") }
       })
     }
@@ -37,7 +38,7 @@ describe("a duration", () => {
   it("of nothing is a pause, and nothing less is", () => {
     expect(nothing.map((input) => millisOf("pause", input, "nothing"))).toEqual([0, 0, 0, 0].map(Either.right))
     for (const input of wrong) {
-      expect(Either.isLeft(millisOf("pause", input, "nothing")), String(input)).toBe(true)
+      expect(Either.isLeft(millisOf("pause", input, "nothing")), inspect(input)).toBe(true)
     }
   })
 })
