@@ -104,9 +104,9 @@ const stories: ReadonlyArray<Story> = [
   }
 ]
 
-attacks("altered twice, and written between", (attack) => {
+attacks("a table that is altered twice, and written in between", (attack) => {
   for (const mode of ["statement", "row"] as const) {
-    attack(`what was written between proves nothing of the time before, in ${mode} mode`, (host) =>
+    attack(`claims nothing of the time before from what was written in between, in ${mode} mode`, (host) =>
       Effect.gen(function* () {
         const { apply, capture, db } = host
         // Two sessions, each with plans of its own.
@@ -150,7 +150,7 @@ attacks("altered twice, and written between", (attack) => {
     )
   }
 
-  attack("and dropped and created again: the other table does not hide what was altered before", (host) =>
+  attack("and is then dropped and created again, does not hide that it was altered before", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       const create = "create table t (id int primary key, v text)"
@@ -173,7 +173,7 @@ attacks("altered twice, and written between", (attack) => {
     })
   )
 
-  attack("whoever writes first finds it, whatever its session did before, and nobody is disturbed", (host) =>
+  attack("is noticed by the session that writes first, whatever it did before, and disturbs nobody", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       const other = yield* host.session()

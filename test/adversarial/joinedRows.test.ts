@@ -117,7 +117,7 @@ for (const watched of [false, true]) {
   })
 }
 
-attacks("rows that came with a partition, and other things with them", (attack) => {
+attacks("rows that came with a partition beside other changes of its table", (attack) => {
   attack("count from when they came, whatever else is applied at once", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
@@ -139,7 +139,7 @@ attacks("rows that came with a partition, and other things with them", (attack) 
     })
   )
 
-  attack("with keys of many types, and with columns renamed before apply", (host) =>
+  attack("are noticed whatever the types of their keys, also if columns are renamed before apply", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run(

@@ -115,7 +115,7 @@ attacks("equal keys that hold numbers", (attack) => {
     ["jsonb", `'{"a": [1.0, "1.0"]}'`, `'{"a": [1.000, "1.0"]}'`, '{"a": [1, "1.0"]}']
   ]
   for (const mode of ["statement", "row"] as const) {
-    attack(`are one row with one text, in ${mode} mode`, ({ apply, db }) =>
+    attack(`are one row with one key, in ${mode} mode`, ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run(
           "create type pair as (a numeric, b text)",

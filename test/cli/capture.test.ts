@@ -14,7 +14,7 @@ const host = Cli.makeHost(`
   create schema "Odd.Schema";
   create table "Odd.Schema"."T ""x""" (id int primary key, "a b" text)`)
 
-describe("capture", () => {
+describe("threadline capture", () => {
   it.scoped("plans, applies once, reports and removes", () =>
     Effect.gen(function* () {
       const { query, url } = yield* host

@@ -11,7 +11,7 @@ const host = Cli.makeHost(`
   create table bare (v text);
   insert into posts select n, 'title' from generate_series(1, 40) n`)
 
-describe("continuity", () => {
+describe("threadline continuity", () => {
   it.scoped("says what can be asked, and records what is not known", () =>
     Effect.gen(function* () {
       const { url } = yield* host
@@ -51,7 +51,7 @@ describe("continuity", () => {
     })
   )
 
-  it.scoped("does both with capture apply --baseline", () =>
+  it.scoped("records what is not known also as a part of capture apply, with --baseline", () =>
     Effect.gen(function* () {
       const { url } = yield* host
       expect(yield* Cli.json(["capture", "apply", "--table", "posts", "--baseline"], { url })).toMatchObject({

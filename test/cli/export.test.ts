@@ -22,7 +22,7 @@ const host = Layer.scoped(
   })
 )
 
-it.layer(host, { timeout: 300_000 })("export", (it) => {
+it.layer(host, { timeout: 300_000 })("threadline export", (it) => {
   describe("to standard output", () => {
     it.effect("writes each format", () =>
       Effect.gen(function* () {
@@ -185,7 +185,7 @@ it.layer(host, { timeout: 300_000 })("export", (it) => {
     )
   )
 
-  it.effect("a database that cannot be reached is exit 3", () =>
+  it.effect("ends with code 3 if the database cannot be reached", () =>
     Effect.map(Cli.run(["export", "--format", "csv"], { url: "postgres://127.0.0.1:1/nowhere" }), (outcome) =>
       expect(outcome).toMatchObject({ code: 3, stdout: "" })
     )

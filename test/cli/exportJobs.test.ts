@@ -35,7 +35,7 @@ const host = Layer.scoped(
   })
 )
 
-it.layer(host, { timeout: 300_000 })("export jobs", (it) => {
+it.layer(host, { timeout: 300_000 })("jobs of threadline export", (it) => {
   it.scoped("are queued, run, shown, downloaded and verified", () =>
     Effect.gen(function* () {
       const { cwd, url } = yield* Host

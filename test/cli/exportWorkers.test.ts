@@ -121,7 +121,7 @@ suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports
     })
   )
 
-  it.scoped("and a disk without room: one typed error each, and nothing is left", () =>
+  it.scoped("on a disk without room fail with one typed error each, and leave nothing", () =>
     Effect.gen(function* () {
       const { url } = yield* Cli.Host
       const cwd = yield* Cli.directory({ "files/.keep": "" })

@@ -26,8 +26,8 @@ const host = Layer.scoped(
   })
 )
 
-it.layer(host, { timeout: 300_000 })("feed", (it) => {
-  describe("output", () => {
+it.layer(host, { timeout: 300_000 })("threadline feed", (it) => {
+  describe("with its output", () => {
     it.effect("prints one document, exact, and goes on from its checkpoint", () =>
       Effect.gen(function* () {
         const { url } = yield* Cli.Host
@@ -89,7 +89,7 @@ it.layer(host, { timeout: 300_000 })("feed", (it) => {
     )
   )
 
-  it.effect("a table that nobody knows is exit 1, from whichever end", () =>
+  it.effect("ends with code 1 if nobody knows the table, from whichever end", () =>
     Effect.gen(function* () {
       const { url } = yield* Cli.Host
       for (const args of [[], ["--json"], ["--from", "now"], ["--follow", "--ndjson"], ["--table", "notes"]]) {
@@ -100,16 +100,21 @@ it.layer(host, { timeout: 300_000 })("feed", (it) => {
     })
   )
 
-  it.effect("a database that cannot be reached is exit 3, a checkpoint of another database exit 2", () =>
-    Effect.gen(function* () {
-      const { url } = yield* Cli.Host
-      expect(yield* Cli.run(["feed"], { url: "postgres://127.0.0.1:1/nowhere" })).toMatchObject({ code: 3, stdout: "" })
-      const { checkpoint } = yield* Cli.json(["feed", "--limit", "1"], { url })
-      const parts = Buffer.from(String(checkpoint), "base64url").toString().split(" ")
-      parts[3] = "AAAAAAAAAAAA"
-      const foreign = Buffer.from(parts.join(" ")).toString("base64url")
-      expect(yield* Cli.run(["feed", "--checkpoint", foreign], { url })).toEqual(Cli.refusal(2, /another database/))
-    })
+  it.effect(
+    "ends with code 3 if the database cannot be reached, and with code 2 if the checkpoint is of another database",
+    () =>
+      Effect.gen(function* () {
+        const { url } = yield* Cli.Host
+        expect(yield* Cli.run(["feed"], { url: "postgres://127.0.0.1:1/nowhere" })).toMatchObject({
+          code: 3,
+          stdout: ""
+        })
+        const { checkpoint } = yield* Cli.json(["feed", "--limit", "1"], { url })
+        const parts = Buffer.from(String(checkpoint), "base64url").toString().split(" ")
+        parts[3] = "AAAAAAAAAAAA"
+        const foreign = Buffer.from(parts.join(" ")).toString("base64url")
+        expect(yield* Cli.run(["feed", "--checkpoint", foreign], { url })).toEqual(Cli.refusal(2, /another database/))
+      })
   )
 })
 

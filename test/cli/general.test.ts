@@ -130,7 +130,7 @@ describe("the command line", () => {
   )
 })
 
-describe("the database", () => {
+describe("the database of a command", () => {
   it.effect("has to be named", () =>
     Effect.gen(function* () {
       expect(yield* Cli.run(["migrate", "status"])).toEqual(
@@ -232,7 +232,7 @@ describe("the database", () => {
   )
 })
 
-describe("the configuration", () => {
+describe("the configuration of a command", () => {
   const valid = { tables: { "public.users": { exclude: ["password"], mask: ["email"] } } }
   const plan = ["capture", "plan"]
 
@@ -319,7 +319,7 @@ describe("the configuration", () => {
   })
 })
 
-describe("init", () => {
+describe("threadline init", () => {
   it.scoped("writes a configuration that loads, once", () =>
     Effect.gen(function* () {
       const cwd = yield* Cli.directory()
@@ -407,7 +407,7 @@ describe("text for people", () => {
   )
 })
 
-describe("a table", () => {
+describe("a printed table", () => {
   const columns = [{ header: "id", rigid: true }, { header: "text" }, { header: "more" }]
 
   it("fits the terminal, and escapes what would act on it", () => {

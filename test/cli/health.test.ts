@@ -14,7 +14,7 @@ const host = Cli.makeHost(`
 
 const config = (document: object) => Cli.directory({ "threadline.config.json": JSON.stringify(document) })
 
-describe("coverage", () => {
+describe("threadline coverage", () => {
   it.scoped("is a gate for continuous integration", () =>
     Effect.gen(function* () {
       const { query, url } = yield* host
@@ -84,7 +84,7 @@ describe("coverage", () => {
   )
 })
 
-describe("health", () => {
+describe("threadline health", () => {
   it.scoped("says what is wrong and what mends it; with --strict it fails on errors", () =>
     Effect.gen(function* () {
       const { query, url } = yield* host
@@ -160,7 +160,7 @@ describe("health", () => {
   )
 })
 
-describe("policy show", () => {
+describe("threadline policy show", () => {
   it.scoped("compares what is configured with what is deployed, and fails on drift", () =>
     Effect.gen(function* () {
       const { url } = yield* host

@@ -13,7 +13,7 @@ const latest = Migrations.all.length
 
 const ids = Migrations.all.map(({ id, name }) => ({ id, name }))
 
-describe("migrate up and status", () => {
+describe("threadline migrate up and status", () => {
   it.scoped("install once, and say what is there", () =>
     Effect.gen(function* () {
       const { ownerRole, query, url } = yield* emptyDatabase
@@ -110,7 +110,7 @@ describe("migrate up and status", () => {
   )
 })
 
-describe("migrate print and generate", () => {
+describe("threadline migrate print and generate", () => {
   it.scoped("print what migrate up does", () =>
     Effect.gen(function* () {
       const { ownerRole, query, url } = yield* emptyDatabase
@@ -166,7 +166,7 @@ describe("migrate print and generate", () => {
   )
 })
 
-describe("grant", () => {
+describe("threadline grant", () => {
   it.scoped("gives writers and readers what they need, and nothing more", () =>
     Effect.gen(function* () {
       const database = yield* TestDatabase.make()

@@ -52,7 +52,7 @@ const short = (text: string) => {
   }
 }
 
-it.layer(host, { timeout: 300_000 })("reads", (it) => {
+it.layer(host, { timeout: 300_000 })("threadline", (it) => {
   describe("timeline", () => {
     it.effect("lists changes for people and as one exact document", () =>
       Effect.gen(function* () {
@@ -214,8 +214,8 @@ it.layer(host, { timeout: 300_000 })("reads", (it) => {
     )
   })
 
-  describe("wrong input", () => {
-    it.effect("is refused before any database is asked", () =>
+  describe("commands that read", () => {
+    it.effect("refuse wrong input before any database is asked", () =>
       Effect.gen(function* () {
         const url = "postgres://nobody@127.0.0.1:1/nowhere"
         const cases: ReadonlyArray<ReadonlyArray<string>> = [
@@ -241,8 +241,8 @@ it.layer(host, { timeout: 300_000 })("reads", (it) => {
     )
   })
 
-  describe("listings", () => {
-    it.effect("of actions, transactions and changes, for people and as documents", () =>
+  describe("actions, transactions and unattributed", () => {
+    it.effect("list for people and as documents", () =>
       Effect.gen(function* () {
         const { url } = yield* Host
         const cases: ReadonlyArray<readonly [args: ReadonlyArray<string>, human: ReadonlyArray<string>, json: object]> =
@@ -303,7 +303,7 @@ it.layer(host, { timeout: 300_000 })("reads", (it) => {
     )
   })
 
-  it.effect("transactions are paged in either order, by a cursor that is theirs", () =>
+  it.effect("transactions pages in either order, by a cursor of its own", () =>
     Effect.gen(function* () {
       const { url } = yield* Host
       const idsOf = ({ items }: Record<string, unknown>) =>
@@ -416,8 +416,8 @@ it.layer(host, { timeout: 300_000 })("reads", (it) => {
     )
   })
 
-  describe("a terminal", () => {
-    it.effect("gets to see what was captured, and does what none of it says", () =>
+  describe("on a terminal", () => {
+    it.effect("shows what was captured, and no value of it commands the terminal", () =>
       Effect.gen(function* () {
         const { query, url } = yield* Host
         const evil = "\u001b[31mred\u009b1m\u202eback\nnext\u0007"

@@ -39,8 +39,8 @@ const database = Layer.tap(TestDatabase.layer, (context) =>
 
 const config = (retention: unknown) => Cli.directory({ "threadline.config.json": JSON.stringify({ retention }) })
 
-layer(database, { excludeTestServices: true, timeout: 300_000 })("retention and evidence", (it) => {
-  it.scoped("plan, purge, runs and maintain", () =>
+layer(database, { excludeTestServices: true, timeout: 300_000 })("threadline retention and evidence", (it) => {
+  it.scoped("plan, purge, list runs and maintain", () =>
     Effect.gen(function* () {
       const { url } = yield* TestDatabase.TestDatabase
       const cwd = yield* config({ keep: "30 days", tables: { posts: "40 days" } })
@@ -103,7 +103,7 @@ layer(database, { excludeTestServices: true, timeout: 300_000 })("retention and 
     })
   )
 
-  it.scoped("a doubtful configuration is refused before the database is asked", () =>
+  it.scoped("refuse a doubtful configuration before the database is asked", () =>
     Cli.checkEach(
       [
         [{ keep: 30 }, /retention\.keep: must be a duration with its unit/],
@@ -128,7 +128,7 @@ layer(database, { excludeTestServices: true, timeout: 300_000 })("retention and 
     )
   )
 
-  it.scoped("evidence is recorded, derived, listed and proved", () =>
+  it.scoped("record, derive, list and prove evidence", () =>
     Effect.gen(function* () {
       const { url } = yield* TestDatabase.TestDatabase
       yield* log.reset

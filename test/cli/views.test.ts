@@ -35,7 +35,7 @@ const database = Layer.tap(TestDatabase.layer, (context) =>
   )
 )
 
-layer(database, { excludeTestServices: true, timeout: 300_000 })("views", (it) => {
+layer(database, { excludeTestServices: true, timeout: 300_000 })("saved views of the command line", (it) => {
   it.scoped("are saved, listed, run and deleted", () =>
     Effect.gen(function* () {
       const { url } = yield* TestDatabase.TestDatabase

@@ -79,7 +79,7 @@ const cases = leaves.flatMap((leaf) => {
   ]
 })
 
-describe("wrong input", () => {
+describe("wrong input to any command", () => {
   it.effect("is refused with code 2 without a database", () =>
     Effect.gen(function* () {
       const outcomes: Array<readonly [string, Cli.Outcome]> = []

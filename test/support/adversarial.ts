@@ -11,6 +11,7 @@ import { stringify } from "../../src/internal/core/json.js"
 import { sqlState } from "../../src/internal/sql/sqlState.js"
 import * as Query from "../../src/Query.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { emptied } from "./emptied.js"
 import { instantNow } from "./instantNow.js"
 
 /** A row with every value as PostgreSQL's own text. */
@@ -127,8 +128,14 @@ const makeHost = Effect.gen(function* () {
 // guard its table.
 export const reset = `
   set lock_timeout = '5s';
-  truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions, threadline.capture_policies,
-    threadline.capture_alterations, threadline.schema_events;
+  ${emptied(
+    "audit_changes",
+    "audit_transactions",
+    "audit_actions",
+    "capture_policies",
+    "capture_alterations",
+    "schema_events"
+  )};
   drop schema public cascade;
   create schema public;
   grant usage on schema public to public;

@@ -6,6 +6,7 @@ import * as Query from "../../src/Query.js"
 import { stringify } from "../../src/internal/core/json.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import type { JsonValue } from "../../src/internal/core/jsonValue.js"
+import { emptiedLog } from "./emptied.js"
 
 /** Reads of a database of the suite's own. */
 export const layer = Query.layer.pipe(Layer.provideMerge(TestDatabase.layer))
@@ -96,13 +97,19 @@ export const partitions = Effect.gen(function* () {
     select set_config('role', pg_get_userbyid(nspowner), true), threadline.ensure_partitions('2026-01-01', '2026-04-30')
     from pg_namespace
     where nspname = 'threadline'
+      and 4 > (
+        select count(*)
+        from pg_inherits
+        join pg_class on oid = inhrelid
+        where relname in ('audit_changes_20260101', 'audit_changes_20260201', 'audit_changes_20260301', 'audit_changes_20260401')
+      )
   `
 })
 
 /** An empty log, with partitions around the times that tests use, and the policies. */
 export const reset = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  yield* sql`truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions`
+  yield* sql.unsafe(emptiedLog)
   yield* partitions
   yield* policies
 })

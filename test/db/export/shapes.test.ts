@@ -85,7 +85,7 @@ const plain = (line: string | undefined) => JSON.parse(line ?? "") as Record<str
 const millis = Date.UTC(2026, 0, 2)
 
 it.layer(layer)("shapes", (it) => {
-  it.effect("OCSF: Entity Management, class 3004", () =>
+  it.effect("of OCSF are events of Entity Management, class 3004", () =>
     Effect.gen(function* () {
       yield* log
       const lines = yield* linesOf({ shape: "ocsf" })
@@ -173,7 +173,7 @@ it.layer(layer)("shapes", (it) => {
     })
   )
 
-  it.effect("CloudEvents: the JSON of a change as the data of an event", () =>
+  it.effect("of CloudEvents have the JSON of a change as the data of an event", () =>
     Effect.gen(function* () {
       yield* log
       const lines = yield* linesOf({ shape: "cloudevents" })
@@ -202,7 +202,7 @@ it.layer(layer)("shapes", (it) => {
     })
   )
 
-  it.effect("Debezium: the rows before and after", () =>
+  it.effect("of Debezium have the rows before and after", () =>
     Effect.gen(function* () {
       yield* log
       const lines = yield* linesOf({ shape: "debezium" })

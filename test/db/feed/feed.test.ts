@@ -19,6 +19,7 @@ import { apply as grant } from "../../../src/internal/schema/grants.js"
 import * as snapshots from "../../../src/internal/feed/snapshot.js"
 import { StorageSchema } from "../../../src/internal/sql/storageSchema.js"
 import { InvalidRequest } from "../../../src/ThreadlineError.js"
+import { emptiedLog } from "../../support/emptied.js"
 import { connect, drain } from "../../support/feed.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 
@@ -38,7 +39,7 @@ const layer = Layer.merge(Feed.layer, setup).pipe(Layer.provideMerge(TestDatabas
 const reset = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`truncate posts, notes, threadline.feed_checkpoints`
-  yield* sql`truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions`
+  yield* sql.unsafe(emptiedLog)
 })
 
 let serial = 0

@@ -35,7 +35,7 @@ const through = (url: string) =>
     Effect.map(Pooler.make(url, 1), (pooled) => PgClient.layer({ url: Redacted.make(pooled), maxConnections: 4 }))
   )
 
-it.scopedLive("say the same through a pooler, and of what a role may not see only that it is unknown", () =>
+it.scopedLive("Health says the same through a pooler, and of what a role may not see only that it is unknown", () =>
   fresh(
     Effect.gen(function* () {
       const database = yield* TestDatabase.TestDatabase
