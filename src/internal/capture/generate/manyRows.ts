@@ -8,6 +8,7 @@ import {
   comparedColumns,
   differs,
   imageOf,
+  keyTexts,
   masking,
   type Parts,
   redacted,
@@ -45,22 +46,41 @@ export const manyRows = (parts: Parts, op: Op): string => {
     return null;`
 }
 
-/** The image of a row of any size. */
+/** The image of a row of any size. `row` is cheap: it is read twice. */
 const sizedImage = (parts: Parts, row: string): string =>
   `case when pg_column_size(${row}) < ${directSize} then ${imageOf(parts, row)} else image(${row}) end`
 
-const insertsOrDeletes = (
-  parts: Parts,
-  op: "insert" | "delete"
-): string => `    insert into audit_changes (${changeColumns})
+/** The texts of the key's columns as columns of a subquery, which computes each of them once. */
+const keyColumnsOf = (parts: Parts, image: string): string =>
+  keyTexts(parts, image)
+    .map((text, index) => `, ${text} as ${keyColumn(index)}`)
+    .join("")
+
+const keyColumn = (index: number): string => `key_${index + 1}`
+
+/** The same texts outside of the subquery. */
+const keyOf = ({ shape }: Parts, alias: string): ReadonlyArray<string> =>
+  shape.key.map((_, index) => `${alias}.${keyColumn(index)}`)
+
+// "coalesce" makes a value of the row without naming it: a column may have any name.
+const wholeRow = "coalesce(x.*)"
+
+const insertsOrDeletes = (parts: Parts, op: "insert" | "delete"): string => {
+  const key = keyOf(parts, "r")
+  return `    insert into audit_changes (${changeColumns})
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${target(parts)},
-      ${literal(op)}, ${rowPk(parts, "r.image")}, ${rowKey(parts, "r.image")}, null, null,
+      ${literal(op)}, ${rowPk(parts, key)}, ${rowKey(key)}, null, null,
       ${op === "insert" ? `null, ${redacted(parts, "r.image")}` : `${redacted(parts, "r.image")}, null`}
     from (
-      select ${sizedImage(parts, "x.*")} as image
-      from threadline_${op === "insert" ? "new" : "old"} x
+      select i.image${keyColumnsOf(parts, "i.image")}
+      from (
+        select ${sizedImage(parts, "s.source")} as image
+        from (select ${wholeRow} as source from threadline_${op === "insert" ? "new" : "old"} x offset 0) s
+        offset 0
+      ) i
       offset 0
     ) r;`
+}
 
 /** The changes of paired images. `pairs` is the source of the pairs, `place` is their order. */
 const insertUpdates = (
@@ -81,25 +101,30 @@ const insertUpdates = (
   }
 ): string => {
   const columns = comparedColumns(parts)
-  const { excluded, key } = parts.shape
-  const keyNames = key.map((column) => column.name)
+  const { excluded } = parts.shape
+  const keyNames = new Set(parts.shape.key.map((column) => column.name))
   const fieldsWhere = (different: boolean) =>
     `array_remove(array[${columns
       .map(
         (column, index) => `case when ${different ? "" : "not "}d.differ[${index + 1}] then ${literal(column.name)} end`
       )
       .join(", ")}]::text[], null)`
+  const keyDiffers = columns.flatMap((column, index) => (keyNames.has(column.name) ? [`d.differ[${index + 1}]`] : []))
+  const key = keyOf(parts, "p")
   const from = `p.was - p.same${excluded.length === 0 ? "" : ` - ${textArray(excluded)}`}`
   const ordered = place === undefined ? "" : "\n        order by d.place"
   const compared = `(
-          select ${place === undefined ? "" : `${place}, `}${was} as was, ${now} as now${parts.hides ? `, ${rows}` : ""}, array[
+          select ${place === undefined ? "" : `${place}, `}${was} as was, ${now} as now${keyColumnsOf(parts, now)}${parts.hides ? `, ${rows}` : ""}, array[
             ${columns.map((column) => differs(column, was, now)).join(",\n            ")}
           ]::boolean[] as differ
           from ${pairs}
           offset 0
         ) d`
+  const pair = `d.was, d.now${keyOf(parts, "d")
+    .map((column) => `, ${column}`)
+    .join("")}${keyDiffers.length === 0 ? "" : `, ${keyDiffers.join(" or ")} as moved`}`
   const changedPairs = parts.hides
-    ? `select d.was, d.now, coalesce(a.alike, ${fieldsWhere(true)}) as fields,
+    ? `select ${pair}, coalesce(a.alike, ${fieldsWhere(true)}) as fields,
           case when a.alike is null then ${fieldsWhere(false)}
             else array(select s from unnest(${fieldsWhere(false)}) s where s <> all (a.alike)) end as same,
           case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
@@ -112,13 +137,13 @@ const insertUpdates = (
           offset 0
         ) a
         where true = any (d.differ) or a.alike is not null${ordered}`
-    : `select d.was, d.now, ${fieldsWhere(true)} as fields, ${fieldsWhere(false)} as same
+    : `select ${pair}, ${fieldsWhere(true)} as fields, ${fieldsWhere(false)} as same
         from ${compared}
         where true = any (d.differ)${ordered}`
   return `insert into audit_changes (${changeColumns}${parts.hides ? ", details" : ""})
       select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${target(parts)},
-        'update', ${rowPk(parts, "p.now")}, ${rowKey(parts, "p.now")},
-        ${keyNames.length === 0 ? "null" : `case when not p.same @> ${textArray(keyNames)} then nullif(${rowKey(parts, "p.was")}, ${rowKey(parts, "p.now")}) end`},
+        'update', ${rowPk(parts, key)}, ${rowKey(key)},
+        ${keyDiffers.length === 0 ? "null" : `case when p.moved then nullif(${rowKey(keyTexts(parts, "p.was"))}, ${rowKey(key)}) end`},
         p.fields,
         ${masking(parts, parts.shape.masked.length === 0 ? from : `(${from})`, "p.fields")},
         ${redacted(parts, "p.now")}${parts.hides ? ",\n        p.details" : ""}
@@ -128,8 +153,7 @@ const insertUpdates = (
 }
 
 const updates = (parts: Parts): string => {
-  // "coalesce" makes a value of the row without naming it: a column may have any name.
-  const rows = (name: string) => `unnest(array(select coalesce(x.*) from threadline_${name} x offset place limit step))`
+  const rows = (name: string) => `unnest(array(select ${wholeRow} from threadline_${name} x offset place limit step))`
   const inStep = insertUpdates(parts, {
     pairs: `(
             select ${sizedImage(parts, "r.was")} as was, ${sizedImage(parts, "r.now")} as now${parts.hides ? ", r.was as old_row, r.now as new_row" : ""}
@@ -141,7 +165,7 @@ const updates = (parts: Parts): string => {
     rows: "i.old_row, i.new_row"
   })
   const placed = (name: string) =>
-    `(select row_number() over () as place, ${sizedImage(parts, "x.*")} as image${parts.hides ? ", coalesce(x.*) as source" : ""} from threadline_${name} x)`
+    `(select row_number() over () as place, ${sizedImage(parts, "s.source")} as image${parts.hides ? ", s.source" : ""} from (select ${wholeRow} as source from threadline_${name} x offset 0) s)`
   const joined = insertUpdates(parts, {
     pairs: `${placed("old")} o\n          full join ${placed("new")} n on n.place = o.place`,
     was: "o.image",
