@@ -138,6 +138,59 @@ $$;
 
 revoke all on function changes_near(text[], text, text, text, timestamptz, timestamptz, timestamptz, int) from public;
 
+-- The first TRUNCATE of a table behind each of some changes of keys ({ own_key, id, transaction_id, captured_at, next_at, next_id }) and
+-- before the next one of the key: of the whole table, or else one of a partition that may have removed the row. A TRUNCATE removes all rows, but it records only
+-- those that its own snapshot sees. Only those of a time count: from "since", before "until".
+create function truncates_behind(changes jsonb, of_schema text, of_name text, since timestamptz, until timestamptz)
+returns table (
+  own_key text, follows bigint, id bigint, transaction_id bigint, captured_at timestamptz, table_schema text, table_name text, partition_name text,
+  op text, row_pk jsonb, row_key text, previous_row_key text, changed_fields text[], changed_from jsonb, data_after jsonb,
+  details jsonb
+)
+language plpgsql stable rows 1
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select o.own_key, o.id, r.*
+    from jsonb_to_recordset(changes)
+      o (own_key text, id bigint, transaction_id bigint, captured_at timestamptz, next_at timestamptz, next_id bigint)
+    cross join lateral (
+      select r.*
+      from audit_changes r
+      where r.table_name = of_name
+        and r.table_schema = of_schema
+        and r.op = 'truncate'
+        and r.row_key is null
+        and r.captured_at >= since
+        and r.captured_at < until
+        and r.captured_at >= o.captured_at
+        and r.captured_at <= o.next_at
+        and (r.captured_at, r.id) > (o.captured_at, o.id)
+        and (r.captured_at, r.id) < (o.next_at, o.next_id)
+        and (
+          r.partition_name is null
+          or r.details ? 'snapshot' and exists (
+            select
+            from audit_transactions tr
+            join audit_transactions tc on tc.id = o.transaction_id
+            where tr.id = r.transaction_id
+              and tr.epoch = tc.epoch
+              and tr.xid <> tc.xid
+              and not pg_visible_in_snapshot(tc.xid, (r.details ->> 'snapshot')::pg_snapshot)
+          )
+        )
+      order by r.partition_name nulls first, r.captured_at, r.id
+      limit 1
+    ) r;
+end
+$$;
+
+revoke all on function truncates_behind(jsonb, text, text, timestamptz, timestamptz) from public;
+
 -- The key that seals cursors under a scope. Roles that read can read it. The holder of a cursor alone cannot. The oldest key
 -- counts, so that cursors outlive a restore of data alone into a schema that has made a key of its own.
 create table cursor_keys (

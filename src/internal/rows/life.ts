@@ -88,33 +88,36 @@ const changeNames =
   "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, " +
   "changed_fields, changed_from, data_after, details"
 
-/**
- * TRUNCATEs of a whole table, and those of a partition alone that `orPartition` lets through. It is the SQL after a select list,
- * with the alias `r`.
- */
-export const truncatesOf = (storage: Storage, table: Table, orPartition?: Fragment): Fragment => storage.sql`
+/** TRUNCATEs of a whole table. It is the SQL after a select list, with the alias `r`. */
+const truncatesOf = (storage: Storage, table: Table): Fragment => storage.sql`
         from ${storage.name("audit_changes")} r
         where ${ofTable(storage, table, "r")}
           and r.op = 'truncate'
           and r.row_key is null
-          and ${orPartition === undefined ? storage.sql`r.partition_name is null` : storage.sql`(r.partition_name is null or ${orPartition})`}`
+          and r.partition_name is null`
 
 /**
- * Whether a TRUNCATE `r` of a partition alone may have removed, without a trace, the row that a change left. A TRUNCATE removes
- * all rows, but it records only those that its own snapshot sees.
+ * The first TRUNCATE behind each of some changes and before the next one: of the whole table, or else of a partition alone if it
+ * may have removed the row without a trace. `changes` is a select of `own_key, id, transaction_id, captured_at, next_at,
+ * next_id`: one change may be of two keys. `follows` is the id of the change.
  */
-export const mayHaveRemoved = ({ name, sql }: Storage, change: Fragment): Fragment => sql`(
-            r.details ? 'snapshot'
-            and exists (
-              select
-              from ${name("audit_transactions")} tr
-              join ${name("audit_transactions")} tc on tc.id = ${change}
-              where tr.id = r.transaction_id
-                and tr.epoch = tc.epoch
-                and tr.xid <> tc.xid
-                and not pg_visible_in_snapshot(tc.xid, (r.details ->> 'snapshot')::pg_snapshot)
-            )
-          )`
+export const truncatesBehind = ({ name, sql }: Storage, table: Table, changes: Fragment): Fragment => {
+  const time = (at: string | null, none: string): Fragment =>
+    at === null ? sql.literal(`'${none}'`) : sql`${at}::timestamptz`
+  const branches = table.spans.map(
+    (span) => sql`(
+        select r.*
+        from ${name("truncates_behind")}(
+          (select jsonb_agg(to_jsonb(o)) from (${changes}) o),
+          ${span.schema}, ${span.name}, ${time(span.since, "-infinity")}, ${time(span.until, "infinity")}
+        ) r
+      )`
+  )
+  return sql`
+      select distinct on (r.own_key, r.follows) r.*
+      from (${unionAll(branches)}) r
+      order by r.own_key, r.follows, r.partition_name nulls first, r.captured_at, r.id`
+}
 
 /**
  * The changes at a key that are nearest to an instant, a number of them on one side: changes under the key, and changes that

@@ -7,7 +7,7 @@ import type { Fragment, Statement } from "@effect/sql/Statement"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
-import { type Known, known, mayHaveRemoved, nearestOfKeys, truncatesOf } from "./life.js"
+import { type Known, known, nearestOfKeys, truncatesBehind } from "./life.js"
 import { JsonObjectFromText } from "../core/jsonSchema.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { instantColumn, Operation } from "../record/change.js"
@@ -185,30 +185,25 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
       side === "after"
         ? sql`,
     threadline_cut as materialized (
-      select r.captured_at, r.id${truncatesOf(storage, table)}
-        and r.captured_at > ${instantSql}
-      order by r.captured_at, r.id
-      limit 1
+      select r.captured_at, r.id
+      from (${truncatesBehind(
+        storage,
+        table,
+        sql`
+          select null as own_key, 9223372036854775807 as id, null as transaction_id, ${instantSql} as captured_at, 'infinity' as next_at,
+            0 as next_id`
+      )}) r
     )`
         : sql`,
     threadline_truncates as materialized (
-      select r.*, o.own_key, o.id as follows
-      from threadline_own o
-      cross join lateral (
-        select r.*${truncatesOf(storage, table, mayHaveRemoved(storage, sql`o.transaction_id`))}
-          -- Known when the statement is planned: later partitions, and those before the captured time, are left out.
-          and ${all([
-            sql`r.captured_at <= ${instantSql}`,
-            captured?.since === undefined ? undefined : sql`r.captured_at >= ${captured.since}::timestamptz`
-          ])}
-          and r.captured_at >= o.captured_at
-          and r.captured_at <= o.next_at
-          and (r.captured_at, r.id) > (o.captured_at, o.id)
-          and (r.captured_at, r.id) < (o.next_at, o.next_id)
-        order by r.partition_name nulls first, r.captured_at, r.id
-        limit 1
-      ) r
-      where o.selected
+      ${truncatesBehind(
+        storage,
+        table,
+        sql`
+          select o.own_key, o.id, o.transaction_id, o.captured_at, o.next_at, o.next_id
+          from threadline_own o
+          where o.selected`
+      )}
     )`
     }
     select

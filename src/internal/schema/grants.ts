@@ -47,6 +47,7 @@ const reading = [
   "column_names(text, text)",
   "strayed_names()",
   "changes_near(text[], text, text, text, timestamptz, timestamptz, timestamptz, int)",
+  "truncates_behind(jsonb, text, text, timestamptz, timestamptz)",
   "capture_gap(text, text)",
   "capture_gaps(text, text)",
   "row_holders(oid)",
