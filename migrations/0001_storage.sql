@@ -141,7 +141,7 @@ create table capture_policies (
   database text collate "C",
   -- Marks of each partition, by its qualified name. They show whether it is still the same partition.
   partition_marks jsonb not null default '{}',
-  -- Marks that show whether ALTER TABLE has rewritten the rows; see row_marks.
+  -- Marks that show whether ALTER TABLE has rewritten the rows or touched the triggers; see row_marks.
   row_marks jsonb not null default '{}',
   mode text not null check (mode in ('statement', 'row')),
   always boolean not null,
@@ -212,12 +212,12 @@ create table capture_alterations (
   relation oid not null,
   database text collate "C",
   seen_at timestamptz not null default clock_timestamp(),
-  -- "key", "rewritten", "inherited", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
+  -- "key", "rewritten", "triggers", "inherited", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
   what text not null
 );
 
 comment on table capture_alterations is
-  'Since when a captured table is written with other keys, values or partitions than its policy knows; capture apply settles it.';
+  'Since when a captured table is written with other keys, values, triggers or partitions than its policy knows; capture apply settles it.';
 
 create index capture_alterations_idx on capture_alterations (relation, seen_at);
 

@@ -157,11 +157,13 @@ language plpgsql stable
 set search_path from current
 as $$
 #variable_conflict use_column
+declare
+  present constant jsonb := partition_marks(relation);
 begin
   return (
     select coalesce(array_agg(m.key order by m.key), '{}')
     from jsonb_each_text(marks) m
-    where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
+    where split_part(m.value, ' ', 1) is distinct from split_part(present ->> m.key, ' ', 1)
       and not exists (
         select
         from pg_class c
@@ -216,9 +218,71 @@ return (
   where a.attrelid = column_state.relation and a.attnum = column_state.attnum
 );
 
+-- Our triggers on a table and on each of its partitions, each with the transaction that last touched it. One that was disabled, replaced or
+-- dropped has another mark ever after, also if it was enabled or made again since.
+create function trigger_marks(relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    select coalesce(jsonb_object_agg(g.tgrelid, g.marks), '{}')
+    from (
+      select t.tgrelid, string_agg(t.oid || '/' || t.xmin, ' ' order by t.oid) as marks
+      from (select trigger_marks.relation as oid union all select b.oid from partitions_below(trigger_marks.relation) b (oid)) r
+      join pg_trigger t on t.tgrelid = r.oid
+      join pg_proc f on f.oid = t.tgfoid
+      join pg_namespace own on own.oid = f.pronamespace
+      where own.nspname = current_schema()
+      group by t.tgrelid
+    ) g
+  );
+end
+$$;
+
+-- The relations of a table whose triggers were touched since a policy was written, each with the first transaction that the catalog still
+-- shows; null if it shows none. Triggers that a partition has from the table are touched with those of the table.
+create function triggers_touched(relation oid, marks jsonb, out touched oid, out by xid) returns setof record
+language plpgsql stable rows 1
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+  present constant jsonb := trigger_marks(relation);
+begin
+  if present @> (marks -> 'triggers') then
+    return;
+  end if;
+  return query
+    with known as (
+      select m.key::oid as oid, string_to_array(m.value, ' ') as before, coalesce(string_to_array(present ->> m.key, ' '), '{}') as after
+      from jsonb_each_text(triggers_touched.marks -> 'triggers') m
+      where present ->> m.key is distinct from m.value
+        and (present ? m.key or m.key::oid = triggers_touched.relation
+          or m.key::oid in (select b.oid from partitions_below(triggers_touched.relation) b (oid)))
+    ),
+    changed as (
+      select k.oid,
+        (select count(*) from unnest(k.before) b (mark) where b.mark <> all (k.after)) as lost,
+        array(
+          select split_part(a.mark, '/', 2)
+          from unnest(k.after) a (mark)
+          where a.mark <> all (k.before)
+          order by age(split_part(a.mark, '/', 2)::xid) desc
+        ) as xids
+      from known k
+      where not k.before <@ k.after
+    )
+    select c.oid, c.xids[1]::xid
+    from changed c
+    left join changed root on root.oid = triggers_touched.relation and c.oid <> root.oid
+    where root.oid is null or c.lost > cardinality(c.xids) or not c.xids <@ root.xids;
+end
+$$;
+
 -- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, and the type of each
 -- column in images, with the transaction that last altered it. Also marks that show whether values of an enum were renamed
--- meanwhile.
+-- meanwhile, and whether triggers were touched.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -240,7 +304,8 @@ begin atomic
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
     ),
-    'labels', label_marks(row_marks.relation)
+    'labels', label_marks(row_marks.relation),
+    'triggers', trigger_marks(row_marks.relation)
   );
 end;
 
@@ -571,9 +636,63 @@ begin atomic
     );
 end;
 
+-- The transaction by which a table ceased to be a child of another one, or a partition, since a policy was written; null if it did not.
+-- That touches all columns which the two have in common by one command, and changes nothing of them. Nothing else does so with more than one
+-- column, but a GRANT and a REVOKE of several columns.
+create function disinherited_by(relation oid, marks jsonb) returns xid
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  if not exists (
+    select
+    from pg_attribute a
+    where a.attrelid = disinherited_by.relation
+      and a.attnum > 0
+      and disinherited_by.marks -> 'columns' -> a.attnum::text ->> 'by' <> a.xmin::text
+  ) then
+    return null;
+  end if;
+  return (
+    select a.xmin
+    from pg_attribute a
+    cross join lateral jsonb_to_record(disinherited_by.marks -> 'columns' -> a.attnum::text)
+      m (by text, "is" text, missing boolean, type oid, text text)
+    where a.attrelid = disinherited_by.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and m.by <> a.xmin::text
+      and m.is = column_state(a.attrelid, a.attnum)
+      and m.missing = a.atthasmissing
+      and m.type = a.atttypid
+      and m.text = format_type(a.atttypid, a.atttypmod)
+    group by a.xmin, a.cmin::text
+    having count(*) > 1
+    order by age(a.xmin) desc
+    limit 1
+  );
+end
+$$;
+
+-- Whether the snapshot of this transaction is older than the present triggers or columns of a table. Two functions see what is.
+create function is_outdated(relation oid) returns boolean
+language sql stable
+set search_path from current
+return exists (
+  select
+  from pg_trigger t
+  where t.tgrelid = is_outdated.relation
+    and not t.tgisinternal
+    and (currtid2('pg_catalog.pg_trigger', t.ctid) <> t.ctid or pg_get_triggerdef(t.oid) is null)
+) or exists (
+  select
+  from pg_attribute a
+  where a.attrelid = is_outdated.relation and a.attnum > 0 and currtid2('pg_catalog.pg_attribute', a.ctid) <> a.ctid
+);
+
 -- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key",
--- "rewritten" or "inherited", null if nothing was. "unknown": the snapshot is older than the table's files or unique indexes, so it
--- shows nothing.
+-- "rewritten", "triggers" or "inherited", null if nothing was. "unknown": the snapshot is older than the table's files, unique indexes,
+-- triggers or columns, so it shows nothing.
 create function alteration(relation oid) returns text
 language plpgsql stable
 set search_path from current
@@ -596,7 +715,8 @@ begin
       or labels_touched(relation, policy.key_values, policy.row_marks)
     then 'key'
     when exists (select from columns_rewritten(relation, policy.row_marks)) then 'rewritten'
-    when policy.mode = 'statement' and inherits(relation) then 'inherited'
+    when exists (select from triggers_touched(relation, policy.row_marks) t where t.touched = relation) then 'triggers'
+    when policy.mode = 'statement' and (inherits(relation) or disinherited_by(relation, policy.row_marks) is not null) then 'inherited'
     when current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
       exists (
         select
@@ -607,6 +727,7 @@ begin
         where c.relkind in ('r', 'i') and pg_relation_filenode(c.oid) is distinct from c.relfilenode
       )
       or labels_outdated(policy.key_values)
+      or is_outdated(relation)
     )
     then 'unknown'
   end;
@@ -786,7 +907,7 @@ end
 $$;
 
 revoke all on function
-  inherits(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
+  trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
   partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), rows_rewritten_by(oid), columns_rewritten(oid, jsonb),

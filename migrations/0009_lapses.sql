@@ -75,8 +75,9 @@ $$;
 
 -- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing, do not
--- fire, or do not see what is written to the table. "partitions": some left with their rows. "key": rows are told apart by something else.
--- "rewritten": ALTER TABLE may have given columns other values, or the table was in an inheritance tree for a while. "restarted": an unlogged table may have been emptied.
+-- fire, or do not see what is written to the table. "touched": triggers were disabled or dropped and are there again, or the table was in an
+-- inheritance tree for a while. "partitions": some left with their rows. "key": rows are told apart by something else.
+-- "rewritten": ALTER TABLE may have given columns other values, or a write saw the table in an inheritance tree. "restarted": an unlogged table may have been emptied.
 -- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
 -- instant.
 create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
@@ -95,6 +96,7 @@ declare
   rekeyed xid;
   rewritten xid;
   inherited xid;
+  touched record;
   seen record;
 begin
   select p.* into policy
@@ -214,6 +216,30 @@ begin
     and a.database = policy.database
     and a.what <> 'joined'
     and a.seen_at > greatest(policy.applied_at, policy.watched_at);
+  -- No write notes what was done to the triggers of a partition, and the table's own writes fire other triggers. If the watch saw it, that
+  -- is known better.
+  if policy.database = here and policy.gap_since is null then
+    select
+      bool_or(t.touched <> now_named.oid) as partition,
+      bool_or(t.touched = now_named.oid) as itself,
+      min(written_since(t.by)) filter (where t.touched = now_named.oid) as first
+    into touched
+    from (
+      select x.touched, x.by from triggers_touched(now_named.oid, policy.row_marks) x
+      union all
+      select now_named.oid, d.by
+      from disinherited_by(now_named.oid, policy.row_marks) d (by)
+      where d.by is not null and policy.mode = 'statement' and now_named.kind = 'r'
+    ) t;
+    if touched.partition or touched.itself then
+      gap := 'touched';
+      since := least(
+        case when touched.partition then greatest(policy.applied_at, policy.watched_at) end,
+        case when touched.itself
+          then known_until(table_schema, table_name, null, coalesce(least(touched.first, seen.first), 'infinity')) end);
+      return next;
+    end if;
+  end if;
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
     gap := 'key';
@@ -240,8 +266,8 @@ begin
   end if;
   if rewritten is not null or seen.rewritten is not null then
     gap := 'rewritten';
-    since := known_until(table_schema, table_name, null,
-      least(case when rewritten is not null then written_since(rewritten) end, seen.first));
+    since := least(policy.gap_since, known_until(table_schema, table_name, null,
+      least(case when rewritten is not null then written_since(rewritten) end, seen.first)));
     return next;
   end if;
   -- The cheaper question first.
@@ -249,7 +275,7 @@ begin
     and exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
   then
     gap := 'restarted';
-    since := known_until(table_schema, table_name, null, last_recovery());
+    since := least(policy.gap_since, known_until(table_schema, table_name, null, last_recovery()));
     return next;
   end if;
   since := least(policy.gap_since, watch_failed_since(table_schema, table_name));

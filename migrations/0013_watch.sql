@@ -341,15 +341,19 @@ begin
 
   -- A lapse that an earlier failure left open ends here. A moment in which rows came or went is a lapse of its own.
   unfinished := watch_failed_since(of_schema, of_name);
-  -- So does what a write found altered that the watch did not see.
-  if policy.gap_since is null and exists (
+  -- So does what a write found altered that the watch did not see, or what the triggers tell of an earlier transaction.
+  if policy.gap_since is null and (exists (
     select
     from capture_alterations a
     where a.relation = policy.relation
       and a.database is not distinct from policy.database
       and a.seen_at > greatest(policy.applied_at, policy.watched_at)
       and a.what not in ('unknown', 'joined')
-  ) then
+  ) or sane and exists (
+    select
+    from triggers_touched(named.oid, policy.row_marks) t
+    where t.by is not null and pg_xact_status(full_xid(t.by)) is distinct from 'in progress'
+  )) then
     unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
   end if;
   update capture_policies p
@@ -370,7 +374,8 @@ begin
         'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
         -- Values of an enum that have their names again: when they had not is a lapse of its own.
         'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
-          else label_marks(named.oid) end)
+          else label_marks(named.oid) end,
+        'triggers', trigger_marks(named.oid))
     end,
     watched_at = instant,
     lapses = p.lapses

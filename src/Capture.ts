@@ -8,21 +8,15 @@ import * as Context from "effect/Context"
 import type { DurationInput } from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import {
-  checkOptions,
-  execute,
-  fromFailure,
-  knownNames,
-  planAll,
-  planRemoval,
-  readConfigs,
-  sayingWhatItRequires,
-  refuseInside
-} from "./internal/capture/apply.js"
+import { execute, refuseInside } from "./internal/capture/apply.js"
 import { readCatalog, readWholeStanding, refuseUnknown } from "./internal/capture/catalog.js"
 import type { CaptureError } from "./internal/capture/captureError.js"
+import { fromFailure } from "./internal/capture/failure.js"
 import type { TableStatus } from "./internal/capture/finding.js"
 import type { PrintedFile, TableConfig } from "./internal/capture/model.js"
+import { sayingWhatItRequires } from "./internal/capture/privileges.js"
+import { checkOptions, readConfigs } from "./internal/capture/request.js"
+import { knownNames, planAll, planRemoval } from "./internal/capture/units.js"
 import { planTable } from "./internal/capture/plan.js"
 import { printFile } from "./internal/capture/print.js"
 import { resolve } from "./internal/capture/resolve.js"

@@ -7,6 +7,7 @@
 import type { AuditError } from "./Audit.js"
 import type { EnvelopeOptions, Fields, SqlStatement } from "./AuditContext.js"
 import * as ambient from "./internal/intent/ambient.js"
+import * as driverError from "./internal/intent/driverError.js"
 import * as plain from "./internal/intent/plain.js"
 import type { Connection, Options, Recorder, RecordOptions, Savepoint } from "./internal/intent/plain.js"
 import { inline } from "./internal/sql/statement.js"
@@ -59,7 +60,10 @@ export const currentContext: () => ambient.Ambient = ambient.currentContext
  * @since 0.1.0
  * @category context
  */
-export const toEnvelope: (options?: { readonly key?: string | undefined }) => Promise<string> = ambient.toEnvelope
+export const toEnvelope: (options?: {
+  /** Signs the envelope. `fromEnvelope` must have the same one. */
+  readonly key?: string | undefined
+}) => Promise<string> = ambient.toEnvelope
 
 /**
  * The context that an envelope carries, for `withContext` around the job. Throws `InvalidRequest` of the field `envelope`, and gives no actor, if the envelope is
@@ -128,7 +132,7 @@ export const mustHave: (db: unknown, methods: ReadonlyArray<string>, what: strin
  * @since 0.1.0
  * @category adapters
  */
-export const own: <A>(answer: PromiseLike<A>) => Promise<A> = plain.own
+export const own: <A>(answer: PromiseLike<A>) => Promise<A> = driverError.own
 
 /**
  * What a failed statement of Threadline's own means: an `AuditError` with the SQLSTATE behind what the client threw.
@@ -136,7 +140,7 @@ export const own: <A>(answer: PromiseLike<A>) => Promise<A> = plain.own
  * @since 0.1.0
  * @category adapters
  */
-export const toAuditError: (error: unknown) => AuditError = plain.fromDriver
+export const toAuditError: (error: unknown) => AuditError = driverError.fromDriver
 
 /**
  * Savepoints by statements, for clients that have none of their own.

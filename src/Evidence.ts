@@ -159,22 +159,21 @@ export const supportScopePosture = (evidence: Given<"support_scope_posture">): R
 /**
  * What a recorder that looks itself is told.
  *
- * - `reference`: as of `Given`
- * - `actor`: as of `Given`
- * - `health`: of `trigger_coverage`, what it is compared with
- * - `policy`: of `retention_policy`, as it is configured; none if there is none
- * - `run`: of `retention_run`, the id; the newest run unless given
- * - `action`: of `export_delivery`, the action that the export was recorded as; the newest one unless given
- *
  * @since 0.1.0
  * @category models
  */
 export interface DeriveOptions {
+  /** As of `Given`. */
   readonly reference: string
+  /** As of `Given`. */
   readonly actor?: Given<Subject>["actor"]
+  /** Of `trigger_coverage`, what it is compared with. */
   readonly health?: Health.Options | undefined
+  /** Of `retention_policy`, as it is configured; none if there is none. */
   readonly policy?: Retention.Policy | undefined
+  /** Of `retention_run`, the id; the newest run unless given. */
   readonly run?: string | undefined
+  /** Of `export_delivery`, the action that the export was recorded as; the newest one unless given. */
   readonly action?: string | undefined
 }
 
@@ -416,17 +415,17 @@ export const overview: Effect.Effect<ReadonlyArray<Standing>, ThreadlineError, E
 /**
  * The period of a proof, and what it looks at besides.
  *
- * - `from`, `to`: instants, inclusive
- * - `health`: what coverage is compared with
- * - `lookedActions`: names of actions by which a host records that somebody looked at the record, besides exports
- *
  * @since 0.1.0
  * @category models
  */
 export interface ProofOptions {
+  /** Instants, inclusive. */
   readonly from: InstantInput
+  /** Instants, inclusive. */
   readonly to: InstantInput
+  /** What coverage is compared with. */
   readonly health?: Health.Options | undefined
+  /** Names of actions by which a host records that somebody looked at the record, besides exports. */
   readonly lookedActions?: ReadonlyArray<string> | undefined
 }
 

@@ -244,6 +244,7 @@ const isBusy = (error: unknown): boolean => RetentionError.is(error) && error.re
  * @category models
  */
 export interface ScheduleOptions<E = never, R = never> extends PurgeOptions<E, R>, PlanOptions {
+  /** What is kept, and for how long. */
   readonly policy: policies.Policy
   /** As `cron` writes it, with five or six fields: `"0 3 * * *"` is three in the morning. */
   readonly cron: string

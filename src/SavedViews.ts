@@ -129,16 +129,15 @@ export const remove = (
 /**
  * Options of `run`.
  *
- * - `order`: that of the view unless given
- * - `limit`: 1 to 1000, 50 unless given
- * - `cursor`: `nextCursor` of the page before. It keeps the window that the first page had.
- *
  * @since 0.1.0
  * @category models
  */
 export interface RunOptions {
+  /** That of the view unless given. */
   readonly order?: "newest" | "oldest" | undefined
+  /** 1 to 1000, 50 unless given. */
   readonly limit?: number | undefined
+  /** `nextCursor` of the page before. It keeps the window that the first page had. */
   readonly cursor?: string | undefined
 }
 

@@ -553,7 +553,7 @@ attacks("the schema watch", (attack) => {
     Effect.gen(function* () {
       yield* watch(host, false)
       const { name, url } = yield* host.database.role("deploy")
-      yield* host.db.run(`grant ${host.database.ownerRole} to ${name}`)
+      yield* host.db.run(`grant ${yield* host.database.ownOwner} to ${name}`)
       const deploy = PgClient.layer({ url: Redacted.make(url), maxConnections: 1 })
       const error = yield* Effect.flip(Migrations.run({ watchSchema: true }).pipe(Effect.provide(deploy))).pipe(
         Effect.orDie

@@ -32,25 +32,26 @@ begin
     end if;
   end if;
 
+
   policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
   if not "unaltered_invoices_33984f2d09"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
-    first_id := nextval('audit_changes_id_seq');
-    instant := clock_timestamp();
-    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
-    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
-      'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, policy, tg_relid)
-    from (select image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image from threadline_new x) r
-    cross join lateral image_key(r.image, policy -> 'key', tg_relid) k;
-      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
-      end if;
+  first_id := nextval('audit_changes_id_seq');
+  instant := clock_timestamp();
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
+    'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, policy, tg_relid)
+  from (select image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image from threadline_new x) r
+  cross join lateral image_key(r.image, policy -> 'key', tg_relid) k;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    if note_nested(tg_relid) then
+      -- An assignment of its own: only so does it see what the statement saw when it began.
+      last_before := last_change_before(first_id);
+      perform restore_order(tg_relid, last_before, first_id);
     end if;
-    return null;
+  end if;
+  return null;
 end
 $threadline$;
 
@@ -102,39 +103,40 @@ begin
     end if;
   end if;
 
+
   policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
   if not "unaltered_invoices_33984f2d09"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
-    first_id := nextval('audit_changes_id_seq');
-    instant := clock_timestamp();
-    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
-    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
-      'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after, p.details
+  first_id := nextval('audit_changes_id_seq');
+  instant := clock_timestamp();
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
+    'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after, p.details
+  from (
+    select c.*
     from (
-      select c.*
-      from (
-        select row_number() over () as place, image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
-        from threadline_old x
-      ) o
-      full join (
-        select row_number() over () as place, image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
-        from threadline_new x
-      ) n on n.place = o.place
-      cross join lateral describe_update(
-        o.image, n.image, o.exact, n.exact, o.source, n.source, policy, tg_relid
-      ) c
-      where c.changed
-      order by o.place
-    ) p;
-      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
-      end if;
+      select row_number() over () as place, image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+      from threadline_old x
+    ) o
+    full join (
+      select row_number() over () as place, image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+      from threadline_new x
+    ) n on n.place = o.place
+    cross join lateral describe_update(
+      o.image, n.image, o.exact, n.exact, o.source, n.source, policy, tg_relid
+    ) c
+    where c.changed
+    order by o.place
+  ) p;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    if note_nested(tg_relid) then
+      -- An assignment of its own: only so does it see what the statement saw when it began.
+      last_before := last_change_before(first_id);
+      perform restore_order(tg_relid, last_before, first_id);
     end if;
-    return null;
+  end if;
+  return null;
 end
 $threadline$;
 
@@ -174,25 +176,26 @@ begin
     end if;
   end if;
 
+
   policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
   if not "unaltered_invoices_33984f2d09"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
-    first_id := nextval('audit_changes_id_seq');
-    instant := clock_timestamp();
-    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
-    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
-      'delete', k.row_pk, k.row_key, null, null, redact(r.image, policy, tg_relid), null
-    from (select image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image from threadline_old x) r
-    cross join lateral image_key(r.image, policy -> 'key', tg_relid) k;
-      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
-      end if;
+  first_id := nextval('audit_changes_id_seq');
+  instant := clock_timestamp();
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
+    'delete', k.row_pk, k.row_key, null, null, redact(r.image, policy, tg_relid), null
+  from (select image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image from threadline_old x) r
+  cross join lateral image_key(r.image, policy -> 'key', tg_relid) k;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    if note_nested(tg_relid) then
+      -- An assignment of its own: only so does it see what the statement saw when it began.
+      last_before := last_change_before(first_id);
+      perform restore_order(tg_relid, last_before, first_id);
     end if;
-    return null;
+  end if;
+  return null;
 end
 $threadline$;
 

@@ -35,7 +35,9 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(n.*), session_epoch() into strict now, of_epoch from threadline_new n;
+    select to_jsonb(n.*), session_epoch()
+    into strict now, of_epoch
+    from threadline_new n;
   exception
     when no_data_found then
       return null;
@@ -48,81 +50,82 @@ begin
       now := null;
   end;
   if "unaltered_posts_a109cce5d9"(tg_relid) and now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and octet_length(now ->> 'id') <= 512 then
-      if current_setting('threadline.transaction', true) <> '' then
-        opened := current_transaction();
-      elsif current_setting('threadline.context', true) <> '' then
-        raw := current_setting('threadline.context', true);
-        begin
-          doc := case
-            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
-          end;
-          if is_plain_context(doc, raw) is not true then
-            select c.doc, c.error into doc, wrong from read_context(raw) c;
-          end if;
-        exception when others then
-          select c.doc, c.error into doc, wrong from read_context(raw) c;
+    if current_setting('threadline.transaction', true) <> '' then
+      opened := current_transaction();
+    elsif current_setting('threadline.context', true) <> '' then
+      raw := current_setting('threadline.context', true);
+      begin
+        doc := case
+          when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
         end;
-        insert into audit_transactions (
-          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
-        ) values (
-          pg_current_xact_id(),
-          of_epoch,
-          clock_timestamp(),
-          session_user,
-          current_setting('application_name'),
-          inet_client_addr(),
-          pg_backend_pid(),
-          doc #>> '{actor,type}',
-          doc #>> '{actor,id}',
-          doc -> 'actor',
-          doc ->> 'correlationId',
-          doc ->> 'requestId',
-          doc ->> 'jobId',
-          doc ->> 'traceId',
-          doc ->> 'source',
-          (doc ->> 'remoteIp')::inet,
-          coalesce(doc -> 'meta', '{}'),
-          wrong
-        )
-        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
-      else
-        insert into audit_transactions (
-          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
-        ) values (
-          pg_current_xact_id(),
-          of_epoch,
-          clock_timestamp(),
-          session_user,
-          current_setting('application_name'),
-          inet_client_addr(),
-          pg_backend_pid()
-        )
-        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
-      end if;
-      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after)
-      values (
-        opened,
+        if is_plain_context(doc, raw) is not true then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end if;
+      exception when others then
+        select c.doc, c.error into doc, wrong from read_context(raw) c;
+      end;
+      insert into audit_transactions (
+        xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+      ) values (
+        pg_current_xact_id(),
+        of_epoch,
         clock_timestamp(),
-        coalesce(of_schema, 'public'),
-        coalesce(of_table, 'posts'),
-        of_partition,
-        'insert',
-        jsonb_object(array['id', now ->> 'id']),
-        now ->> 'id',
-        now
-      );
-      if raw is null or pg_trigger_depth() > 1 then
-        first_id := currval('audit_changes_id_seq');
+        session_user,
+        current_setting('application_name'),
+        inet_client_addr(),
+        pg_backend_pid(),
+        doc #>> '{actor,type}',
+        doc #>> '{actor,id}',
+        doc -> 'actor',
+        doc ->> 'correlationId',
+        doc ->> 'requestId',
+        doc ->> 'jobId',
+        doc ->> 'traceId',
+        doc ->> 'source',
+        (doc ->> 'remoteIp')::inet,
+        coalesce(doc -> 'meta', '{}'),
+        wrong
+      )
+      returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
+    else
+      insert into audit_transactions (
+        xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+      ) values (
+        pg_current_xact_id(),
+        of_epoch,
+        clock_timestamp(),
+        session_user,
+        current_setting('application_name'),
+        inet_client_addr(),
+        pg_backend_pid()
+      )
+      returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
+    end if;
+    insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after)
+    values (
+      opened,
+      clock_timestamp(),
+      coalesce(of_schema, 'public'),
+      coalesce(of_table, 'posts'),
+      of_partition,
+      'insert',
+      jsonb_object(array['id', now ->> 'id']),
+      now ->> 'id',
+      now
+    );
+    if raw is null or pg_trigger_depth() > 1 then
+      first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
+        if note_nested(tg_relid) then
+          -- An assignment of its own: only so does it see what the statement saw when it began.
+          last_before := last_change_before(first_id);
+          perform restore_order(tg_relid, last_before, first_id);
+        end if;
       end if;
     end if;
-      end if;
-      return null;
+    return null;
   end if;
+
   if several then
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
@@ -143,7 +146,7 @@ begin
       ) i
       offset 0
     ) r;
-      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
@@ -156,21 +159,21 @@ begin
   if not "unaltered_posts_a109cce5d9"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
-    first_id := nextval('audit_changes_id_seq');
-    instant := clock_timestamp();
-    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
-    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-      'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid)
-    from (select image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image from threadline_new x) r
-    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
-      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
-      end if;
+  first_id := nextval('audit_changes_id_seq');
+  instant := clock_timestamp();
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
+    'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid)
+  from (select image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image from threadline_new x) r
+  cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    if note_nested(tg_relid) then
+      -- An assignment of its own: only so does it see what the statement saw when it began.
+      last_before := last_change_before(first_id);
+      perform restore_order(tg_relid, last_before, first_id);
     end if;
-    return null;
+  end if;
+  return null;
 end
 $threadline$;
 
@@ -225,7 +228,9 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(o.*), to_jsonb(n.*), session_epoch() into strict was, now, of_epoch from threadline_old o, threadline_new n;
+    select to_jsonb(o.*), to_jsonb(n.*), session_epoch()
+    into strict was, now, of_epoch
+    from threadline_old o, threadline_new n;
   exception
     when no_data_found then
       return null;
@@ -238,108 +243,109 @@ begin
       was := null;
   end;
   if "unaltered_posts_a109cce5d9"(tg_relid) and now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and octet_length(now ->> 'id') <= 512 then
-      foreach field in array array['id', 'published_at', 'title']::text[] loop
-        if was ->> field is distinct from now ->> field then
-          fields := fields || field;
-          old_values := coalesce(old_values, '{}') || jsonb_build_object(field, was -> field);
-        end if;
-      end loop;
-      foreach field in array array['tags']::text[] loop
-        if (was -> field)::text is distinct from (now -> field)::text then
-          fields := fields || field;
-          old_values := coalesce(old_values, '{}') || jsonb_build_object(field, was -> field);
-        end if;
-      end loop;
+    foreach field in array array['id', 'published_at', 'title']::text[] loop
+      if was ->> field is distinct from now ->> field then
+        fields := fields || field;
+        old_values := coalesce(old_values, '{}') || jsonb_build_object(field, was -> field);
+      end if;
+    end loop;
+    foreach field in array array['tags']::text[] loop
+      if (was -> field)::text is distinct from (now -> field)::text then
+        fields := fields || field;
+        old_values := coalesce(old_values, '{}') || jsonb_build_object(field, was -> field);
+      end if;
+    end loop;
+    if fields is null then
+      select alike_fields(o.*, n.*, tg_relid, array[]::text[]) into fields from threadline_old o, threadline_new n;
       if fields is null then
-        select alike_fields(o.*, n.*, tg_relid, array[]::text[]) into fields from threadline_old o, threadline_new n;
-        if fields is null then
-          return null;
-        end if;
-        details := jsonb_build_object('alike', fields);
-        select coalesce(jsonb_object_agg(f, was -> f), '{}') into old_values from unnest(fields) f;
+        return null;
       end if;
-      if fields && array['id']::text[] then
-        former_key := nullif(case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end, case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end);
-      end if;
-      if current_setting('threadline.transaction', true) <> '' then
-        opened := current_transaction();
-      elsif current_setting('threadline.context', true) <> '' then
-        raw := current_setting('threadline.context', true);
-        begin
-          doc := case
-            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
-          end;
-          if is_plain_context(doc, raw) is not true then
-            select c.doc, c.error into doc, wrong from read_context(raw) c;
-          end if;
-        exception when others then
-          select c.doc, c.error into doc, wrong from read_context(raw) c;
+      details := jsonb_build_object('alike', fields);
+      select coalesce(jsonb_object_agg(f, was -> f), '{}') into old_values from unnest(fields) f;
+    end if;
+    if fields && array['id']::text[] then
+      former_key := nullif(case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end, case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end);
+    end if;
+    if current_setting('threadline.transaction', true) <> '' then
+      opened := current_transaction();
+    elsif current_setting('threadline.context', true) <> '' then
+      raw := current_setting('threadline.context', true);
+      begin
+        doc := case
+          when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
         end;
-        insert into audit_transactions (
-          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
-        ) values (
-          pg_current_xact_id(),
-          of_epoch,
-          clock_timestamp(),
-          session_user,
-          current_setting('application_name'),
-          inet_client_addr(),
-          pg_backend_pid(),
-          doc #>> '{actor,type}',
-          doc #>> '{actor,id}',
-          doc -> 'actor',
-          doc ->> 'correlationId',
-          doc ->> 'requestId',
-          doc ->> 'jobId',
-          doc ->> 'traceId',
-          doc ->> 'source',
-          (doc ->> 'remoteIp')::inet,
-          coalesce(doc -> 'meta', '{}'),
-          wrong
-        )
-        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
-      else
-        insert into audit_transactions (
-          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
-        ) values (
-          pg_current_xact_id(),
-          of_epoch,
-          clock_timestamp(),
-          session_user,
-          current_setting('application_name'),
-          inet_client_addr(),
-          pg_backend_pid()
-        )
-        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
-      end if;
-      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
-      values (
-        opened,
+        if is_plain_context(doc, raw) is not true then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end if;
+      exception when others then
+        select c.doc, c.error into doc, wrong from read_context(raw) c;
+      end;
+      insert into audit_transactions (
+        xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+      ) values (
+        pg_current_xact_id(),
+        of_epoch,
         clock_timestamp(),
-        coalesce(of_schema, 'public'),
-        coalesce(of_table, 'posts'),
-        of_partition,
-        'update',
-        jsonb_object(array['id', now ->> 'id']),
-        now ->> 'id',
-        former_key,
-        fields,
-        old_values,
-        now,
-        details
-      );
-      if raw is null or pg_trigger_depth() > 1 then
-        first_id := currval('audit_changes_id_seq');
+        session_user,
+        current_setting('application_name'),
+        inet_client_addr(),
+        pg_backend_pid(),
+        doc #>> '{actor,type}',
+        doc #>> '{actor,id}',
+        doc -> 'actor',
+        doc ->> 'correlationId',
+        doc ->> 'requestId',
+        doc ->> 'jobId',
+        doc ->> 'traceId',
+        doc ->> 'source',
+        (doc ->> 'remoteIp')::inet,
+        coalesce(doc -> 'meta', '{}'),
+        wrong
+      )
+      returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
+    else
+      insert into audit_transactions (
+        xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+      ) values (
+        pg_current_xact_id(),
+        of_epoch,
+        clock_timestamp(),
+        session_user,
+        current_setting('application_name'),
+        inet_client_addr(),
+        pg_backend_pid()
+      )
+      returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
+    end if;
+    insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
+    values (
+      opened,
+      clock_timestamp(),
+      coalesce(of_schema, 'public'),
+      coalesce(of_table, 'posts'),
+      of_partition,
+      'update',
+      jsonb_object(array['id', now ->> 'id']),
+      now ->> 'id',
+      former_key,
+      fields,
+      old_values,
+      now,
+      details
+    );
+    if raw is null or pg_trigger_depth() > 1 then
+      first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
+        if note_nested(tg_relid) then
+          -- An assignment of its own: only so does it see what the statement saw when it began.
+          last_before := last_change_before(first_id);
+          perform restore_order(tg_relid, last_before, first_id);
+        end if;
       end if;
     end if;
-      end if;
-      return null;
+    return null;
   end if;
+
   if several then
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
@@ -360,42 +366,44 @@ begin
     if arrived = total and bytes <= 1073741824 and step * widest <= 268435456 then
       place := 0;
       while place < total loop
-      insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
-      select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-        'update', jsonb_object(array['id', p.key_1]), case when octet_length(p.key_1) <= 512 then p.key_1 else bounded_key(p.key_1) end,
-        case when p.moved then nullif(case when octet_length(p.was ->> 'id') <= 512 then p.was ->> 'id' else bounded_key(p.was ->> 'id') end, case when octet_length(p.key_1) <= 512 then p.key_1 else bounded_key(p.key_1) end) end,
-        p.fields,
-        p.was - p.same,
-        p.now,
-        p.details
-      from (
-        select d.was, d.now, d.key_1, d.differ[1] as moved, coalesce(a.alike, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null)) as fields,
-          case when a.alike is null then array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)
-            else array(select s from unnest(array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)) s where s <> all (a.alike)) end as same,
-          case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
+        insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
+        select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
+          'update', jsonb_object(array['id', p.key_1]), case when octet_length(p.key_1) <= 512 then p.key_1 else bounded_key(p.key_1) end,
+          case when p.moved then nullif(case when octet_length(p.was ->> 'id') <= 512 then p.was ->> 'id' else bounded_key(p.was ->> 'id') end, case when octet_length(p.key_1) <= 512 then p.key_1 else bounded_key(p.key_1) end) end,
+          p.fields,
+          p.was - p.same,
+          p.now,
+          p.details
         from (
-          select i.was as was, i.now as now, i.now ->> 'id' as key_1, i.old_row, i.new_row, array[
-            i.was ->> 'id' is distinct from i.now ->> 'id',
-            i.was ->> 'published_at' is distinct from i.now ->> 'published_at',
-            (i.was -> 'tags')::text is distinct from (i.now -> 'tags')::text,
-            i.was ->> 'title' is distinct from i.now ->> 'title'
-          ]::boolean[] as differ
+          select d.was, d.now, d.key_1, d.differ[1] as moved, coalesce(a.alike, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null)) as fields,
+            case
+              when a.alike is null then array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)
+              else array(select s from unnest(array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)) s where s <> all (a.alike))
+            end as same,
+            case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
           from (
-            select case when pg_column_size(r.was) < 150000 then to_jsonb(r.was) else image(r.was) end as was, case when pg_column_size(r.now) < 150000 then to_jsonb(r.now) else image(r.now) end as now, r.was as old_row, r.now as new_row
-            from (select unnest(array(select coalesce(x.*) from threadline_old x offset place limit step)) as was, unnest(array(select coalesce(x.*) from threadline_new x offset place limit step)) as now) r
+            select i.was as was, i.now as now, i.now ->> 'id' as key_1, i.old_row, i.new_row, array[
+              i.was ->> 'id' is distinct from i.now ->> 'id',
+              i.was ->> 'published_at' is distinct from i.now ->> 'published_at',
+              (i.was -> 'tags')::text is distinct from (i.now -> 'tags')::text,
+              i.was ->> 'title' is distinct from i.now ->> 'title'
+            ]::boolean[] as differ
+            from (
+              select case when pg_column_size(r.was) < 150000 then to_jsonb(r.was) else image(r.was) end as was, case when pg_column_size(r.now) < 150000 then to_jsonb(r.now) else image(r.now) end as now, r.was as old_row, r.now as new_row
+              from (select unnest(array(select coalesce(x.*) from threadline_old x offset place limit step)) as was, unnest(array(select coalesce(x.*) from threadline_new x offset place limit step)) as now) r
+              offset 0
+            ) i
             offset 0
-          ) i
-          offset 0
-        ) d
-        cross join lateral (
-          select case
-            when true = any (d.differ) then null
-            else alike_fields(d.old_row, d.new_row, tg_relid, array[]::text[])
-          end as alike
-          offset 0
-        ) a
-        where true = any (d.differ) or a.alike is not null
-      ) p;
+          ) d
+          cross join lateral (
+            select case
+              when true = any (d.differ) then null
+              else alike_fields(d.old_row, d.new_row, tg_relid, array[]::text[])
+            end as alike
+            offset 0
+          ) a
+          where true = any (d.differ) or a.alike is not null
+        ) p;
         place := place + step;
       end loop;
     elsif arrived = total then
@@ -409,8 +417,10 @@ begin
         p.details
       from (
         select d.was, d.now, d.key_1, d.differ[1] as moved, coalesce(a.alike, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null)) as fields,
-          case when a.alike is null then array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)
-            else array(select s from unnest(array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)) s where s <> all (a.alike)) end as same,
+          case
+            when a.alike is null then array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)
+            else array(select s from unnest(array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)) s where s <> all (a.alike))
+          end as same,
           case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
         from (
           select o.place, o.image as was, n.image as now, n.image ->> 'id' as key_1, o.source as old_row, n.source as new_row, array[
@@ -436,12 +446,12 @@ begin
     end if;
     if arrived = total then
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
+        if note_nested(tg_relid) then
+          -- An assignment of its own: only so does it see what the statement saw when it began.
+          last_before := last_change_before(first_id);
+          perform restore_order(tg_relid, last_before, first_id);
+        end if;
       end if;
-    end if;
       return null;
     end if;
   end if;
@@ -449,35 +459,35 @@ begin
   if not "unaltered_posts_a109cce5d9"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
-    first_id := nextval('audit_changes_id_seq');
-    instant := clock_timestamp();
-    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
-    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-      'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after, p.details
+  first_id := nextval('audit_changes_id_seq');
+  instant := clock_timestamp();
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
+    'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after, p.details
+  from (
+    select c.*
     from (
-      select c.*
-      from (
-        select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
-        from threadline_old x
-      ) o
-      full join (
-        select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
-        from threadline_new x
-      ) n on n.place = o.place
-      cross join lateral describe_update(
-        o.image, n.image, o.exact, n.exact, o.source, n.source, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid
-      ) c
-      where c.changed
-      order by o.place
-    ) p;
-      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
-      end if;
+      select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+      from threadline_old x
+    ) o
+    full join (
+      select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+      from threadline_new x
+    ) n on n.place = o.place
+    cross join lateral describe_update(
+      o.image, n.image, o.exact, n.exact, o.source, n.source, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid
+    ) c
+    where c.changed
+    order by o.place
+  ) p;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    if note_nested(tg_relid) then
+      -- An assignment of its own: only so does it see what the statement saw when it began.
+      last_before := last_change_before(first_id);
+      perform restore_order(tg_relid, last_before, first_id);
     end if;
-    return null;
+  end if;
+  return null;
 end
 $threadline$;
 
@@ -520,7 +530,9 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(o.*), session_epoch() into strict was, of_epoch from threadline_old o;
+    select to_jsonb(o.*), session_epoch()
+    into strict was, of_epoch
+    from threadline_old o;
   exception
     when no_data_found then
       return null;
@@ -533,81 +545,82 @@ begin
       was := null;
   end;
   if "unaltered_posts_a109cce5d9"(tg_relid) and was - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and octet_length(was ->> 'id') <= 512 then
-      if current_setting('threadline.transaction', true) <> '' then
-        opened := current_transaction();
-      elsif current_setting('threadline.context', true) <> '' then
-        raw := current_setting('threadline.context', true);
-        begin
-          doc := case
-            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
-          end;
-          if is_plain_context(doc, raw) is not true then
-            select c.doc, c.error into doc, wrong from read_context(raw) c;
-          end if;
-        exception when others then
-          select c.doc, c.error into doc, wrong from read_context(raw) c;
+    if current_setting('threadline.transaction', true) <> '' then
+      opened := current_transaction();
+    elsif current_setting('threadline.context', true) <> '' then
+      raw := current_setting('threadline.context', true);
+      begin
+        doc := case
+          when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
         end;
-        insert into audit_transactions (
-          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
-        ) values (
-          pg_current_xact_id(),
-          of_epoch,
-          clock_timestamp(),
-          session_user,
-          current_setting('application_name'),
-          inet_client_addr(),
-          pg_backend_pid(),
-          doc #>> '{actor,type}',
-          doc #>> '{actor,id}',
-          doc -> 'actor',
-          doc ->> 'correlationId',
-          doc ->> 'requestId',
-          doc ->> 'jobId',
-          doc ->> 'traceId',
-          doc ->> 'source',
-          (doc ->> 'remoteIp')::inet,
-          coalesce(doc -> 'meta', '{}'),
-          wrong
-        )
-        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
-      else
-        insert into audit_transactions (
-          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
-        ) values (
-          pg_current_xact_id(),
-          of_epoch,
-          clock_timestamp(),
-          session_user,
-          current_setting('application_name'),
-          inet_client_addr(),
-          pg_backend_pid()
-        )
-        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
-      end if;
-      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from)
-      values (
-        opened,
+        if is_plain_context(doc, raw) is not true then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end if;
+      exception when others then
+        select c.doc, c.error into doc, wrong from read_context(raw) c;
+      end;
+      insert into audit_transactions (
+        xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+      ) values (
+        pg_current_xact_id(),
+        of_epoch,
         clock_timestamp(),
-        coalesce(of_schema, 'public'),
-        coalesce(of_table, 'posts'),
-        of_partition,
-        'delete',
-        jsonb_object(array['id', was ->> 'id']),
-        was ->> 'id',
-        was
-      );
-      if raw is null or pg_trigger_depth() > 1 then
-        first_id := currval('audit_changes_id_seq');
+        session_user,
+        current_setting('application_name'),
+        inet_client_addr(),
+        pg_backend_pid(),
+        doc #>> '{actor,type}',
+        doc #>> '{actor,id}',
+        doc -> 'actor',
+        doc ->> 'correlationId',
+        doc ->> 'requestId',
+        doc ->> 'jobId',
+        doc ->> 'traceId',
+        doc ->> 'source',
+        (doc ->> 'remoteIp')::inet,
+        coalesce(doc -> 'meta', '{}'),
+        wrong
+      )
+      returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
+    else
+      insert into audit_transactions (
+        xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+      ) values (
+        pg_current_xact_id(),
+        of_epoch,
+        clock_timestamp(),
+        session_user,
+        current_setting('application_name'),
+        inet_client_addr(),
+        pg_backend_pid()
+      )
+      returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
+    end if;
+    insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from)
+    values (
+      opened,
+      clock_timestamp(),
+      coalesce(of_schema, 'public'),
+      coalesce(of_table, 'posts'),
+      of_partition,
+      'delete',
+      jsonb_object(array['id', was ->> 'id']),
+      was ->> 'id',
+      was
+    );
+    if raw is null or pg_trigger_depth() > 1 then
+      first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
+        if note_nested(tg_relid) then
+          -- An assignment of its own: only so does it see what the statement saw when it began.
+          last_before := last_change_before(first_id);
+          perform restore_order(tg_relid, last_before, first_id);
+        end if;
       end if;
     end if;
-      end if;
-      return null;
+    return null;
   end if;
+
   if several then
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
@@ -628,7 +641,7 @@ begin
       ) i
       offset 0
     ) r;
-      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
@@ -641,21 +654,21 @@ begin
   if not "unaltered_posts_a109cce5d9"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
-    first_id := nextval('audit_changes_id_seq');
-    instant := clock_timestamp();
-    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
-    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-      'delete', k.row_pk, k.row_key, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid), null
-    from (select image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image from threadline_old x) r
-    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
-      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
-      end if;
+  first_id := nextval('audit_changes_id_seq');
+  instant := clock_timestamp();
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
+    'delete', k.row_pk, k.row_key, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid), null
+  from (select image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image from threadline_old x) r
+  cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    if note_nested(tg_relid) then
+      -- An assignment of its own: only so does it see what the statement saw when it began.
+      last_before := last_change_before(first_id);
+      perform restore_order(tg_relid, last_before, first_id);
     end if;
-    return null;
+  end if;
+  return null;
 end
 $threadline$;
 

@@ -125,6 +125,8 @@ const losing = [
   "retypeKey",
   "renameLabel",
   "disableTriggers",
+  "writeWithoutTriggers",
+  "writeThroughParent",
   "cloneSchema",
   "dropTable",
   "dropSchema"
@@ -609,6 +611,25 @@ export const statementsOf = (world: World, { a, b, kind, table: place }: Op): Re
     }
     case "disableTriggers":
       return [`alter table ${a % 2 === 1 && partitionName !== undefined ? partitionName : name} disable trigger user`]
+    case "writeWithoutTriggers": {
+      const target = a % 2 === 1 && partitionName !== undefined ? partitionName : name
+      const which = b % 3 === 0 ? "all" : "user"
+      return [
+        `alter table ${target} disable trigger ${which}`,
+        `update ${target} set ${assignment}`,
+        `alter table ${target} enable trigger ${which}`
+      ]
+    }
+    case "writeThroughParent":
+      return table.kind !== "r"
+        ? []
+        : [
+            `create table ${fresh("base")} (like ${name})`,
+            `alter table ${name} inherit ${fresh("base")}`,
+            `update ${fresh("base")} set ${assignment}`,
+            `alter table ${name} no inherit ${fresh("base")}`,
+            `drop table ${fresh("base")}`
+          ]
     case "cloneSchema": {
       const clone = `clone_${a}`
       return [

@@ -118,7 +118,17 @@ export const Gap = Schema.Struct({
   schema: Schema.String,
   name: Schema.String,
   gap: Schema.NullOr(
-    Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "rewritten", "restarted", "unwatched")
+    Schema.Literal(
+      "gone",
+      "replaced",
+      "triggers",
+      "partitions",
+      "touched",
+      "key",
+      "rewritten",
+      "restarted",
+      "unwatched"
+    )
   ),
   /** The earliest time of all that is wrong, as the session writes it. */
   since: Schema.NullOr(Schema.String),
@@ -142,6 +152,8 @@ const Deployed = Schema.Struct({
 export type Deployed = typeof Deployed.Type
 
 export const Catalog = Schema.Struct({
+  /** What was committed when it was read: for `isCurrent`. */
+  snapshot: Schema.String,
   serverVersion: Schema.Int,
   role: Schema.String,
   /** Foreign tables can be made in this database. */

@@ -175,6 +175,7 @@ type_graph (oid) as (
   ) part (oid)
 )
 select jsonb_build_object(
+  'snapshot', pg_current_snapshot()::text,
   'serverVersion', current_setting('server_version_num')::int,
   'role', current_user,
   'foreignServers', exists (select from pg_foreign_server),

@@ -210,13 +210,13 @@ const databaseLabel = ({ name, schema }: Name): string =>
 
 export const addPartition = (storage: string, root: Name, partition: Name, label: string): string =>
   `update ${policies(storage)}
-set partitions = pg_catalog.array_append(partitions, ${literal(label)}),
+set partitions = pg_catalog.array_append(pg_catalog.array_remove(partitions, ${literal(label)}), ${literal(label)}),
   row_marks = row_marks || pg_catalog.jsonb_build_object(
-    'files', row_marks -> 'files' || (${qualified(storage, "row_marks")}(${regclass(partition)}, '{}') -> 'files')),
+    'files', row_marks -> 'files' || (${qualified(storage, "row_marks")}(${regclass(partition)}, '{}') -> 'files'),
+    'triggers', row_marks -> 'triggers' || ${qualified(storage, "trigger_marks")}(${regclass(partition)})),
   partition_marks = partition_marks || pg_catalog.jsonb_build_object(
     ${databaseLabel(partition)}, ${qualified(storage, "partition_marks")}(${regclass(root)}) ->> (${databaseLabel(partition)}))
-${where(root)}
-  and ${literal(label)} <> all (partitions)`
+${where(root)}`
 
 /** Notes a lapse if a partition brought rows that are not in the record. */
 export const partitionJoined = (storage: string, root: Name, partition: Name): string =>

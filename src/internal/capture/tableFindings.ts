@@ -124,7 +124,8 @@ export const reportTable = (
   }
   if (
     (gap === "key" && !isKeyChanged && renamedEnums.length === 0 && changes.retyped.length === 0) ||
-    (gap === "rewritten" && rewritten.length === 0)
+    (gap === "rewritten" && rewritten.length === 0) ||
+    gap === "touched"
   ) {
     report({ kind: "AlteredMeanwhile", severity: "error", mend: apply.mend })
   }

@@ -3,11 +3,9 @@
  */
 import * as Either from "effect/Either"
 import { createHmac, timingSafeEqual } from "node:crypto"
+import { largestEnvelope } from "./limits.js"
 
 const version = 1
-
-/** Bytes that an envelope may have. */
-const maxBytes = 16_384
 
 const signatureOf = (key: string, sealed: string, document: string): string =>
   createHmac("sha256", key).update(`${version}\n${sealed}\n${document}`).digest("base64url")
@@ -21,8 +19,8 @@ export const seal = (document: string, now: number, key: string | undefined): Ei
     context: document,
     ...(key === undefined ? {} : { signature: signatureOf(key, sealed, document) })
   })
-  return Buffer.byteLength(text) > maxBytes
-    ? Either.left(`must not exceed ${maxBytes} bytes: put less into meta`)
+  return Buffer.byteLength(text) > largestEnvelope
+    ? Either.left(`must not exceed ${largestEnvelope} bytes: put less into meta`)
     : Either.right(text)
 }
 
@@ -46,8 +44,8 @@ export const open = (
   now: number,
   { key, maxAge }: { readonly key: string | undefined; readonly maxAge: number | undefined }
 ): Either.Either<object, string> => {
-  if (typeof envelope !== "string" || Buffer.byteLength(envelope) > maxBytes) {
-    return Either.left(`must be a string of at most ${maxBytes} bytes`)
+  if (typeof envelope !== "string" || Buffer.byteLength(envelope) > largestEnvelope) {
+    return Either.left(`must be a string of at most ${largestEnvelope} bytes`)
   }
   const parsed = parse(envelope)
   if (typeof parsed !== "object" || parsed === null || !("v" in parsed)) {

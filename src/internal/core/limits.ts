@@ -1,5 +1,6 @@
 /**
- * Limits of the record. The migrations hold some of them too; `test/unit/core/limits.test.ts` compares.
+ * Limits of what the record holds, and of what a caller may give and get. The migrations hold some of them too;
+ * `test/unit/core/limits.test.ts` compares. The bounds of one option are where the option is decoded.
  */
 
 /** The most bytes of UTF-8 that an id, a name or a label may have. */
@@ -16,6 +17,21 @@ export const deepestImpersonator = 8
 
 /** The most bytes of JSON that a document in a filter may have. */
 export const largestDocument = 16_384
+
+/** The most values that one field of a filter may list. */
+export const mostValues = 50
+
+/** The most bytes of an envelope, the context of a job as a string. */
+export const largestEnvelope = 16_384
+
+/** The most bytes of a saved filter as text. */
+export const longestSavedFilter = 16_384
+
+/** The most saved views of one owner. */
+export const mostViews = 200
+
+/** The most relations that one read may follow. */
+export const mostRelations = 20
 
 /** The most items of a page, and the most rows that one call may name. */
 export const largestPage = 1000

@@ -3,7 +3,7 @@
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
-import { fromFailure } from "../capture/apply.js"
+import { fromFailure } from "../capture/failure.js"
 import { readCatalog, readWholeStanding } from "../capture/catalog.js"
 import type { Catalog } from "../capture/catalogModel.js"
 import type { FindingKind, TableStatus } from "../capture/finding.js"

@@ -1,7 +1,6 @@
 /**
  * Audited transactions of clients that are not Effect: what they share, whatever the client.
  */
-import { SqlError } from "@effect/sql/SqlError"
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as AuditContext from "../../AuditContext.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
@@ -10,8 +9,9 @@ import { type SqlStatement, storageSchemaName } from "../sql/statement.js"
 import { identifier } from "../sql/sqlText.js"
 import { type Action, encodeActionSync, failedAction, type Words } from "./action.js"
 import { askActor, currentContext, merge, withContext } from "./ambient.js"
-import { AuditError, closed, fromStatement, makeAuditError } from "./errors.js"
-import { endedByBody, finishDocument, isContextKept, refused } from "./finish.js"
+import { fromDriver, isLost, isOutcomeUnknown, outcomeUnknown, own } from "./driverError.js"
+import { closed, makeAuditError } from "./errors.js"
+import { finishDocument, isContextKept, refused } from "./finish.js"
 import { contextFields, contradiction } from "./resolve.js"
 
 /**
@@ -288,25 +288,6 @@ export const audited = async <Tx extends object, A, Settings>(
   return parent.takeTurn(() => inSavepoint(connection, savepoint, parent, request, options, run))
 }
 
-/** Whether a client failed to commit for want of a connection. Its own errors of transactions (`P2034` of Prisma) say more. */
-const isLost = (error: unknown): boolean => {
-  const code = property(error, "code")
-  return (
-    !AuditError.is(error) &&
-    /^(?:08|57P)/.test(stateOf(error)?.code ?? "08") &&
-    !(typeof code === "string" && code.startsWith("P2"))
-  )
-}
-
-const outcomeUnknown = (error: unknown): AuditError =>
-  new AuditError({
-    reason: "OutcomeUnknown",
-    detail: "the connection was lost while COMMIT was under way: the transaction may or may not have been committed",
-    cause: error
-  })
-
-const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
-
 /** A part of a transaction with a context or an action of its own; or only a savepoint, if it has neither. */
 const inSavepoint = async <Tx extends object, A, Settings>(
   connection: Connection<Tx>,
@@ -418,18 +399,6 @@ export const record = async (
   return id
 }
 
-/**
- * A statement of Threadline's own: what a client throws becomes an `AuditError`. A serialization failure or a deadlock may meet any
- * statement, and hosts try again by the client's own error.
- */
-export const own = async <A>(answer: PromiseLike<A>): Promise<A> => {
-  try {
-    return await answer
-  } catch (error) {
-    throw ownFailure(error)
-  }
-}
-
 /** Refuses what is no client, such as one of another entry point, before anything is asked of it. */
 export const mustHave = (db: unknown, methods: ReadonlyArray<string>, what: string): void => {
   const isObject = (typeof db === "object" && db !== null) || typeof db === "function"
@@ -437,67 +406,3 @@ export const mustHave = (db: unknown, methods: ReadonlyArray<string>, what: stri
     throw new InvalidRequest({ field: "db", rule: `must be ${what}` })
   }
 }
-
-/** What a failed statement of Threadline's own throws. */
-const ownFailure = (error: unknown): unknown => {
-  const state = stateOf(error)?.code
-  return state === "40001" || state === "40P01" ? error : fromDriver(error)
-}
-
-/** What a failed statement of Threadline's own means. */
-export const fromDriver = (error: unknown): AuditError => {
-  if (AuditError.is(error)) {
-    return error
-  }
-  const state = stateOf(error)
-  const message = error instanceof Error ? error.message : String(error)
-  const sqlError = new SqlError({
-    cause: state === undefined ? error : { code: state.code, message: state.message ?? message, cause: error },
-    message
-  })
-  switch (state?.code) {
-    case "TL001":
-      return makeAuditError(
-        "NoChanges",
-        "the transaction was to capture a change and captured none; it was rolled back",
-        sqlError
-      )
-    case "TL004":
-      return makeAuditError("EndedByBody", endedByBody, sqlError)
-    case "25P02":
-      return makeAuditError(
-        "TransactionAborted",
-        "a statement failed, which aborts a transaction, and the body went on as if it had not",
-        sqlError
-      )
-    default:
-      return fromStatement(sqlError)
-  }
-}
-
-/**
- * The SQLSTATE somewhere inside a client's error. Clients wrap the driver's error, and some have codes of their own that look
- * like a SQLSTATE (`P2010` of Prisma). The innermost one is the server's.
- */
-const stateOf = (error: unknown): { readonly code: string; readonly message: string | undefined } | undefined => {
-  let serverError: { readonly code: string; readonly message: string | undefined } | undefined
-  let layer = [error]
-  for (let depth = 0; depth < 8 && layer.length > 0; depth++) {
-    for (const candidate of layer) {
-      const code = property(candidate, "originalCode") ?? property(candidate, "code")
-      if (typeof code === "string" && /^(?=.*[0-9])(?!P[1-9])[0-9A-Z]{5}$/.test(code)) {
-        const message = property(candidate, "originalMessage") ?? property(candidate, "message")
-        serverError = { code, message: typeof message === "string" ? message : undefined }
-      }
-    }
-    layer = layer.flatMap((one) =>
-      ["cause", "driverError", "meta", "driverAdapterError"]
-        .map((name) => property(one, name))
-        .filter((inner) => typeof inner === "object" && inner !== null)
-    )
-  }
-  return serverError
-}
-
-const property = (value: unknown, name: string): unknown =>
-  typeof value === "object" && value !== null ? (value as { readonly [name: string]: unknown })[name] : undefined

@@ -15,6 +15,7 @@ import type { Progress } from "./model.js"
  * @category models
  */
 export interface ArchivePart {
+  /** The name that the changes were recorded under. */
   readonly table: string
   /** In UTC: `2026-01`. */
   readonly month: string
@@ -32,7 +33,9 @@ export interface ArchivePart {
  * @category models
  */
 export interface Archived<E, R> {
+  /** Where it is, for the record of the run. */
   readonly place: string
+  /** Fails if the archive does not hold what it should. */
   readonly verify: Effect.Effect<void, E, R>
 }
 

@@ -285,7 +285,9 @@ const runOf = (row: typeof RunRow.Type): Run => ({
 export interface RunFilter extends OrderedPaging {
   /** The run with this id: decimal digits. */
   readonly id?: string | undefined
+  /** Purges, or maintenance. */
   readonly kind?: Run["kind"] | undefined
+  /** How the run stands. */
   readonly state?: Run["state"] | undefined
 }
 

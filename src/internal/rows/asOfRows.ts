@@ -32,10 +32,8 @@ const Condition: Schema.Schema<ImageCondition> = Schema.declare(
   { message: () => "must be a function from the image to an SQL condition" }
 )
 
-const maxKeys = largestPage
-
 const Keys = Schema.Array(KeySchema).pipe(
-  Schema.maxItems(maxKeys, { message: () => `must be at most ${maxKeys} keys` })
+  Schema.maxItems(largestPage, { message: () => `must be at most ${largestPage} keys` })
 )
 
 const RowsRequest = Schema.Struct({

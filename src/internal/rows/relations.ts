@@ -21,6 +21,7 @@ import { mustBeObject, paging, type ReadError, request } from "../core/request.j
 import { asOfRows } from "./asOfRows.js"
 import type { Storage } from "../record/storage.js"
 import { isObject, JsonObject, type JsonValue } from "../core/jsonValue.js"
+import { mostRelations } from "../core/limits.js"
 
 /**
  * Rows of `table` that belong to a row: each named column of theirs holds the same value as the named column of the row. It works
@@ -31,6 +32,7 @@ import { isObject, JsonObject, type JsonValue } from "../core/jsonValue.js"
  * @category models
  */
 export interface Relation {
+  /** The table of the rows that belong to the row, written as in SQL. */
   readonly table: string
   /** Their column to the column of the row. */
   readonly columns: { readonly [theirs: string]: string }
@@ -71,6 +73,7 @@ const Related = Schema.transform(
  * @category models
  */
 export interface RelatedRows extends Pages.Page<RowAsOf> {
+  /** The table of these rows. */
   readonly table: string
   /** Which rows these are, as `asOfRows` takes it. */
   readonly options: typeof RelatedOptions.Type
@@ -99,6 +102,7 @@ export const RelatedRows: Schema.Schema<RelatedRows, typeof Related.Encoded> = f
  * @category models
  */
 export interface AsOfWith<Name extends string = string> {
+  /** How the row stood. */
   readonly answer: AsOf
   /** Empty pages if the row was not present. */
   readonly related: { readonly [K in Name]: RelatedRows }
@@ -139,8 +143,6 @@ const RelationRequest = Schema.Struct({
     .pipe(Schema.filter((columns) => Object.keys(columns).length > 0, { message: () => columnsRule })),
   limit: paging.limit
 })
-
-const maxRelations = 20
 
 const masked = "[masked]"
 
@@ -213,8 +215,8 @@ export const asOfWith = Effect.fnUntraced(function* <Name extends string>(
   const at = yield* instantOf(when)
   yield* mustBeObject(relations, "relations")
   const declared = Object.entries<Relation>(relations)
-  if (declared.length > maxRelations) {
-    return yield* new InvalidRequest({ field: "relations", rule: `must be at most ${maxRelations}` })
+  if (declared.length > mostRelations) {
+    return yield* new InvalidRequest({ field: "relations", rule: `must be at most ${mostRelations}` })
   }
   const answer = yield* asOf(storage, table, key, at)
   // Relations use the present names of columns.

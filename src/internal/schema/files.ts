@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "cb53bd489ac0ae1f59652599c7dce57cb0affabd2e03b62c4ac9ddcd37615ee3",
+    checksum: "af9594195d1d855a2581061f6f4dadc7c6aceb79687865e5d8cf69243d0dbec0",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -149,7 +149,7 @@ create table capture_policies (
   database text collate "C",
   -- Marks of each partition, by its qualified name. They show whether it is still the same partition.
   partition_marks jsonb not null default '{}',
-  -- Marks that show whether ALTER TABLE has rewritten the rows; see row_marks.
+  -- Marks that show whether ALTER TABLE has rewritten the rows or touched the triggers; see row_marks.
   row_marks jsonb not null default '{}',
   mode text not null check (mode in ('statement', 'row')),
   always boolean not null,
@@ -220,12 +220,12 @@ create table capture_alterations (
   relation oid not null,
   database text collate "C",
   seen_at timestamptz not null default clock_timestamp(),
-  -- "key", "rewritten", "inherited", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
+  -- "key", "rewritten", "triggers", "inherited", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
   what text not null
 );
 
 comment on table capture_alterations is
-  'Since when a captured table is written with other keys, values or partitions than its policy knows; capture apply settles it.';
+  'Since when a captured table is written with other keys, values, triggers or partitions than its policy knows; capture apply settles it.';
 
 create index capture_alterations_idx on capture_alterations (relation, seen_at);
 
@@ -3720,7 +3720,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "b14f258b78b227e8c7e3f7afc4cba9cf2b39bb85fc66c770b58c168a76ad69ed",
+    checksum: "31e8ff878c124e73e205aec730885ff3f60c769f00a6764620093d17bd47e1a7",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3880,11 +3880,13 @@ language plpgsql stable
 set search_path from current
 as $$
 #variable_conflict use_column
+declare
+  present constant jsonb := partition_marks(relation);
 begin
   return (
     select coalesce(array_agg(m.key order by m.key), '{}')
     from jsonb_each_text(marks) m
-    where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
+    where split_part(m.value, ' ', 1) is distinct from split_part(present ->> m.key, ' ', 1)
       and not exists (
         select
         from pg_class c
@@ -3939,9 +3941,71 @@ return (
   where a.attrelid = column_state.relation and a.attnum = column_state.attnum
 );
 
+-- Our triggers on a table and on each of its partitions, each with the transaction that last touched it. One that was disabled, replaced or
+-- dropped has another mark ever after, also if it was enabled or made again since.
+create function trigger_marks(relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    select coalesce(jsonb_object_agg(g.tgrelid, g.marks), '{}')
+    from (
+      select t.tgrelid, string_agg(t.oid || '/' || t.xmin, ' ' order by t.oid) as marks
+      from (select trigger_marks.relation as oid union all select b.oid from partitions_below(trigger_marks.relation) b (oid)) r
+      join pg_trigger t on t.tgrelid = r.oid
+      join pg_proc f on f.oid = t.tgfoid
+      join pg_namespace own on own.oid = f.pronamespace
+      where own.nspname = current_schema()
+      group by t.tgrelid
+    ) g
+  );
+end
+$$;
+
+-- The relations of a table whose triggers were touched since a policy was written, each with the first transaction that the catalog still
+-- shows; null if it shows none. Triggers that a partition has from the table are touched with those of the table.
+create function triggers_touched(relation oid, marks jsonb, out touched oid, out by xid) returns setof record
+language plpgsql stable rows 1
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+  present constant jsonb := trigger_marks(relation);
+begin
+  if present @> (marks -> 'triggers') then
+    return;
+  end if;
+  return query
+    with known as (
+      select m.key::oid as oid, string_to_array(m.value, ' ') as before, coalesce(string_to_array(present ->> m.key, ' '), '{}') as after
+      from jsonb_each_text(triggers_touched.marks -> 'triggers') m
+      where present ->> m.key is distinct from m.value
+        and (present ? m.key or m.key::oid = triggers_touched.relation
+          or m.key::oid in (select b.oid from partitions_below(triggers_touched.relation) b (oid)))
+    ),
+    changed as (
+      select k.oid,
+        (select count(*) from unnest(k.before) b (mark) where b.mark <> all (k.after)) as lost,
+        array(
+          select split_part(a.mark, '/', 2)
+          from unnest(k.after) a (mark)
+          where a.mark <> all (k.before)
+          order by age(split_part(a.mark, '/', 2)::xid) desc
+        ) as xids
+      from known k
+      where not k.before <@ k.after
+    )
+    select c.oid, c.xids[1]::xid
+    from changed c
+    left join changed root on root.oid = triggers_touched.relation and c.oid <> root.oid
+    where root.oid is null or c.lost > cardinality(c.xids) or not c.xids <@ root.xids;
+end
+$$;
+
 -- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, and the type of each
 -- column in images, with the transaction that last altered it. Also marks that show whether values of an enum were renamed
--- meanwhile.
+-- meanwhile, and whether triggers were touched.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -3963,7 +4027,8 @@ begin atomic
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
     ),
-    'labels', label_marks(row_marks.relation)
+    'labels', label_marks(row_marks.relation),
+    'triggers', trigger_marks(row_marks.relation)
   );
 end;
 
@@ -4294,9 +4359,63 @@ begin atomic
     );
 end;
 
+-- The transaction by which a table ceased to be a child of another one, or a partition, since a policy was written; null if it did not.
+-- That touches all columns which the two have in common by one command, and changes nothing of them. Nothing else does so with more than one
+-- column, but a GRANT and a REVOKE of several columns.
+create function disinherited_by(relation oid, marks jsonb) returns xid
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  if not exists (
+    select
+    from pg_attribute a
+    where a.attrelid = disinherited_by.relation
+      and a.attnum > 0
+      and disinherited_by.marks -> 'columns' -> a.attnum::text ->> 'by' <> a.xmin::text
+  ) then
+    return null;
+  end if;
+  return (
+    select a.xmin
+    from pg_attribute a
+    cross join lateral jsonb_to_record(disinherited_by.marks -> 'columns' -> a.attnum::text)
+      m (by text, "is" text, missing boolean, type oid, text text)
+    where a.attrelid = disinherited_by.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and m.by <> a.xmin::text
+      and m.is = column_state(a.attrelid, a.attnum)
+      and m.missing = a.atthasmissing
+      and m.type = a.atttypid
+      and m.text = format_type(a.atttypid, a.atttypmod)
+    group by a.xmin, a.cmin::text
+    having count(*) > 1
+    order by age(a.xmin) desc
+    limit 1
+  );
+end
+$$;
+
+-- Whether the snapshot of this transaction is older than the present triggers or columns of a table. Two functions see what is.
+create function is_outdated(relation oid) returns boolean
+language sql stable
+set search_path from current
+return exists (
+  select
+  from pg_trigger t
+  where t.tgrelid = is_outdated.relation
+    and not t.tgisinternal
+    and (currtid2('pg_catalog.pg_trigger', t.ctid) <> t.ctid or pg_get_triggerdef(t.oid) is null)
+) or exists (
+  select
+  from pg_attribute a
+  where a.attrelid = is_outdated.relation and a.attnum > 0 and currtid2('pg_catalog.pg_attribute', a.ctid) <> a.ctid
+);
+
 -- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key",
--- "rewritten" or "inherited", null if nothing was. "unknown": the snapshot is older than the table's files or unique indexes, so it
--- shows nothing.
+-- "rewritten", "triggers" or "inherited", null if nothing was. "unknown": the snapshot is older than the table's files, unique indexes,
+-- triggers or columns, so it shows nothing.
 create function alteration(relation oid) returns text
 language plpgsql stable
 set search_path from current
@@ -4319,7 +4438,8 @@ begin
       or labels_touched(relation, policy.key_values, policy.row_marks)
     then 'key'
     when exists (select from columns_rewritten(relation, policy.row_marks)) then 'rewritten'
-    when policy.mode = 'statement' and inherits(relation) then 'inherited'
+    when exists (select from triggers_touched(relation, policy.row_marks) t where t.touched = relation) then 'triggers'
+    when policy.mode = 'statement' and (inherits(relation) or disinherited_by(relation, policy.row_marks) is not null) then 'inherited'
     when current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
       exists (
         select
@@ -4330,6 +4450,7 @@ begin
         where c.relkind in ('r', 'i') and pg_relation_filenode(c.oid) is distinct from c.relfilenode
       )
       or labels_outdated(policy.key_values)
+      or is_outdated(relation)
     )
     then 'unknown'
   end;
@@ -4509,7 +4630,7 @@ end
 $$;
 
 revoke all on function
-  inherits(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
+  trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
   partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), rows_rewritten_by(oid), columns_rewritten(oid, jsonb),
@@ -4521,7 +4642,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "2c74d74ba78ea57d3b4d293c357503e239d367434c9d82c4c037e227fc96002b",
+    checksum: "e9833b6805f7753eea19c6691a90176bb310a60dfe9074ab7cf403351ee534d4",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4599,8 +4720,9 @@ $$;
 
 -- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing, do not
--- fire, or do not see what is written to the table. "partitions": some left with their rows. "key": rows are told apart by something else.
--- "rewritten": ALTER TABLE may have given columns other values, or the table was in an inheritance tree for a while. "restarted": an unlogged table may have been emptied.
+-- fire, or do not see what is written to the table. "touched": triggers were disabled or dropped and are there again, or the table was in an
+-- inheritance tree for a while. "partitions": some left with their rows. "key": rows are told apart by something else.
+-- "rewritten": ALTER TABLE may have given columns other values, or a write saw the table in an inheritance tree. "restarted": an unlogged table may have been emptied.
 -- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
 -- instant.
 create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
@@ -4619,6 +4741,7 @@ declare
   rekeyed xid;
   rewritten xid;
   inherited xid;
+  touched record;
   seen record;
 begin
   select p.* into policy
@@ -4738,6 +4861,30 @@ begin
     and a.database = policy.database
     and a.what <> 'joined'
     and a.seen_at > greatest(policy.applied_at, policy.watched_at);
+  -- No write notes what was done to the triggers of a partition, and the table's own writes fire other triggers. If the watch saw it, that
+  -- is known better.
+  if policy.database = here and policy.gap_since is null then
+    select
+      bool_or(t.touched <> now_named.oid) as partition,
+      bool_or(t.touched = now_named.oid) as itself,
+      min(written_since(t.by)) filter (where t.touched = now_named.oid) as first
+    into touched
+    from (
+      select x.touched, x.by from triggers_touched(now_named.oid, policy.row_marks) x
+      union all
+      select now_named.oid, d.by
+      from disinherited_by(now_named.oid, policy.row_marks) d (by)
+      where d.by is not null and policy.mode = 'statement' and now_named.kind = 'r'
+    ) t;
+    if touched.partition or touched.itself then
+      gap := 'touched';
+      since := least(
+        case when touched.partition then greatest(policy.applied_at, policy.watched_at) end,
+        case when touched.itself
+          then known_until(table_schema, table_name, null, coalesce(least(touched.first, seen.first), 'infinity')) end);
+      return next;
+    end if;
+  end if;
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
     gap := 'key';
@@ -4764,8 +4911,8 @@ begin
   end if;
   if rewritten is not null or seen.rewritten is not null then
     gap := 'rewritten';
-    since := known_until(table_schema, table_name, null,
-      least(case when rewritten is not null then written_since(rewritten) end, seen.first));
+    since := least(policy.gap_since, known_until(table_schema, table_name, null,
+      least(case when rewritten is not null then written_since(rewritten) end, seen.first)));
     return next;
   end if;
   -- The cheaper question first.
@@ -4773,7 +4920,7 @@ begin
     and exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
   then
     gap := 'restarted';
-    since := known_until(table_schema, table_name, null, last_recovery());
+    since := least(policy.gap_since, known_until(table_schema, table_name, null, last_recovery()));
     return next;
   end if;
   since := least(policy.gap_since, watch_failed_since(table_schema, table_name));
@@ -5826,7 +5973,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "83911c7e29a1818bd320ee611dfad46f89533a36e7e23c62519bff47131d4abf",
+    checksum: "f26fab97c5bf5c05ac1c71c03b9956161f5dcc8b0efc9346cdcc894b0f501ad5",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -6170,15 +6317,19 @@ begin
 
   -- A lapse that an earlier failure left open ends here. A moment in which rows came or went is a lapse of its own.
   unfinished := watch_failed_since(of_schema, of_name);
-  -- So does what a write found altered that the watch did not see.
-  if policy.gap_since is null and exists (
+  -- So does what a write found altered that the watch did not see, or what the triggers tell of an earlier transaction.
+  if policy.gap_since is null and (exists (
     select
     from capture_alterations a
     where a.relation = policy.relation
       and a.database is not distinct from policy.database
       and a.seen_at > greatest(policy.applied_at, policy.watched_at)
       and a.what not in ('unknown', 'joined')
-  ) then
+  ) or sane and exists (
+    select
+    from triggers_touched(named.oid, policy.row_marks) t
+    where t.by is not null and pg_xact_status(full_xid(t.by)) is distinct from 'in progress'
+  )) then
     unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
   end if;
   update capture_policies p
@@ -6199,7 +6350,8 @@ begin
         'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
         -- Values of an enum that have their names again: when they had not is a lapse of its own.
         'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
-          else label_marks(named.oid) end)
+          else label_marks(named.oid) end,
+        'triggers', trigger_marks(named.oid))
     end,
     watched_at = instant,
     lapses = p.lapses

@@ -28,9 +28,13 @@ export type TypeId = typeof TypeId
  * @category models
  */
 export interface Migration {
+  /** Its number. They are applied in this order. */
   readonly id: number
+  /** What it is about; with the number, the name of its file. */
   readonly name: string
+  /** The statements, as they are in the file. */
   readonly sql: string
+  /** SHA-256 of `sql`, in hexadecimal. */
   readonly checksum: string
 }
 

@@ -9,6 +9,7 @@ import { acted, correlated, ofStatus } from "./filterSources.js"
 import { Instant, type InstantInput } from "../core/instant.js"
 import { stringify } from "../core/json.js"
 import type { JsonObject } from "../core/jsonValue.js"
+import { mostValues } from "../core/limits.js"
 import { choice, Id, order, paging, ShortText } from "../core/request.js"
 import { shortTextRule } from "../core/text.js"
 import { Operation } from "../record/change.js"
@@ -38,8 +39,6 @@ const filter = <A, I>(schema: Schema.Schema<A, I>, part: Definition<A, I>["part"
   part
 })
 
-const maxValues = 50
-
 const oneOrMore = <A extends string, I>(element: Schema.Schema<A, I>, rule: string | undefined) => {
   const union = Schema.Union(element, Schema.NonEmptyArray(element))
   return rule === undefined ? union : union.annotations({ message: () => ({ message: rule, override: true }) })
@@ -56,7 +55,7 @@ const several = <A extends string, I>(
       [...new Set(typeof input === "string" ? [input] : input)].sort() as unknown as readonly [A, ...Array<A>],
     encode: (values) => values
   }).pipe(
-    Schema.filter((values) => values.length <= maxValues, { message: () => `must not be more than ${maxValues}` })
+    Schema.filter((values) => values.length <= mostValues, { message: () => `must not be more than ${mostValues}` })
   )
 
 const actorRule = "must be { type, id? } with a type of user, admin, service_account, job, system or anonymous"

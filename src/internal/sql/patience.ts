@@ -13,8 +13,22 @@ import type * as ParseResult from "effect/ParseResult"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 
-/** The share of the server's `deadlock_timeout` that an attempt may wait. The rest is for a busy machine, on which giving back takes time. */
+/** The share of `deadlock_timeout` that an attempt may wait. The rest is for a busy machine, on which giving back takes time. */
 const share = 0.5
+
+/** The shortest `deadlock_timeout` of this database, in milliseconds: that of this session, or what a role or the database begins with. */
+const deadlockTimeout = `least(
+  (select s.setting::float8 from pg_catalog.pg_settings s where s.name = 'deadlock_timeout'),
+  (
+    select min(t.parts[1]::float8 * case t.parts[2]
+      when 'us' then 0.001 when 's' then 1000 when 'min' then 60000 when 'h' then 3600000 when 'd' then 86400000 else 1 end)
+    from pg_catalog.pg_db_role_setting d
+    cross join lateral unnest(d.setconfig) c (setting)
+    cross join lateral (
+      select pg_catalog.regexp_match(c.setting, '^deadlock_timeout=\\s*([0-9]+\\.?[0-9]*)\\s*([a-z]*)\\s*$') as parts
+    ) t
+    where d.setdatabase in (0, (select b.oid from pg_catalog.pg_database b where b.datname = pg_catalog.current_database()))
+  ))`
 
 const Begun = Schema.Tuple(Schema.Struct({ began: Schema.String, budget: Schema.NumberFromString }))
 
@@ -31,9 +45,7 @@ export const patience = (
 ): Effect.Effect<WithPatience, SqlError | ParseResult.ParseError> =>
   sql`
     select extract(epoch from pg_catalog.clock_timestamp())::text as began,
-      least(${lockTimeout}::int, s.setting::int * ${share}::float8)::int::text as budget
-    from pg_catalog.pg_settings s
-    where s.name = 'deadlock_timeout'
+      greatest(1, least(${lockTimeout}::int, ${sql.literal(deadlockTimeout)} * ${share}::float8))::int::text as budget
   `.pipe(
     Effect.flatMap(Schema.decodeUnknown(Begun)),
     Effect.map(

@@ -1,6 +1,7 @@
 /** What is saved, as it was given and as it is kept. */
 import * as Either from "effect/Either"
 import { InvalidRequest } from "../../ThreadlineError.js"
+import { longestSavedFilter } from "../core/limits.js"
 import { notAnObject, unknownField } from "../core/request.js"
 import { idRule, idText, shortTextRule } from "../core/text.js"
 import { decodeFilter } from "../search/filter.js"
@@ -22,19 +23,18 @@ export interface OwnerInput {
 /**
  * What is saved.
  *
- * - `name`: 1 to 256 bytes, without control characters, and without white space at its ends
- * - `filter`: a cursor and a limit are no part of a view, and are left out; at most 16 KB as text
- * - `since`: of `SavedView`; the filter has no `from` and no `to` then
- * - `replace`: whether a view of that name is replaced; else it is a `SavedViewError`
- *
  * @since 0.1.0
  * @category models
  */
 export interface Given {
   readonly owner: OwnerInput
+  /** 1 to 256 bytes, without control characters, and without white space at its ends. */
   readonly name: string
+  /** A cursor and a limit are no part of a view, and are left out; at most 16 KiB as text. */
   readonly filter?: FilterInput | undefined
+  /** Of `SavedView`; the filter has no `from` and no `to` then. */
   readonly since?: string | undefined
+  /** Whether a view of that name is replaced; else it is a `SavedViewError`. */
   readonly replace?: boolean | undefined
 }
 
@@ -86,8 +86,6 @@ export interface Kept {
 
 const fieldNames = { owner: true, name: true, filter: true, since: true, replace: true } as const
 
-const longestFilter = 16_384
-
 export const check = (view: Given): Either.Either<Kept, InvalidRequest> =>
   Either.gen(function* () {
     const refusal = notAnObject(view, "view") ?? unknownField(view, fieldNames)
@@ -117,7 +115,7 @@ export const check = (view: Given): Either.Either<Kept, InvalidRequest> =>
       return yield* refused("replace", "must be true or false")
     }
     const text = toUrl({ ...filter, limit: 50 })
-    return Buffer.byteLength(text) > longestFilter
-      ? yield* refused("filter", `must not exceed ${longestFilter} bytes as text`)
+    return Buffer.byteLength(text) > longestSavedFilter
+      ? yield* refused("filter", `must not exceed ${longestSavedFilter} bytes as text`)
       : { owner, name, filter: text, since: since ?? null, replace: view.replace ?? false }
   })

@@ -48,9 +48,6 @@ export const SavedView = Schema.Struct({
  */
 export type SavedView = typeof SavedView.Type
 
-/** The most views of one owner. */
-export const mostViews = 200
-
 /**
  * @since 0.1.0
  * @category type ids

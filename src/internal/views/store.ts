@@ -4,6 +4,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type { Page } from "../../Page.js"
 import { fromSqlError, type InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
+import { mostViews } from "../core/limits.js"
 import { canonicalRequest, mustBeObject, type Paging, paging, request } from "../core/request.js"
 import { nearest } from "../core/suggest.js"
 import { instantColumn } from "../record/change.js"
@@ -13,7 +14,7 @@ import { all, rows, type Storage } from "../record/storage.js"
 import type { Filter } from "../search/filters.js"
 import { fromUrl } from "../search/filterUrl.js"
 import { check, checkName, checkOwner, type Given, type OwnerInput } from "./check.js"
-import { mostViews, Owner, type SavedView, SavedViewError } from "./model.js"
+import { Owner, type SavedView, SavedViewError } from "./model.js"
 
 /**
  * Which views are listed: all, unless an owner or a name is given.

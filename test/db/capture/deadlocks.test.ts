@@ -10,7 +10,7 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type pg from "pg"
 import * as Capture from "../../../src/Capture.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
-import { as, changes, fresh, run, schemaOwner, value } from "../../support/capture.js"
+import { as, changes, fresh, run, value } from "../../support/capture.js"
 
 const deadlockTimeout = 400
 
@@ -43,10 +43,12 @@ const triggerOnly = () =>
     const { capture, sql } = yield* as("deployer")
     const [row] = yield* sql<{ name: string }>`select quote_ident(current_user) as name`
     const deployer = row?.name ?? ""
+    const database = yield* TestDatabase.TestDatabase
+    const owner = yield* database.ownOwner
     yield* run(
-      `grant ${yield* schemaOwner} to ${deployer}`,
+      `grant ${owner} to ${deployer}`,
       `grant trigger on busy, busy_1, busy_2, busy_3 to ${deployer}`,
-      `grant select on busy, busy_1, busy_2, busy_3 to ${yield* schemaOwner}`
+      `grant select on busy, busy_1, busy_2, busy_3 to ${owner}`
     )
     return capture
   })
@@ -149,6 +151,27 @@ describe("deadlocks with writers", () => {
       )
     )
   }
+
+  it.live("cost no write if the role of the writer looks for deadlocks sooner than that of capture", () =>
+    fresh(
+      Effect.gen(function* () {
+        const { capture } = yield* preparedWith(5000)
+        const database = yield* TestDatabase.TestDatabase
+        const app = yield* database.role("app")
+        yield* run(
+          `grant all on busy, busy_1, busy_2, busy_3 to ${app.name}`,
+          `alter role ${app.name} in database ${database.name} set deadlock_timeout = '0.3s'`
+        )
+        const writer = yield* database.rawClient("app")
+        yield* Effect.promise(() => writer.query("begin; update busy_1 set n = 1"))
+        const changing = yield* Effect.fork(capture.apply([{ table: "busy" }], { lockTimeout: "1 minute" }))
+        yield* isWaiting
+        expect(yield* outcome(writer, "update busy set n = n + 1 where id = 2")).toBe("done")
+        expect(yield* outcome(writer, "commit")).toBe("done")
+        expect((yield* Fiber.join(changing)).map(({ kind }) => kind)).toEqual(["attach"])
+      })
+    )
+  )
 
   it.live("cost no write if one attempt waits for several partitions, one after the other", () =>
     severalPartitions(Effect.succeed, { table: "busy" })

@@ -15,6 +15,7 @@ for (const [limit, place, value] of [
   ["longest key", /octet_length\(key\) <= (\d+)/g, Limits.longestKey],
   ["deepest impersonator", /depth < (\d+)/g, Limits.deepestImpersonator],
   ["deepest impersonator that a sentence states", /nests more than (\d+) deep/g, Limits.deepestImpersonator],
+  ["longest saved filter", /octet_length\(filter\) <= (\d+)/g, Limits.longestSavedFilter],
   ["longest lease", /(?:seconds not between 0 and|greatest\(seconds, 0\),) (\d+)/g, Limits.longestLease],
   ["instant that a change may have", /captured_at >= \w+\.occurred_at - interval '([^']+)'/g, Limits.captureMayPrecede]
 ] as const) {

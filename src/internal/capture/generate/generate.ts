@@ -15,6 +15,7 @@ import {
   type Trigger,
   type TriggerFunction
 } from "./model.js"
+import type { Code } from "./code.js"
 import { beginBody, moveBody, movingCondition } from "./moves.js"
 import { clonedTriggerName, functionName, openFunctionName, triggerName, watchfulName } from "./names.js"
 import { type Parts, partsOf } from "./parts.js"
@@ -101,13 +102,13 @@ export const partitionTriggers = ({ triggers }: Generated): PartitionTriggers =>
 export const generate = (storageSchema: string, shape: TableShape): Generated => {
   const parts = partsOf(shape)
   const pins = pinsOf(parts)
-  const triggerFunction = (purpose: Purpose, body: string): TriggerFunction => ({
+  const triggerFunction = (purpose: Purpose, body: Code): TriggerFunction => ({
     name: functionName(shape, purpose),
     pins: purpose === "begin" ? [] : pins,
     body,
     everybody: false
   })
-  const openFunction = (purpose: Purpose, body: string): TriggerFunction => ({
+  const openFunction = (purpose: Purpose, body: Code): TriggerFunction => ({
     name: openFunctionName(shape, purpose),
     pins,
     body,

@@ -3,6 +3,7 @@
  * the printer turns these into SQL statements. No code reads SQL to learn what they are.
  */
 
+import type { Code } from "./code.js"
 import type { comparisons, everyPin, Mask, PolicyPath } from "../model.js"
 
 /** A session setting that is pinned, because a table has a type whose text it changes. */
@@ -90,8 +91,8 @@ export type Purpose = Event | "begin" | "leave" | "enter"
 export interface TriggerFunction {
   readonly name: string
   readonly pins: ReadonlyArray<Pin>
-  /** Lines of PL/pgSQL, without the quotes around them. */
-  readonly body: string
+  /** PL/pgSQL, without the quotes around it. */
+  readonly body: Code
   /**
    * Whether every role may execute it. PostgreSQL clones row triggers of a table for a new partition, and checks the right of the
    * role that makes the partition. Without it, capture would keep a table's owner from making partitions.

@@ -3,8 +3,10 @@
  * A transaction of one row pays for every function, statement and expression anew. So here the first write of a transaction
  * without a context runs only two expressions and one statement. Less plain cases are left to functions.
  */
+import { type Code, code, listed } from "./code.js"
 
-export const openingVariables = `  opened bigint;
+export const openingVariables = code`
+  opened bigint;
   of_epoch int;
   raw text;
   doc jsonb;
@@ -42,30 +44,33 @@ const ofContext = [
   ["context_error", "wrong"]
 ] as const
 
-const insertTransaction = (values: ReadonlyArray<readonly [column: string, value: string]>): string =>
-  `        insert into audit_transactions (
-          ${values.map(([column]) => column).join(", ")}
-        ) values (
-          ${values.map(([, value]) => value).join(",\n          ")}
-        )
-        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;`
+const insertTransaction = (values: ReadonlyArray<readonly [column: string, value: string]>): Code => code`
+  insert into audit_transactions (
+    ${values.map(([column]) => column).join(", ")}
+  ) values (
+    ${listed(values.map(([, value]) => value))}
+  )
+  returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
+`
 
 /** Sets `opened`. Also sets `raw` if, apart from its context, Threadline has seen nothing of this transaction yet. */
-export const openTransaction = `      if current_setting('threadline.transaction', true) <> '' then
-        opened := current_transaction();
-      elsif current_setting('threadline.context', true) <> '' then
-        raw := current_setting('threadline.context', true);
-        begin
-          doc := case
-            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
-          end;
-          if is_plain_context(doc, raw) is not true then
-            select c.doc, c.error into doc, wrong from read_context(raw) c;
-          end if;
-        exception when others then
-          select c.doc, c.error into doc, wrong from read_context(raw) c;
-        end;
-${insertTransaction([...provenance, ...ofContext])}
-      else
-${insertTransaction(provenance)}
-      end if;`
+export const openTransaction = code`
+  if current_setting('threadline.transaction', true) <> '' then
+    opened := current_transaction();
+  elsif current_setting('threadline.context', true) <> '' then
+    raw := current_setting('threadline.context', true);
+    begin
+      doc := case
+        when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+      end;
+      if is_plain_context(doc, raw) is not true then
+        select c.doc, c.error into doc, wrong from read_context(raw) c;
+      end if;
+    exception when others then
+      select c.doc, c.error into doc, wrong from read_context(raw) c;
+    end;
+    ${insertTransaction([...provenance, ...ofContext])}
+  else
+    ${insertTransaction(provenance)}
+  end if;
+`

@@ -5,6 +5,7 @@
  */
 import { longestKey } from "../../core/limits.js"
 import { identifier, literal, textArray } from "../../sql/sqlText.js"
+import { type Code, code, nothing } from "./code.js"
 import type { ColumnShape, KeyColumn, Op, Purpose, TableShape } from "./model.js"
 import { watchfulName } from "./names.js"
 
@@ -74,16 +75,22 @@ const nameHolds = ({ attnum, name }: ColumnShape): string =>
 export const hasOld = (op: Op): boolean => op !== "insert"
 export const hasNew = (op: Op): boolean => op !== "delete"
 
+/** The images of a row before and after an operation. */
+export const imageVariables = (op: Op): Code => [
+  ...(hasOld(op) ? ["was jsonb;"] : []),
+  ...(hasNew(op) ? ["now jsonb;"] : [])
+]
+
 /** The policy for the general way: a variable if columns are redacted, whose names may have been exchanged. */
 export const generalPolicy = ({ inPlace, policy }: Parts): string => (inPlace === "" ? policy : "policy")
 
-export const policyVariable = ({ inPlace }: Parts): string => (inPlace === "" ? "" : "  policy jsonb;\n")
+export const policyVariable = ({ inPlace }: Parts): Code => (inPlace === "" ? nothing : ["policy jsonb;"])
 
 /** Sets what `generalPolicy` names. */
-export const settlePolicy = ({ inPlace, policy }: Parts): string =>
+export const settlePolicy = ({ inPlace, policy }: Parts): Code =>
   inPlace === ""
-    ? ""
-    : `  policy := case when ${inPlace} then ${policy} else current_policy(${policy}, tg_relid) end;\n`
+    ? nothing
+    : [`policy := case when ${inPlace} then ${policy} else current_policy(${policy}, tg_relid) end;`]
 
 /**
  * Leaves virtual generated columns out of an image. They are never computed in triggers, so they are null. A column that took
@@ -185,41 +192,49 @@ export const comparedColumns = (parts: Parts): ReadonlyArray<ColumnShape> =>
  * of the root see them, these functions record nothing. If the root has statement triggers, they may not see the statement: they
  * remove what they see themselves (`forget_attached`).
  */
-const unlessSeen = ({ shape }: Parts, purpose: Purpose): string =>
-  `if (of_table <> ${literal(shape.name)} or of_schema <> ${literal(shape.schema)}) and of_partition is not null
-      and seen_by_root(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)}, ${literal(purpose)})
-    then
-      return null;
-    end if;${
-      shape.mode === "row"
-        ? `
+const unlessSeen = ({ shape }: Parts, purpose: Purpose): Code => {
+  const schema = literal(shape.schema)
+  const name = literal(shape.name)
+  const noteAttached = code`
     if of_partition is not null then
       perform set_config('threadline.attached', 'yes', true);
-    end if;`
-        : ""
-    }`
+    end if;
+  `
+  return code`
+    if (of_table <> ${name} or of_schema <> ${schema}) and of_partition is not null
+      and seen_by_root(tg_relid, ${schema}, ${name}, ${literal(purpose)})
+    then
+      return null;
+    end if;
+    ${shape.mode === "row" ? noteAttached : nothing}
+  `
+}
 
 /** Settles which table a firing belongs to. Names other than the generated ones are rare, and are looked up. */
-export const settleTarget = (parts: Parts, purpose: Purpose): string => {
-  const { shape } = parts
-  return `  if tg_table_name <> ${literal(shape.name)} or tg_table_schema <> ${literal(shape.schema)} then
-    select * into of_schema, of_table, of_partition
-    from capture_relation(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)});
-    ${unlessSeen(parts, purpose)}
-  end if;`
+export const settleTarget = (parts: Parts, purpose: Purpose): Code => {
+  const schema = literal(parts.shape.schema)
+  const name = literal(parts.shape.name)
+  return code`
+    if tg_table_name <> ${name} or tg_table_schema <> ${schema} then
+      select * into of_schema, of_table, of_partition
+      from capture_relation(tg_relid, ${schema}, ${name});
+      ${unlessSeen(parts, purpose)}
+    end if;
+  `
 }
 
 /** The same for a function that every role may make a trigger of: the table's name proves nothing. */
-export const settleOpenTarget = (parts: Parts, purpose: Purpose): string => {
-  const { shape } = parts
-  return `  select * into of_schema, of_table, of_partition
-  from capture_relation(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)}, true);
-    ${unlessSeen(parts, purpose)}`
-}
+export const settleOpenTarget = (parts: Parts, purpose: Purpose): Code => code`
+  select * into of_schema, of_table, of_partition
+  from capture_relation(tg_relid, ${literal(parts.shape.schema)}, ${literal(parts.shape.name)}, true);
+  ${unlessSeen(parts, purpose)}
+`
 
-export const targetVariables = `  of_schema text;
+export const targetVariables = code`
+  of_schema text;
   of_table text;
-  of_partition text;`
+  of_partition text;
+`
 
 /** Schema, table and partition of a change; the variables are set only if the names differ from the generated ones. */
 export const targetColumns = ({ shape }: Parts): ReadonlyArray<readonly [column: string, value: string]> => [
@@ -240,19 +255,22 @@ export const target = (parts: Parts): string =>
 export const isUnaltered = ({ shape }: Parts): string => `${identifier(watchfulName(shape))}(tg_relid)`
 
 /** Leaves word of an alteration: from this write on, changes prove nothing about the time before it. */
-export const noteAltered = (parts: Parts): string => `  if not ${isUnaltered(parts)} then
+export const noteAltered = (parts: Parts): Code => code`
+  if not ${isUnaltered(parts)} then
     perform note_altered(tg_relid);
   end if;
 `
 
 /** Corrects the order if triggers of the host wrote the same table. The migration that defines these functions says how. */
-export const settleOrder = `  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      if note_nested(tg_relid) then
-        -- An assignment of its own: only so does it see what the statement saw when it began.
-        last_before := last_change_before(first_id);
-        perform restore_order(tg_relid, last_before, first_id);
-      end if;
-    end if;`
+export const settleOrder = code`
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    if note_nested(tg_relid) then
+      -- An assignment of its own: only so does it see what the statement saw when it began.
+      last_before := last_change_before(first_id);
+      perform restore_order(tg_relid, last_before, first_id);
+    end if;
+  end if;
+`
 
 export const changeColumns =
   "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after"

@@ -15,7 +15,7 @@ const settings: Record<Pin, string> = {
 }
 
 /** What the catalog keeps of a function's body (`pg_proc.prosrc`). */
-export const functionSource = ({ body }: TriggerFunction): string => `\n${body}\n`
+export const functionSource = ({ body }: TriggerFunction): string => `\n${body.join("\n")}\n`
 
 /** A column may be named like the quotes around the body. That would end the body. */
 const quoteFor = (source: string): string => {

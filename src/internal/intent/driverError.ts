@@ -1,0 +1,101 @@
+/**
+ * What clients that are not Effect throw, and what it means. Each wraps the server's error in its own way.
+ */
+import { SqlError } from "@effect/sql/SqlError"
+import { AuditError, fromStatement, makeAuditError } from "./errors.js"
+import { endedByBody } from "./finish.js"
+
+/**
+ * A statement of Threadline's own: what a client throws becomes an `AuditError`. A serialization failure or a deadlock may meet any
+ * statement, and hosts try again by the client's own error.
+ */
+export const own = async <A>(answer: PromiseLike<A>): Promise<A> => {
+  try {
+    return await answer
+  } catch (error) {
+    throw ownFailure(error)
+  }
+}
+
+/** Whether a client failed to commit for want of a connection. Its own errors of transactions (`P2034` of Prisma) say more. */
+export const isLost = (error: unknown): boolean => {
+  const code = property(error, "code")
+  return (
+    !AuditError.is(error) &&
+    /^(?:08|57P)/.test(stateOf(error)?.code ?? "08") &&
+    !(typeof code === "string" && code.startsWith("P2"))
+  )
+}
+
+export const outcomeUnknown = (error: unknown): AuditError =>
+  new AuditError({
+    reason: "OutcomeUnknown",
+    detail: "the connection was lost while COMMIT was under way: the transaction may or may not have been committed",
+    cause: error
+  })
+
+export const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
+
+/** What a failed statement of Threadline's own throws. */
+const ownFailure = (error: unknown): unknown => {
+  const state = stateOf(error)?.code
+  return state === "40001" || state === "40P01" ? error : fromDriver(error)
+}
+
+/** What a failed statement of Threadline's own means. */
+export const fromDriver = (error: unknown): AuditError => {
+  if (AuditError.is(error)) {
+    return error
+  }
+  const state = stateOf(error)
+  const message = error instanceof Error ? error.message : String(error)
+  const sqlError = new SqlError({
+    cause: state === undefined ? error : { code: state.code, message: state.message ?? message, cause: error },
+    message
+  })
+  switch (state?.code) {
+    case "TL001":
+      return makeAuditError(
+        "NoChanges",
+        "the transaction was to capture a change and captured none; it was rolled back",
+        sqlError
+      )
+    case "TL004":
+      return makeAuditError("EndedByBody", endedByBody, sqlError)
+    case "25P02":
+      return makeAuditError(
+        "TransactionAborted",
+        "a statement failed, which aborts a transaction, and the body went on as if it had not",
+        sqlError
+      )
+    default:
+      return fromStatement(sqlError)
+  }
+}
+
+/**
+ * The SQLSTATE somewhere inside a client's error. Clients wrap the driver's error, and some have codes of their own that look
+ * like a SQLSTATE (`P2010` of Prisma). The innermost one is the server's.
+ */
+const stateOf = (error: unknown): { readonly code: string; readonly message: string | undefined } | undefined => {
+  let serverError: { readonly code: string; readonly message: string | undefined } | undefined
+  let layer = [error]
+  for (let depth = 0; depth < 8 && layer.length > 0; depth++) {
+    for (const candidate of layer) {
+      const code = property(candidate, "originalCode") ?? property(candidate, "code")
+      if (typeof code === "string" && /^(?=.*[0-9])(?!P[1-9])[0-9A-Z]{5}$/.test(code)) {
+        const message = property(candidate, "originalMessage") ?? property(candidate, "message")
+        serverError = { code, message: typeof message === "string" ? message : undefined }
+      }
+    }
+    layer = layer.flatMap((one) =>
+      ["cause", "driverError", "meta", "driverAdapterError"]
+        .map((name) => property(one, name))
+        .filter((inner) => typeof inner === "object" && inner !== null)
+    )
+  }
+  return serverError
+}
+
+const property = (value: unknown, name: string): unknown =>
+  typeof value === "object" && value !== null ? (value as { readonly [name: string]: unknown })[name] : undefined
