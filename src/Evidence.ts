@@ -20,7 +20,7 @@ import { formatMicros, instant, type InstantInput, instantRule } from "./interna
 import { idRule, isId, mustHaveOnly } from "./internal/core/request.js"
 import * as html from "./internal/evidence/html.js"
 import type { Details, EvidenceRecord, Standing, Status, Subject } from "./internal/evidence/model.js"
-import type { Proof } from "./internal/evidence/proof.js"
+import { notes, type Proof } from "./internal/evidence/proof.js"
 import type { EvidenceFilter } from "./internal/evidence/read.js"
 import type { Given } from "./internal/evidence/record.js"
 import { operation } from "./internal/core/telemetry.js"
@@ -351,8 +351,14 @@ export const derive = <S extends Subject>(
     // A misspelt option would be ignored, and the evidence would be about something else.
     yield* mustHaveOnly(options, deriveFields)
     yield* service.checkNames(subject, options.reference)
-    for (const field of ["run", "action"] as const) {
+    for (const [field, ofSubject] of [
+      ["run", "retention_run"],
+      ["action", "export_delivery"]
+    ] as const) {
       const id: unknown = options[field]
+      if (id !== undefined && subject !== ofSubject) {
+        return yield* new InvalidRequest({ field, rule: `is only for ${ofSubject}` })
+      }
       if (id !== undefined && !(typeof id === "string" && isId(id))) {
         return yield* new InvalidRequest({ field, rule: idRule })
       }
@@ -508,6 +514,7 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
       from,
       to,
       madeAt: formatMicros(BigInt(now) * 1000n),
+      notes,
       overview: yield* evidence.overview,
       coverage: tables.map(({ lapses, refused: _, ...table }) => ({ ...table, lapses: lapses.filter(overlaps) })),
       redaction: redactionOf(yield* Capture.status()),

@@ -12,12 +12,13 @@ import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type * as Actor from "./Actor.js"
@@ -152,10 +153,17 @@ const settingsOf = <Asked, R>(
   if (secret !== undefined && secret.length < 16) {
     return refuse("secret", "must have at least 16 characters")
   }
+  const timeout = Option.filter(
+    Duration.decodeUnknown(options.timeout ?? "10 seconds"),
+    (given) => Duration.isFinite(given) && Duration.greaterThan(given, Duration.zero)
+  )
+  if (Option.isNone(timeout)) {
+    return refuse("timeout", 'must be a duration, such as "10 seconds"')
+  }
   return Either.right({
     mounting: { prefix, publicPrefix: shown, trustProxy },
     settings: {
-      timeout: options.timeout ?? "10 seconds",
+      timeout: timeout.value,
       zone,
       design: options.design ?? false,
       auditAccess: options.auditAccess ?? false,

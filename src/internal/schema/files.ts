@@ -4642,7 +4642,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "e9833b6805f7753eea19c6691a90176bb310a60dfe9074ab7cf403351ee534d4",
+    checksum: "584c21e44a5603b3dfc76cd387a33463c5abe8ed6a2714c1bc20bd514cb51cdb",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -5117,11 +5117,13 @@ comment on function kept_since(text, text) is 'Since when every change of a tabl
 -- Notes that changes under a name were removed, captured from "first" up to "up_to", which is not part of it: every change of the table
 -- is kept only from then on. It may have another name by now.
 create function note_removed(gone_schema text, gone_name text, first timestamptz, up_to timestamptz) returns void
-language sql
+language plpgsql
 set search_path from current
 set datestyle = 'ISO'
 set timezone = 'UTC'
-begin atomic
+as $$
+begin
+  -- PL/pgSQL keeps the plan: every batch of a purge asks.
   update capture_policies p
   set kept_since = r.until
   from (
@@ -5144,7 +5146,8 @@ begin atomic
   where p.table_schema = r.table_schema
     and p.table_name = r.table_name
     and (p.kept_since is null or p.kept_since < r.until);
-end;
+end
+$$;
 
 -- Runs after any statement that removes changes.
 create function note_removal() returns trigger
@@ -5736,7 +5739,7 @@ select ensure_cursor_key();
   {
     id: 12,
     name: "feed",
-    checksum: "5bfd1f44272fedc05b9ee7749a757ed1c73ccfb323bd959276416cc32c1e806e",
+    checksum: "9ef770224706fa5b299bdce9c102fe9845f60ffa317b85746ea9aafaa1280f9c",
     sql: `-- The checkpoints of the consumers of the change feed, the leases of their runners, and what retention must keep for them.
 
 create table feed_checkpoints (
@@ -5863,53 +5866,77 @@ $$;
 -- transaction with a smaller id than its own has begun, so that one whose changes are all later is running.
 create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
-language sql stable
+language plpgsql stable
 set search_path from current
 -- JIT compilation takes longer than running it.
 set jit = off
 as $$
-  select
-    p.name,
-    case when p.snapshot is null then 0 else least(p.last_id + 1, oldest.id) end,
-    case
-      when p.last_id is null or oldest.id <= p.last_id then oldest.captured_at
-      else coalesce(p.last_captured_at, oldest.captured_at)
-    end
-  from feed_checkpoints p
-  left join lateral (
-    with recursive epochs as (
-      select i.epoch from installs i
-      union all
-      -- The epoch of the first write after a start is not stored before that write is committed.
-      (
-        select i.epoch + 1
-        from (select * from installs order by epoch desc limit 1) i
-        where i.postmaster_started_at <> pg_postmaster_start_time()
+#variable_conflict use_column
+begin
+  -- PL/pgSQL keeps the plan, which takes longer to make than to run: every batch of a purge asks.
+  return query
+    select
+      p.name,
+      case when p.snapshot is null then 0 else least(p.last_id + 1, oldest.id) end,
+      case
+        when p.last_id is null or oldest.id <= p.last_id then oldest.captured_at
+        else coalesce(p.last_captured_at, oldest.captured_at)
+      end
+    from feed_checkpoints p
+    left join lateral (
+      with recursive epochs as (
+        select i.epoch from installs i
+        union all
+        -- The epoch of the first write after a start is not stored before that write is committed.
+        (
+          select i.epoch + 1
+          from (select * from installs order by epoch desc limit 1) i
+          where i.postmaster_started_at <> pg_postmaster_start_time()
+        )
+      ),
+      later as (
+        select
+          e.epoch,
+          case when e.epoch = p.epoch then (pg_snapshot_xmax(p.snapshot)::text::bigint - 1)::text::xid8 else '0' end as xid,
+          0 as counted,
+          null::bigint as id,
+          null::timestamptz as captured_at
+        from epochs e
+        where e.epoch >= p.epoch
+        union all
+        select l.epoch, n.xid, l.counted + (c.id is not null)::int, c.id, c.captured_at
+        from later l
+        cross join lateral (
+          select t.xid
+          from audit_transactions t
+          where t.epoch = l.epoch
+            and t.xid > l.xid
+          order by t.xid, t.id
+          limit 1
+        ) n
+        left join lateral (
+          select c.id, c.captured_at
+          from audit_transactions t
+          cross join lateral (
+            select c.id, c.captured_at
+            from audit_changes c
+            where c.transaction_id = t.id
+              and c.captured_at >= t.occurred_at - interval '1 day'
+            order by c.transaction_id, c.id
+            limit 1
+          ) c
+          where t.xid = n.xid
+            and t.epoch = l.epoch
+          order by c.id
+          limit 1
+        ) c on true
+        where l.counted < 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
       )
-    ),
-    later as (
-      select
-        e.epoch,
-        case when e.epoch = p.epoch then (pg_snapshot_xmax(p.snapshot)::text::bigint - 1)::text::xid8 else '0' end as xid,
-        0 as counted,
-        null::bigint as id,
-        null::timestamptz as captured_at
-      from epochs e
-      where e.epoch >= p.epoch
-      union all
-      select l.epoch, n.xid, l.counted + (c.id is not null)::int, c.id, c.captured_at
-      from later l
-      cross join lateral (
-        select t.xid
-        from audit_transactions t
-        where t.epoch = l.epoch
-          and t.xid > l.xid
-        order by t.xid, t.id
-        limit 1
-      ) n
-      left join lateral (
+      select f.id, f.captured_at
+      from (
         select c.id, c.captured_at
-        from audit_transactions t
+        from pg_snapshot_xip(p.snapshot) x (xid)
+        join audit_transactions t on t.xid = x.xid and t.epoch = p.epoch
         cross join lateral (
           select c.id, c.captured_at
           from audit_changes c
@@ -5918,34 +5945,15 @@ as $$
           order by c.transaction_id, c.id
           limit 1
         ) c
-        where t.xid = n.xid
-          and t.epoch = l.epoch
-        order by c.id
-        limit 1
-      ) c on true
-      where l.counted < 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
-    )
-    select f.id, f.captured_at
-    from (
-      select c.id, c.captured_at
-      from pg_snapshot_xip(p.snapshot) x (xid)
-      join audit_transactions t on t.xid = x.xid and t.epoch = p.epoch
-      cross join lateral (
-        select c.id, c.captured_at
-        from audit_changes c
-        where c.transaction_id = t.id
-          and c.captured_at >= t.occurred_at - interval '1 day'
-        order by c.transaction_id, c.id
-        limit 1
-      ) c
-      union all
-      select l.id, l.captured_at
-      from later l
-    ) f
-    where f.id is not null
-    order by f.id
-    limit 1
-  ) oldest on true
+        union all
+        select l.id, l.captured_at
+        from later l
+      ) f
+      where f.id is not null
+      order by f.id
+      limit 1
+    ) oldest on true;
+end
 $$;
 
 comment on function feed_pending() is
@@ -7377,7 +7385,7 @@ create unique index retention_runs_running_idx on retention_runs (kind) where st
   {
     id: 16,
     name: "evidence",
-    checksum: "6cb122a86ff0b367afd847925a257b761dcfb47b8c0995a862e0bb11ee94a020",
+    checksum: "cb06b0db2bd6fed71061718c8dcf16d82646f681f8c25177594a28bcc4b736a5",
     sql: `-- Evidence: what a host or Threadline wrote down about how the record is governed. Rows are only added.
 
 create table evidence_records (
@@ -7408,6 +7416,66 @@ comment on table evidence_records is
 create index evidence_records_reference_idx on evidence_records (subject, reference, id);
 create index evidence_records_time_idx on evidence_records (recorded_at, id);
 
+-- The first field of a detail that is missing or of another type than in version 1 of the schema of its subject; null if there is none. The
+-- library checks the values as well.
+create function wrong_evidence_field(subject text, detail jsonb) returns text
+language sql immutable
+set search_path from current
+return (
+  select r.field
+  from (
+    values
+      ('redaction_policy', 'tables', '{array}'::text[]),
+      ('trigger_coverage', 'tables', '{array}'),
+      ('retention_run', 'run', '{string}'),
+      ('retention_run', 'kind', '{string}'),
+      ('retention_run', 'state', '{string}'),
+      ('retention_run', 'startedAt', '{string}'),
+      ('retention_run', 'finishedAt', '{string,"null"}'),
+      ('retention_run', 'cutoff', '{string,"null"}'),
+      ('retention_run', 'changes', '{number}'),
+      ('retention_run', 'transactions', '{number}'),
+      ('retention_run', 'actions', '{number}'),
+      ('retention_policy', 'configured', '{boolean}'),
+      ('retention_policy', 'policy', '{object,"null"}'),
+      ('export_delivery', 'format', '{string}'),
+      ('export_delivery', 'count', '{number}'),
+      ('export_delivery', 'bytes', '{number}'),
+      ('export_delivery', 'sha256', '{string}'),
+      ('support_scope_posture', 'readers', '{array}'),
+      ('support_scope_posture', 'writers', '{array}'),
+      ('support_scope_posture', 'changers', '{array}')
+  ) r (subject, field, types)
+  where r.subject = wrong_evidence_field.subject
+    and coalesce(jsonb_typeof(wrong_evidence_field.detail -> r.field), '') <> all (r.types)
+  limit 1
+);
+
+-- Whether a detail that is said to be derived is what the record itself says, of subjects that speak of one row of it.
+create function is_evidence_of(subject text, status text, detail jsonb) returns boolean
+language sql stable
+set search_path from current
+return case subject
+  when 'retention_run' then exists (
+    select
+    from retention_runs r
+    where r.id::text = detail ->> 'run'
+      and r.kind = detail ->> 'kind'
+      -- It may have ended since.
+      and (r.state = detail ->> 'state' or detail ->> 'state' = 'running')
+      and (
+        detail ->> 'state' = 'running'
+        or (r.changes, r.transactions, r.actions)
+          = ((detail ->> 'changes')::numeric, (detail ->> 'transactions')::numeric, (detail ->> 'actions')::numeric)
+      )
+      and status = case detail ->> 'state' when 'failed' then 'failed' when 'completed' then 'ok' else 'attention' end
+  )
+  when 'export_delivery' then exists (
+    select from audit_actions a where a.id::text = detail ->> 'action'
+  )
+  else true
+end;
+
 -- Adds a record: { subject, reference, status, detail, detailVersion, origin, actor }. The server says who recorded it and when. No
 -- argument replaces that.
 create function record_evidence(evidence jsonb) returns bigint
@@ -7417,6 +7485,7 @@ as $$
 declare
   checked record;
   recorded bigint;
+  wrong text;
 begin
   if jsonb_typeof(evidence) is distinct from 'object'
     or jsonb_typeof(evidence -> 'reference') is distinct from 'string'
@@ -7424,6 +7493,20 @@ begin
     or octet_length(evidence ->> 'detail') > 1048576
   then
     raise exception 'threadline: evidence has a reference, and a detail that is an object of at most a megabyte'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if evidence -> 'detailVersion' is distinct from '1' then
+    raise exception 'threadline: the version of a detail is 1' using errcode = 'invalid_parameter_value';
+  end if;
+  wrong := wrong_evidence_field(evidence ->> 'subject', evidence -> 'detail');
+  if wrong is not null then
+    raise exception 'threadline: the detail of % has "%", of another type or missing here', evidence ->> 'subject', wrong
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if evidence ->> 'origin' = 'derived'
+    and not is_evidence_of(evidence ->> 'subject', evidence ->> 'status', evidence -> 'detail')
+  then
+    raise exception 'threadline: this is not what the record says, so it is not derived: record it as of the host'
       using errcode = 'invalid_parameter_value';
   end if;
   if jsonb_typeof(evidence -> 'actor') = 'object' then
@@ -7451,7 +7534,7 @@ $$;
 
 comment on function record_evidence(jsonb) is 'Adds a record of evidence; who and when is what the server saw.';
 
-revoke all on function record_evidence(jsonb) from public;
+revoke all on function record_evidence(jsonb), wrong_evidence_field(text, jsonb), is_evidence_of(text, text, jsonb) from public;
 `
   },
   {

@@ -158,7 +158,7 @@ export const rowKey = (texts: ReadonlyArray<string>): string => {
     : `key_of_texts(array[${texts.join(", ")}])`
 }
 
-/** True while the image has the column of a plain key, and a text in it that is short enough to be taken as it is. */
+/** True while the image has the column of a plain key, and a string in it that is short enough to be taken as it is. */
 export const keyIsShort = ({ shape }: Parts, image: string): ReadonlyArray<string> =>
   isPlainKey(shape.key) ? shape.key.map((column) => `octet_length(${keyText(image, column)}) <= ${longestKey}`) : []
 
