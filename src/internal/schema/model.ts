@@ -213,7 +213,7 @@ const PlainStatus = Schema.Struct({
   latest: Schema.Int,
   applied: Schema.Array(Applied),
   pending: Schema.Array(Summary),
-  /** Applied with another text than this library has. */
+  /** Applied with other statements than this library has. */
   mismatched: Schema.Array(Applied),
   /** Applied, and not known to this library. */
   unknown: Schema.Array(Applied)

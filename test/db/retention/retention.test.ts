@@ -629,7 +629,7 @@ describe("Retention", () => {
         }
         const options = yield* sql<{ readonly options: ReadonlyArray<string> }>`
           select reloptions as options from pg_class where oid = 'threadline.audit_changes_20260201_row_key_table_name_table_schema_capt_idx'::regclass`
-        expect(options).toEqual([{ options: ["fillfactor=100"] }])
+        expect(options).toEqual([{ options: ["deduplicate_items=off", "fillfactor=100"] }])
         const again = yield* Retention.maintain({ months: 1 })
         expect(again.details["reindexed"]).toEqual([])
       })
