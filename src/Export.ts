@@ -210,6 +210,8 @@ export class RecordingClient extends Context.Tag("threadline/Export/RecordingCli
 >() {}
 
 /**
+ * Exports, with options such as whether they are recorded.
+ *
  * @since 0.1.0
  * @category layers
  */

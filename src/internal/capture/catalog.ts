@@ -80,14 +80,14 @@ export const isCurrent = (
     Effect.map(([{ current }]) => current)
   )
 
-/** Whoever may read the policies only cannot know whether they still hold, and is not told that they do. */
+/** A role that may read only the policies cannot know whether they still hold, and is not told that they do. */
 export const refuseUnknown = ({ role, storage }: Catalog): Effect.Effect<void, ThreadlineError> =>
   storage.knowsGaps
     ? Effect.void
     : Effect.fail(
         new ThreadlineError({
           reason: "InsufficientPrivilege",
-          detail: `the role ${role} may read the policies, and not whether they still hold; "threadline grant --reader" gives it`
+          detail: `the role ${role} may read the policies, but not whether they still hold; "threadline grant --reader" gives it`
         })
       )
 

@@ -57,7 +57,7 @@ const ofAction: ReadonlyArray<Field> = [
 ]
 
 /**
- * The members of an object, and what opens it: a text without an end. They are joined by `||`, because `concat` and `row_to_json` treat each value
+ * The members of an object, and what opens it: a string without an end. They are joined by `||`, because `concat` and `row_to_json` treat each value
  * by its type again in each row, which takes a third of the time of the statement. Each member is in parentheses, so that a large one is copied
  * only a few times.
  */
