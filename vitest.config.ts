@@ -7,11 +7,29 @@ const source = fileURLToPath(new URL("./src", import.meta.url))
 const server = "./test/harness/serverSetup.ts"
 const commandLine = "./test/harness/commandLineSetup.ts"
 
-/** A project is a directory of `test`, with what has to be there before its first test. */
+const filesOf = (directory: string): string => `test/${directory}/**/*.test.ts`
+
+/** A project has what has to be there before its first test. */
 const project = (name: string, ...globalSetup: ReadonlyArray<string>) => ({
   extends: true as const,
-  test: { name, include: [`test/${name}/**/*.test.ts`], globalSetup: [...globalSetup] }
+  test: { name, include: [filesOf(name)], globalSetup: [...globalSetup] }
 })
+
+const apart = [project("unit"), project("browser", server), project("once", server, commandLine)]
+
+/**
+ * All other directories. The files of one project share processes. Processes of several would load the same modules once each, and a
+ * project begins when the last file of the one before has ended.
+ */
+const database = {
+  extends: true as const,
+  test: {
+    name: "database",
+    include: [filesOf("*")],
+    exclude: apart.map(({ test }) => filesOf(test.name)),
+    globalSetup: [server, commandLine]
+  }
+}
 
 export default defineConfig({
   resolve: {
@@ -21,16 +39,7 @@ export default defineConfig({
     ]
   },
   test: {
-    projects: [
-      project("unit"),
-      project("db", server),
-      project("clients", server),
-      project("adversarial", server),
-      project("cli", server, commandLine),
-      project("browser", server),
-      project("deep", server),
-      project("once", server, commandLine)
-    ],
+    projects: [...apart, database],
     sequence: { sequencer: LongestFirst },
     pool: "forks",
     // A test waits for the server half of its time. The files of a project share processes: loading the modules for each file anew

@@ -1,6 +1,6 @@
 /**
  * Purges: how long a whole partition takes with few and with many changes, and what audited writes notice of batches:
- * `npm run bench:retention -- [many] [few]`.
+ * `npm run bench:retention -- [many] [few] [rounds] [batch size]`.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
@@ -10,9 +10,12 @@ import pg from "pg"
 import * as Capture from "../src/Capture.js"
 import * as Migrations from "../src/Migrations.js"
 import * as Retention from "../src/Retention.js"
-import { database } from "./server.js"
+import { cpuOf, database } from "./server.js"
 
-const [many = 1_000_000, few = 10_000] = process.argv.slice(2).map(Number).filter(Number.isFinite)
+const [many = 1_000_000, few = 10_000, rounds = 6, batchSize] = process.argv
+  .slice(2)
+  .map(Number)
+  .filter(Number.isFinite)
 
 const percentile = (samples: ReadonlyArray<number>, share: number): number =>
   [...samples].sort((a, b) => a - b)[Math.min(samples.length - 1, Math.floor(samples.length * share))] ?? Number.NaN
@@ -54,9 +57,20 @@ const writing = async (url: string, isOver: () => boolean): Promise<ReadonlyArra
   return samples
 }
 
+const purger = "threadline-purge"
+
+/** Milliseconds of CPU that the sessions of the purge have had; 0 if the server is on another machine. */
+const cpuOfPurger = async (client: pg.Client): Promise<number> => {
+  const { rows } = await client.query<{ readonly pid: number }>(
+    "select pid from pg_stat_activity where application_name = $1 and datname = current_database()",
+    [purger]
+  )
+  return rows.reduce((sum, { pid }) => sum + (cpuOf(String(pid)) ?? 0), 0) / 1000
+}
+
 const measure = Effect.gen(function* () {
   const { url, version } = yield* database
-  const clients = PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
+  const clients = PgClient.layer({ url: Redacted.make(url), maxConnections: 3, applicationName: purger })
   yield* Effect.provide(Migrations.run(), clients)
   const client = yield* Effect.acquireRelease(
     Effect.promise(async () => {
@@ -95,25 +109,40 @@ const measure = Effect.gen(function* () {
       )
     }
     yield* Capture.apply([{ table: "bench_rows" }])
-    const alone = yield* Effect.promise(() => {
-      const end = performance.now() + 5000
-      return writing(url, () => performance.now() > end)
-    })
-    let isOver = false
-    const plan = yield* Retention.plan(
-      { keep: "30 days", holds: [{ actor: { type: "user", id: "u1" }, reason: "batches" }] },
-      { before: "2026-04-01" }
-    )
-    const purged = Effect.ensuring(
-      Retention.purge(plan, { maxBatches: 60 }),
-      Effect.sync(() => {
-        isOver = true
+    const policy = { keep: "30 days", holds: [{ actor: { type: "user", id: "u1" }, reason: "batches" }] } as const
+    const size = batchSize === undefined ? {} : { batchSize }
+    const alone: Array<number> = []
+    const beside: Array<number> = []
+    const removed = { changes: 0, batches: 0, millis: 0, cpu: 0 }
+    // In turns, so that both have the same machine.
+    for (let round = 0; round < rounds; round++) {
+      alone.push(
+        ...(yield* Effect.promise(() => {
+          const end = performance.now() + 1500
+          return writing(url, () => performance.now() > end)
+        }))
+      )
+      const plan = yield* Retention.plan(policy, { before: "2026-04-01" })
+      let isOver = false
+      const purged = Effect.ensuring(
+        Retention.purge(plan, { maxBatches: 15, ...size }),
+        Effect.sync(() => {
+          isOver = true
+        })
+      )
+      const before = yield* Effect.promise(() => cpuOfPurger(client))
+      const [samples, run] = yield* Effect.all([Effect.promise(() => writing(url, () => isOver)), purged], {
+        concurrency: "unbounded"
       })
+      beside.push(...samples)
+      removed.cpu += (yield* Effect.promise(() => cpuOfPurger(client))) - before
+      removed.changes += run.changes
+      removed.batches += run.batches
+      removed.millis += run.durationMillis ?? 0
+    }
+    console.log(
+      `${removed.batches} batches removed ${removed.changes} changes in ${removed.millis} ms; the CPU of their sessions was ${removed.cpu.toFixed(0)} ms, ${((removed.cpu * 1000) / removed.changes).toFixed(1)} microseconds a change`
     )
-    const [beside, run] = yield* Effect.all([Effect.promise(() => writing(url, () => isOver)), purged], {
-      concurrency: "unbounded"
-    })
-    console.log(`${run.batches} batches removed ${run.changes} changes in ${run.durationMillis} ms`)
     for (const [label, samples] of [
       ["writes alone", alone],
       ["beside batches", beside]

@@ -61,7 +61,7 @@ const isPostgres = (pid: string): boolean => {
 }
 
 /** Microseconds a process has spent on a CPU. */
-const cpuOf = (pid: string): number | undefined => {
+export const cpuOf = (pid: string): number | undefined => {
   try {
     return Number(readFileSync(`/proc/${pid}/schedstat`, "utf8").split(" ")[0]) / 1000
   } catch {

@@ -472,11 +472,13 @@ comment on function kept_since(text, text) is 'Since when every change of a tabl
 -- Notes that changes under a name were removed, captured from "first" up to "up_to", which is not part of it: every change of the table
 -- is kept only from then on. It may have another name by now.
 create function note_removed(gone_schema text, gone_name text, first timestamptz, up_to timestamptz) returns void
-language sql
+language plpgsql
 set search_path from current
 set datestyle = 'ISO'
 set timezone = 'UTC'
-begin atomic
+as $$
+begin
+  -- PL/pgSQL keeps the plan: every batch of a purge asks.
   update capture_policies p
   set kept_since = r.until
   from (
@@ -499,7 +501,8 @@ begin atomic
   where p.table_schema = r.table_schema
     and p.table_name = r.table_name
     and (p.kept_since is null or p.kept_since < r.until);
-end;
+end
+$$;
 
 -- Runs after any statement that removes changes.
 create function note_removal() returns trigger

@@ -124,53 +124,77 @@ $$;
 -- transaction with a smaller id than its own has begun, so that one whose changes are all later is running.
 create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
-language sql stable
+language plpgsql stable
 set search_path from current
 -- JIT compilation takes longer than running it.
 set jit = off
 as $$
-  select
-    p.name,
-    case when p.snapshot is null then 0 else least(p.last_id + 1, oldest.id) end,
-    case
-      when p.last_id is null or oldest.id <= p.last_id then oldest.captured_at
-      else coalesce(p.last_captured_at, oldest.captured_at)
-    end
-  from feed_checkpoints p
-  left join lateral (
-    with recursive epochs as (
-      select i.epoch from installs i
-      union all
-      -- The epoch of the first write after a start is not stored before that write is committed.
-      (
-        select i.epoch + 1
-        from (select * from installs order by epoch desc limit 1) i
-        where i.postmaster_started_at <> pg_postmaster_start_time()
+#variable_conflict use_column
+begin
+  -- PL/pgSQL keeps the plan, which takes longer to make than to run: every batch of a purge asks.
+  return query
+    select
+      p.name,
+      case when p.snapshot is null then 0 else least(p.last_id + 1, oldest.id) end,
+      case
+        when p.last_id is null or oldest.id <= p.last_id then oldest.captured_at
+        else coalesce(p.last_captured_at, oldest.captured_at)
+      end
+    from feed_checkpoints p
+    left join lateral (
+      with recursive epochs as (
+        select i.epoch from installs i
+        union all
+        -- The epoch of the first write after a start is not stored before that write is committed.
+        (
+          select i.epoch + 1
+          from (select * from installs order by epoch desc limit 1) i
+          where i.postmaster_started_at <> pg_postmaster_start_time()
+        )
+      ),
+      later as (
+        select
+          e.epoch,
+          case when e.epoch = p.epoch then (pg_snapshot_xmax(p.snapshot)::text::bigint - 1)::text::xid8 else '0' end as xid,
+          0 as counted,
+          null::bigint as id,
+          null::timestamptz as captured_at
+        from epochs e
+        where e.epoch >= p.epoch
+        union all
+        select l.epoch, n.xid, l.counted + (c.id is not null)::int, c.id, c.captured_at
+        from later l
+        cross join lateral (
+          select t.xid
+          from audit_transactions t
+          where t.epoch = l.epoch
+            and t.xid > l.xid
+          order by t.xid, t.id
+          limit 1
+        ) n
+        left join lateral (
+          select c.id, c.captured_at
+          from audit_transactions t
+          cross join lateral (
+            select c.id, c.captured_at
+            from audit_changes c
+            where c.transaction_id = t.id
+              and c.captured_at >= t.occurred_at - interval '1 day'
+            order by c.transaction_id, c.id
+            limit 1
+          ) c
+          where t.xid = n.xid
+            and t.epoch = l.epoch
+          order by c.id
+          limit 1
+        ) c on true
+        where l.counted < 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
       )
-    ),
-    later as (
-      select
-        e.epoch,
-        case when e.epoch = p.epoch then (pg_snapshot_xmax(p.snapshot)::text::bigint - 1)::text::xid8 else '0' end as xid,
-        0 as counted,
-        null::bigint as id,
-        null::timestamptz as captured_at
-      from epochs e
-      where e.epoch >= p.epoch
-      union all
-      select l.epoch, n.xid, l.counted + (c.id is not null)::int, c.id, c.captured_at
-      from later l
-      cross join lateral (
-        select t.xid
-        from audit_transactions t
-        where t.epoch = l.epoch
-          and t.xid > l.xid
-        order by t.xid, t.id
-        limit 1
-      ) n
-      left join lateral (
+      select f.id, f.captured_at
+      from (
         select c.id, c.captured_at
-        from audit_transactions t
+        from pg_snapshot_xip(p.snapshot) x (xid)
+        join audit_transactions t on t.xid = x.xid and t.epoch = p.epoch
         cross join lateral (
           select c.id, c.captured_at
           from audit_changes c
@@ -179,34 +203,15 @@ as $$
           order by c.transaction_id, c.id
           limit 1
         ) c
-        where t.xid = n.xid
-          and t.epoch = l.epoch
-        order by c.id
-        limit 1
-      ) c on true
-      where l.counted < 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
-    )
-    select f.id, f.captured_at
-    from (
-      select c.id, c.captured_at
-      from pg_snapshot_xip(p.snapshot) x (xid)
-      join audit_transactions t on t.xid = x.xid and t.epoch = p.epoch
-      cross join lateral (
-        select c.id, c.captured_at
-        from audit_changes c
-        where c.transaction_id = t.id
-          and c.captured_at >= t.occurred_at - interval '1 day'
-        order by c.transaction_id, c.id
-        limit 1
-      ) c
-      union all
-      select l.id, l.captured_at
-      from later l
-    ) f
-    where f.id is not null
-    order by f.id
-    limit 1
-  ) oldest on true
+        union all
+        select l.id, l.captured_at
+        from later l
+      ) f
+      where f.id is not null
+      order by f.id
+      limit 1
+    ) oldest on true;
+end
 $$;
 
 comment on function feed_pending() is

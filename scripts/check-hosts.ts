@@ -21,6 +21,7 @@ import {
   optionalPeers,
   pack,
   run,
+  writeLibrary,
   writeModules
 } from "./hosts/host.js"
 import { buildNext, checkNext } from "./hosts/next.js"
@@ -98,7 +99,8 @@ const check = Effect.gen(function* () {
     }
     writeModules(host)
     copyFileSync(program, join(host, "program.ts"))
-    compile(host, ["modules.ts", "program.ts"])
+    // One compilation of a host's files: each would check the types of all packages anew.
+    compile(host, ["modules.ts", "program.ts", ...(end === "newest" ? writeLibrary(host) : [])])
     if (end === "newest") {
       checkDeclarations(host)
     }

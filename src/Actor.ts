@@ -30,6 +30,7 @@ export type Type = IdentifiedType | "anonymous"
  * @category models
  */
 export interface Identified {
+  /** What kind of actor it is. */
   readonly type: IdentifiedType
   /** 1 to 256 bytes; with the type it identifies the actor. */
   readonly id: string
@@ -46,8 +47,11 @@ export interface Identified {
  * @category models
  */
 export interface Anonymous {
+  /** Always `anonymous`. */
   readonly type: "anonymous"
+  /** What people call the visitor; 1 to 256 bytes, never used to find anything. */
   readonly label?: string
+  /** Who really acts, if someone acts as this visitor. */
   readonly impersonator?: Actor
 }
 
@@ -65,12 +69,23 @@ export type Actor = Identified | Anonymous
  */
 export type Given =
   | {
+      /** What kind of actor it is. */
       readonly type: IdentifiedType
+      /** 1 to 256 bytes; with the type it identifies the actor. */
       readonly id: Id
+      /** What people call the actor, as it is now; 1 to 256 bytes, never used to find anything. */
       readonly label?: string | undefined
+      /** Who really acts, if someone acts as this actor. */
       readonly impersonator?: Given | undefined
     }
-  | { readonly type: "anonymous"; readonly label?: string | undefined; readonly impersonator?: Given | undefined }
+  | {
+      /** A person who is known not to have signed in. */
+      readonly type: "anonymous"
+      /** What people call the visitor; 1 to 256 bytes, never used to find anything. */
+      readonly label?: string | undefined
+      /** Who really acts, if someone acts as this visitor. */
+      readonly impersonator?: Given | undefined
+    }
 
 /**
  * An id as callers may write it. A number must be an integer of less than 2^53, because JavaScript rounds greater ones.

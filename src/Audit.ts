@@ -95,12 +95,18 @@ export class Audit extends Context.Tag("threadline/Audit")<
  * ```
  */
 export const transaction: {
+  /** For `pipe`. Runs an effect in an audited transaction, and adds the ids of what was recorded to its value. */
   (
     options?: Options
   ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R | Audit>
+  /**
+   * For `pipe`, with an action that is made from the value. Runs an effect in an audited transaction, and adds the ids of what was
+   * recorded to its value.
+   */
   <A>(
     options: Options<A>
   ): <E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R | Audit>
+  /** Runs an effect in an audited transaction, and adds the ids of what was recorded to its value. */
   <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     options?: Options<A>
@@ -139,12 +145,15 @@ export const transaction: {
  * ```
  */
 export const withTransaction: {
+  /** For `pipe`. Runs an effect in an audited transaction, and returns its value. */
   (
     options?: Options
   ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | AuditError | InvalidRequest, R | Audit>
+  /** For `pipe`, with an action that is made from the value. Runs an effect in an audited transaction, and returns its value. */
   <A>(
     options: Options<A>
   ): <E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | AuditError | InvalidRequest, R | Audit>
+  /** Runs an effect in an audited transaction, and returns its value. */
   <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     options?: Options<A>

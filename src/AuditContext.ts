@@ -47,18 +47,23 @@ export type Meta = { readonly [key: string]: unknown }
  * @category models
  */
 export interface Fields {
+  /** Who acts. */
   readonly actor?: Actor.Actor | undefined
   /** Why it is not known who acts: the transaction is then unattributed, and its `context_error` says this. */
   readonly actorError?: string | undefined
   /** Joins everything that one request, message or job set in motion. */
   readonly correlationId?: string | undefined
+  /** The request that the write belongs to. */
   readonly requestId?: string | undefined
+  /** The job that the write belongs to. */
   readonly jobId?: string | undefined
+  /** The trace of telemetry that the write belongs to. */
   readonly traceId?: string | undefined
   /** The program or the part of it that writes, such as `api` or `importer`. */
   readonly source?: string | undefined
   /** An IPv4 or IPv6 address. */
   readonly remoteIp?: string | undefined
+  /** Free facts. Those of an inner context are merged into those of the outer one, key by key. */
   readonly meta?: Meta | undefined
 }
 
@@ -69,6 +74,7 @@ export interface Fields {
  * @category models
  */
 export interface Given extends Omit<Fields, "actor"> {
+  /** Who acts. */
   readonly actor?: Actor.Given | undefined
 }
 
@@ -89,7 +95,9 @@ export class AuditContext extends Context.Reference<AuditContext>()("threadline/
  * @category models
  */
 export interface Defaults {
+  /** The program that writes; a context that names one wins. */
   readonly source?: string | undefined
+  /** Facts of every write; those of a context are merged into them, key by key. */
   readonly meta?: Meta | undefined
   /** Makes the correlation id of an audited transaction that has none. Without it such a transaction stays without one. */
   readonly makeCorrelationId?: Effect.Effect<string> | undefined
@@ -208,7 +216,9 @@ export const current: Effect.Effect<Fields> = Effect.map(Effect.context<never>()
  * @category combinators
  */
 export const withContext: {
+  /** For `pipe`. Sets several parts at once; what is undefined stays as it is, and `meta` is merged key by key. */
   (fields: Fields): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Sets several parts at once; what is undefined stays as it is, and `meta` is merged key by key. */
   <A, E, R>(effect: Effect.Effect<A, E, R>, fields: Fields): Effect.Effect<A, E, R>
 } = dual(2, <A, E, R>(effect: Effect.Effect<A, E, R>, fields: Fields): Effect.Effect<A, E, R> =>
   Effect.mapInputContext(effect, (context: Context.Context<R>) =>
@@ -242,43 +252,90 @@ const setter = <Value>(fields: (value: Value) => Fields): With<Value> =>
  * )
  * ```
  */
-export const withActor: With<Actor.Actor> = setter((actor) => ({ actor }))
+export const withActor: {
+  /** For `pipe`. Says who acts. */
+  (actor: Actor.Actor): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Says who acts. */
+  <A, E, R>(effect: Effect.Effect<A, E, R>, actor: Actor.Actor): Effect.Effect<A, E, R>
+} = setter((actor) => ({ actor }))
 
 /**
+ * Joins what is written to everything that has the same id.
+ *
  * @since 0.1.0
  * @category combinators
  */
-export const withCorrelationId: With<string> = setter((correlationId) => ({ correlationId }))
+export const withCorrelationId: {
+  /** For `pipe`. Joins what is written to everything that has the same id. */
+  (correlationId: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Joins what is written to everything that has the same id. */
+  <A, E, R>(effect: Effect.Effect<A, E, R>, correlationId: string): Effect.Effect<A, E, R>
+} = setter((correlationId) => ({ correlationId }))
 
 /**
+ * Says which request the write belongs to.
+ *
  * @since 0.1.0
  * @category combinators
  */
-export const withRequestId: With<string> = setter((requestId) => ({ requestId }))
+export const withRequestId: {
+  /** For `pipe`. Says which request the write belongs to. */
+  (requestId: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Says which request the write belongs to. */
+  <A, E, R>(effect: Effect.Effect<A, E, R>, requestId: string): Effect.Effect<A, E, R>
+} = setter((requestId) => ({ requestId }))
 
 /**
+ * Says which job the write belongs to.
+ *
  * @since 0.1.0
  * @category combinators
  */
-export const withJobId: With<string> = setter((jobId) => ({ jobId }))
+export const withJobId: {
+  /** For `pipe`. Says which job the write belongs to. */
+  (jobId: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Says which job the write belongs to. */
+  <A, E, R>(effect: Effect.Effect<A, E, R>, jobId: string): Effect.Effect<A, E, R>
+} = setter((jobId) => ({ jobId }))
 
 /**
+ * Says which trace of telemetry the write belongs to.
+ *
  * @since 0.1.0
  * @category combinators
  */
-export const withTraceId: With<string> = setter((traceId) => ({ traceId }))
+export const withTraceId: {
+  /** For `pipe`. Says which trace of telemetry the write belongs to. */
+  (traceId: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Says which trace of telemetry the write belongs to. */
+  <A, E, R>(effect: Effect.Effect<A, E, R>, traceId: string): Effect.Effect<A, E, R>
+} = setter((traceId) => ({ traceId }))
 
 /**
+ * Says which program, or part of it, writes.
+ *
  * @since 0.1.0
  * @category combinators
  */
-export const withSource: With<string> = setter((source) => ({ source }))
+export const withSource: {
+  /** For `pipe`. Says which program, or part of it, writes. */
+  (source: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Says which program, or part of it, writes. */
+  <A, E, R>(effect: Effect.Effect<A, E, R>, source: string): Effect.Effect<A, E, R>
+} = setter((source) => ({ source }))
 
 /**
+ * Says from which address the request came.
+ *
  * @since 0.1.0
  * @category combinators
  */
-export const withRemoteIp: With<string> = setter((remoteIp) => ({ remoteIp }))
+export const withRemoteIp: {
+  /** For `pipe`. Says from which address the request came. */
+  (remoteIp: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Says from which address the request came. */
+  <A, E, R>(effect: Effect.Effect<A, E, R>, remoteIp: string): Effect.Effect<A, E, R>
+} = setter((remoteIp) => ({ remoteIp }))
 
 /**
  * Adds to `meta`; a key that is there already is replaced.
@@ -286,7 +343,12 @@ export const withRemoteIp: With<string> = setter((remoteIp) => ({ remoteIp }))
  * @since 0.1.0
  * @category combinators
  */
-export const withMeta: With<Meta> = setter((meta) => ({ meta }))
+export const withMeta: {
+  /** For `pipe`. Adds to `meta`; a key that is there already is replaced. */
+  (meta: Meta): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Adds to `meta`; a key that is there already is replaced. */
+  <A, E, R>(effect: Effect.Effect<A, E, R>, meta: Meta): Effect.Effect<A, E, R>
+} = setter((meta) => ({ meta }))
 
 /**
  * The first rule that the fields break, or undefined.
@@ -404,7 +466,13 @@ export const encode = (given: Given): string => {
  *   client.query(AuditContext.toSql({ actor: { type: "user", id: userId } }))
  * ```
  */
-export const toSql = (fields: Given, options: { readonly schema?: string | undefined } = {}): SqlStatement => {
+export const toSql = (
+  fields: Given,
+  options: {
+    /** Where Threadline is installed, `threadline` unless given. */
+    readonly schema?: string | undefined
+  } = {}
+): SqlStatement => {
   const refusal = notAnObject(fields, "context") ?? notAnObject(options)
   if (refusal !== undefined) {
     throw refusal
@@ -422,7 +490,9 @@ export const toSql = (fields: Given, options: { readonly schema?: string | undef
 export interface EnvelopeOptions {
   /** Who runs the job. Then the actor who caused it is kept in `meta.onBehalfOf`. Without it the job acts as the actor who caused it. */
   readonly actor?: Actor.Given | undefined
+  /** The id of the job, for its context. */
   readonly jobId?: string | undefined
+  /** The program that runs the job. */
   readonly source?: string | undefined
   /** How old an envelope may be; as old as it likes if not given. */
   readonly maxAge?: Duration.DurationInput | undefined
@@ -443,7 +513,10 @@ const keyRule = (key: unknown): InvalidRequest | undefined =>
  * @category jobs
  */
 export const toEnvelope = (
-  options: { readonly key?: string | undefined } = {}
+  options: {
+    /** Signs the envelope. `fromEnvelope` must have the same one. */
+    readonly key?: string | undefined
+  } = {}
 ): Effect.Effect<string, InvalidRequest> =>
   Effect.gen(function* () {
     const optionsRefusal = notAnObject(options) ?? unknownField(options, { key: true }) ?? keyRule(options.key)

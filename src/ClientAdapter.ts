@@ -60,7 +60,10 @@ export const currentContext: () => ambient.Ambient = ambient.currentContext
  * @since 0.1.0
  * @category context
  */
-export const toEnvelope: (options?: { readonly key?: string | undefined }) => Promise<string> = ambient.toEnvelope
+export const toEnvelope: (options?: {
+  /** Signs the envelope. `fromEnvelope` must have the same one. */
+  readonly key?: string | undefined
+}) => Promise<string> = ambient.toEnvelope
 
 /**
  * The context that an envelope carries, for `withContext` around the job. Throws `InvalidRequest` of the field `envelope`, and gives no actor, if the envelope is

@@ -45,32 +45,36 @@ export interface Exports extends Pick<
 /**
  * What `threadline.config.ts` exports: if Threadline's schema is, and which tables are captured.
  *
- * - `schema`: the PostgreSQL schema that holds the record, `threadline` unless given; fixed when it is installed.
- * - `ownerRole`: the role that owns it, `threadline_owner` unless given.
- * - `tables`: a list of tables, or an object of tables by name. Names are written as in SQL: `posts`, `billing.invoices`,
- *   `"Odd.Schema"."T"`.
- * - `expected`: tables that must be captured; those of `tables` unless given. `threadline coverage` fails if one is not.
- * - `expectedGaps`: tables that are not captured on purpose, each with the reason.
- * - `sensitive`: `names` are words that make the name of a column sensitive, beside the known ones; `acknowledged` are columns
- *   that are recorded as they are on purpose.
- * - `retention`: how long the record is kept; nothing is ever removed unless given. See `Retention.Policy`.
- * - `exports`: with `record: false`, `threadline export` does not record exports as actions. The files of jobs lie in
- *   `directory`, or in the bucket `s3`. The others are options of `ExportJobs`.
- * - `relations`: the rows that `threadline serve` shows beside a row, by table:
- *   `{ invoices: { lines: { table: "invoice_lines", columns: { invoice_id: "id" } } } }`.
- *
  * @since 0.1.0
  * @category models
  */
 export interface Configuration {
+  /** The PostgreSQL schema that holds the record, `threadline` unless given; fixed when it is installed. */
   readonly schema?: string
+  /** The role that owns it, `threadline_owner` unless given. */
   readonly ownerRole?: string
+  /** A list of tables, or an object of tables by name. Names are written as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`. */
   readonly tables?: ReadonlyArray<Capture.TableConfig> | { readonly [table: string]: TableOptions }
+  /** Tables that must be captured; those of `tables` unless given. `threadline coverage` fails if one is not. */
   readonly expected?: ReadonlyArray<string>
+  /** Tables that are not captured on purpose, each with the reason. */
   readonly expectedGaps?: NonNullable<Health.Options["expectedGaps"]>
+  /**
+   * `names` are words that make the name of a column sensitive, beside the known ones; `acknowledged` are columns that are recorded as
+   * they are on purpose.
+   */
   readonly sensitive?: NonNullable<Health.Options["sensitive"]>
+  /** How long the record is kept; nothing is ever removed unless given. See `Retention.Policy`. */
   readonly retention?: Retention.Policy
+  /**
+   * With `record: false`, `threadline export` does not record exports as actions. The files of jobs lie in `directory`, or in the bucket
+   * `s3`. The others are options of `ExportJobs`.
+   */
   readonly exports?: Exports
+  /**
+   * The rows that `threadline serve` shows beside a row, by table:
+   * `{ invoices: { lines: { table: "invoice_lines", columns: { invoice_id: "id" } } } }`.
+   */
   readonly relations?: { readonly [table: string]: { readonly [name: string]: Relation } }
 }
 

@@ -66,25 +66,26 @@ export interface CheckOptions {
  * @category models
  */
 export interface Report {
+  /** What `Health.check` says. */
   readonly health: Health.Report
+  /** What each captured table can answer; null if the role may not see that. */
   readonly readiness: ReadonlyArray<Readiness> | null
 }
 
 /**
  * Options of `baseline`.
  *
- * - `tables`: names as in SQL; every captured table that has a key unless given
- * - `batchSize`: about so many rows are locked at a time; 500 unless given, from 1 to 100,000
- * - `patience`: how long to wait for rows that writers keep locked; 30 seconds unless given
- * - `onProgress`: told after each batch
- *
  * @since 0.1.0
  * @category models
  */
 export interface BaselineOptions {
+  /** Names as in SQL; every captured table that has a key unless given. */
   readonly tables?: ReadonlyArray<string> | undefined
+  /** About so many rows are locked at a time; 500 unless given, from 1 to 100,000. */
   readonly batchSize?: number | undefined
+  /** How long to wait for rows that writers keep locked; 30 seconds unless given. */
   readonly patience?: Duration.DurationInput | undefined
+  /** Told after each batch. */
   readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
 }
 

@@ -20,7 +20,7 @@ import { formatMicros, instant, type InstantInput, instantRule } from "./interna
 import { idRule, isId, mustHaveOnly } from "./internal/core/request.js"
 import * as html from "./internal/evidence/html.js"
 import type { Details, EvidenceRecord, Standing, Status, Subject } from "./internal/evidence/model.js"
-import type { Proof } from "./internal/evidence/proof.js"
+import { notes, type Proof } from "./internal/evidence/proof.js"
 import type { EvidenceFilter } from "./internal/evidence/read.js"
 import type { Given } from "./internal/evidence/record.js"
 import { operation } from "./internal/core/telemetry.js"
@@ -159,22 +159,21 @@ export const supportScopePosture = (evidence: Given<"support_scope_posture">): R
 /**
  * What a recorder that looks itself is told.
  *
- * - `reference`: as of `Given`
- * - `actor`: as of `Given`
- * - `health`: of `trigger_coverage`, what it is compared with
- * - `policy`: of `retention_policy`, as it is configured; none if there is none
- * - `run`: of `retention_run`, the id; the newest run unless given
- * - `action`: of `export_delivery`, the action that the export was recorded as; the newest one unless given
- *
  * @since 0.1.0
  * @category models
  */
 export interface DeriveOptions {
+  /** As of `Given`. */
   readonly reference: string
+  /** As of `Given`. */
   readonly actor?: Given<Subject>["actor"]
+  /** Of `trigger_coverage`, what it is compared with. */
   readonly health?: Health.Options | undefined
+  /** Of `retention_policy`, as it is configured; none if there is none. */
   readonly policy?: Retention.Policy | undefined
+  /** Of `retention_run`, the id; the newest run unless given. */
   readonly run?: string | undefined
+  /** Of `export_delivery`, the action that the export was recorded as; the newest one unless given. */
   readonly action?: string | undefined
 }
 
@@ -352,8 +351,14 @@ export const derive = <S extends Subject>(
     // A misspelt option would be ignored, and the evidence would be about something else.
     yield* mustHaveOnly(options, deriveFields)
     yield* service.checkNames(subject, options.reference)
-    for (const field of ["run", "action"] as const) {
+    for (const [field, ofSubject] of [
+      ["run", "retention_run"],
+      ["action", "export_delivery"]
+    ] as const) {
       const id: unknown = options[field]
+      if (id !== undefined && subject !== ofSubject) {
+        return yield* new InvalidRequest({ field, rule: `is only for ${ofSubject}` })
+      }
       if (id !== undefined && !(typeof id === "string" && isId(id))) {
         return yield* new InvalidRequest({ field, rule: idRule })
       }
@@ -416,17 +421,17 @@ export const overview: Effect.Effect<ReadonlyArray<Standing>, ThreadlineError, E
 /**
  * The period of a proof, and what it looks at besides.
  *
- * - `from`, `to`: instants, inclusive
- * - `health`: what coverage is compared with
- * - `lookedActions`: names of actions by which a host records that somebody looked at the record, besides exports
- *
  * @since 0.1.0
  * @category models
  */
 export interface ProofOptions {
+  /** Instants, inclusive. */
   readonly from: InstantInput
+  /** Instants, inclusive. */
   readonly to: InstantInput
+  /** What coverage is compared with. */
   readonly health?: Health.Options | undefined
+  /** Names of actions by which a host records that somebody looked at the record, besides exports. */
   readonly lookedActions?: ReadonlyArray<string> | undefined
 }
 
@@ -509,6 +514,7 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
       from,
       to,
       madeAt: formatMicros(BigInt(now) * 1000n),
+      notes,
       overview: yield* evidence.overview,
       coverage: tables.map(({ lapses, refused: _, ...table }) => ({ ...table, lapses: lapses.filter(overlaps) })),
       redaction: redactionOf(yield* Capture.status()),

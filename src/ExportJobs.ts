@@ -280,6 +280,8 @@ export const list = (
   Effect.flatMap(ExportJobs, (jobs) => jobs.list(given))
 
 /**
+ * One job, by its id.
+ *
  * @since 0.1.0
  * @category accessors
  */

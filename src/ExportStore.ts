@@ -63,8 +63,8 @@ export interface Service extends stores.Service {}
 export class ExportStore extends Context.Tag("threadline/ExportStore")<ExportStore, Service>() {}
 
 /**
- * Files in a directory, which must be there. All workers, and whoever downloads, must see the same one. A file is there when it is whole
- * and synced.
+ * Files in a directory, which must be there. All workers must see the same one, and so must every process that serves
+ * downloads. A file is there when it is whole and synced.
  *
  * @since 0.1.0
  * @category constructors

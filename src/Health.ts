@@ -74,6 +74,7 @@ export interface Options extends options.Options {}
  * @category models
  */
 export interface CoverageOptions extends Options {
+  /** True for every table of the host, also those that nobody configured. */
   readonly all?: boolean | undefined
 }
 

@@ -104,22 +104,26 @@ export const layer = (options?: RunOptions): Layer.Layer<never, MigrationError |
     )
   )
 
+interface Place {
+  /** Where Threadline is installed, `threadline` unless given. */
+  readonly schema?: string | undefined
+}
+
 /**
  * Compares the database with this library and changes nothing. Needs the right to read the schema.
  *
  * @since 0.1.0
  * @category running
  */
-export const status: (options?: {
-  readonly schema?: string | undefined
-}) => Effect.Effect<Status, MigrationError | InvalidRequest, SqlClient.SqlClient> = Effect.fnUntraced(
-  function* (options: { readonly schema?: string | undefined } = {}) {
-    const sql = (yield* SqlClient.SqlClient).withoutTransforms()
-    const { schema } = yield* settingsOf(options)
-    return yield* inspect(sql, schema)
-  },
-  operation("migrations", "status")
-)
+export const status: (options?: Place) => Effect.Effect<Status, MigrationError | InvalidRequest, SqlClient.SqlClient> =
+  Effect.fnUntraced(
+    function* (options: Place = {}) {
+      const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+      const { schema } = yield* settingsOf(options)
+      return yield* inspect(sql, schema)
+    },
+    operation("migrations", "status")
+  )
 
 /**
  * Fails with a `ThreadlineError` unless the schema is at the version of this library: `NotMigrated` if it is missing or behind,
@@ -156,10 +160,7 @@ export const render: (options?: RenderOptions) => Effect.Effect<string, InvalidR
  * @since 0.1.0
  * @category rendering
  */
-export const renderWatch = (
-  on: boolean,
-  options: { readonly schema?: string | undefined } = {}
-): Effect.Effect<string, InvalidRequest> =>
+export const renderWatch = (on: boolean, options: Place = {}): Effect.Effect<string, InvalidRequest> =>
   Effect.map(
     settingsOf({ ...options, watchSchema: on }),
     (settings) => `begin;\n\n${renderedWatch(settings)}\ncommit;\n`

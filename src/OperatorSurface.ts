@@ -12,12 +12,13 @@ import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type * as Actor from "./Actor.js"
@@ -79,45 +80,49 @@ export interface Failure extends PageFailure {}
 /**
  * How the pages are mounted. Either `authorize` or `unauthenticated` must be given.
  *
- * - `authorize`: who looks, and what they may see. It is asked for every request, before the path is looked at. If it throws, rejects or
- *   answers anything that is not `Access`, the viewer is denied.
- * - `unauthenticated`: true lets everybody read everything, and nothing else. For a machine that nobody else reaches.
- * - `prefix`: the path of the pages, `/audit` unless given; `/` for the root. Express says it itself if the handler is mounted with `use`.
- * - `publicPrefix`: the same as the browser sees it, if a proxy takes away a part of the path.
- * - `trustProxy`: true believes `X-Forwarded-Prefix` and `X-Forwarded-Host`. Only behind a proxy that sets them.
- * - `timeZone`: of the times that are shown, `UTC` unless given; a viewer can choose another one.
- * - `timeout`: how long a page may take, 10 seconds unless given. What it was asking the database is cancelled then.
- * - `health`: what coverage and redaction are compared with, `{ tables, expected }` of your configuration.
- * - `retention`: the policy of retention.
- * - `relations`: what rows are shown with, by table: `{ invoices: { lines: { table: "invoice_lines", columns: { invoice_id: "id" } } } }`.
- * - `rowLink`, `actorLink`: an address of your own admin for a row or an actor. Only paths and http(s) addresses become links.
- * - `label`: what you call an actor or a row now.
- * - `onFailure`: is told of every page that failed. The log has it as well.
- * - `secret`: proves that forms are of these pages. Random unless given; several machines must share one.
- * - `auditAccess`: true records every page that a viewer is shown as an action `audit.viewed`, and shows none that cannot be recorded. It
- *   needs the service `Audit`. Exports are recorded by their own service in any case.
- * - `design`: true shows the components under `/_design`.
- *
  * @since 0.1.0
  * @category models
  */
 export interface Options<in Asked, out R = never> {
+  /**
+   * Who looks, and what they may see. It is asked for every request, before the path is looked at. If it throws, rejects or answers
+   * anything that is not `Access`, the viewer is denied.
+   */
   readonly authorize?: ((asked: Asked) => Answer<R>) | undefined
+  /** True lets everybody read everything, and nothing else. For a machine that nobody else reaches. */
   readonly unauthenticated?: boolean | undefined
+  /** The path of the pages, `/audit` unless given; `/` for the root. Express says it itself if the handler is mounted with `use`. */
   readonly prefix?: string | undefined
+  /** The same as the browser sees it, if a proxy takes away a part of the path. */
   readonly publicPrefix?: string | undefined
+  /** True believes `X-Forwarded-Prefix` and `X-Forwarded-Host`. Only behind a proxy that sets them. */
   readonly trustProxy?: boolean | undefined
+  /** Of the times that are shown, `UTC` unless given; a viewer can choose another one. */
   readonly timeZone?: string | undefined
+  /** How long a page may take, 10 seconds unless given. What it was asking the database is cancelled then. */
   readonly timeout?: Duration.DurationInput | undefined
+  /** What coverage and redaction are compared with, `{ tables, expected }` of your configuration. */
   readonly health?: Health.Options | undefined
+  /** The policy of retention. */
   readonly retention?: Retention.Policy | undefined
+  /** What rows are shown with, by table: `{ invoices: { lines: { table: "invoice_lines", columns: { invoice_id: "id" } } } }`. */
   readonly relations?: { readonly [table: string]: { readonly [name: string]: Query.Relation } } | undefined
+  /** An address of your own admin for a row or an actor. Only paths and http(s) addresses become links. */
   readonly rowLink?: ((row: Row) => string | null | undefined) | undefined
+  /** An address of your own admin for a row or an actor. Only paths and http(s) addresses become links. */
   readonly actorLink?: ((actor: Actor.Actor) => string | null | undefined) | undefined
+  /** What you call an actor or a row now. */
   readonly label?: ((thing: Labelled) => string | null | undefined) | undefined
+  /** Is told of every page that failed. The log has it as well. */
   readonly onFailure?: ((failure: Failure) => void) | undefined
+  /** Proves that forms are of these pages. Random unless given; several machines must share one. */
   readonly secret?: string | undefined
+  /**
+   * True records every page that a viewer is shown as an action `audit.viewed`, and shows none that cannot be recorded. It needs the
+   * service `Audit`. Exports are recorded by their own service in any case.
+   */
   readonly auditAccess?: boolean | undefined
+  /** True shows the components under `/_design`. */
   readonly design?: boolean | undefined
 }
 
@@ -148,10 +153,17 @@ const settingsOf = <Asked, R>(
   if (secret !== undefined && secret.length < 16) {
     return refuse("secret", "must have at least 16 characters")
   }
+  const timeout = Option.filter(
+    Duration.decodeUnknown(options.timeout ?? "10 seconds"),
+    (given) => Duration.isFinite(given) && Duration.greaterThan(given, Duration.zero)
+  )
+  if (Option.isNone(timeout)) {
+    return refuse("timeout", 'must be a duration, such as "10 seconds"')
+  }
   return Either.right({
     mounting: { prefix, publicPrefix: shown, trustProxy },
     settings: {
-      timeout: options.timeout ?? "10 seconds",
+      timeout: timeout.value,
       zone,
       design: options.design ?? false,
       auditAccess: options.auditAccess ?? false,
@@ -248,7 +260,9 @@ export const layer = <R = never>(
  * @category models
  */
 export interface Handler<in Arguments extends ReadonlyArray<unknown>, out A> {
+  /** Answers one request. */
   readonly handler: (...request: Arguments) => A
+  /** Ends the connections of the layer. No request may come after it. */
   readonly dispose: () => Promise<void>
 }
 

@@ -45,6 +45,7 @@ export type Cursor = typeof Cursor.Type
  * ```
  */
 export interface Page<out A> {
+  /** In the order of the read, at most as many as its limit. */
   readonly items: ReadonlyArray<A>
   /** Where the next page begins; there exactly if `hasMore` is true. */
   readonly nextCursor: Option.Option<Cursor>
@@ -65,9 +66,13 @@ export interface Page<out A> {
  * @category models
  */
 export interface Encoded<out I> {
+  /** The JSON of each item. */
   readonly items: ReadonlyArray<I>
+  /** Where the next page begins; null exactly if `hasMore` is false. */
   readonly nextCursor: string | null
+  /** As of `Page`. */
   readonly hasMore: boolean
+  /** True if the page is partial; otherwise there is no such field. */
   readonly partial?: boolean
 }
 

@@ -266,7 +266,9 @@ export const layerScopeRequired: Layer.Layer<Query, ThreadlineError, SqlClient.S
  * ```
  */
 export const withScope: {
+  /** For `pipe`. Every read of the effect shows only what the scope lets through. */
   (scope: ReadScope): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | Query>
+  /** Every read of the effect shows only what the scope lets through. */
   <A, E, R>(self: Effect.Effect<A, E, R>, scope: ReadScope): Effect.Effect<A, E, R | Query>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, scope: ReadScope): Effect.Effect<A, E, R | Query> =>
   Effect.flatMap(scopedServices(scope), (services) => within(self, services))
@@ -288,7 +290,9 @@ export const withScope: {
  * ```
  */
 export const withScopeStream: {
+  /** For `pipe`. The stream shows only what the scope lets through, whenever it is run. */
   (scope: ReadScope): <A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R | Query>
+  /** The stream shows only what the scope lets through, whenever it is run. */
   <A, E, R>(self: Stream.Stream<A, E, R>, scope: ReadScope): Stream.Stream<A, E, R | Query>
 } = dual(2, <A, E, R>(self: Stream.Stream<A, E, R>, scope: ReadScope): Stream.Stream<A, E, R | Query> =>
   Stream.unwrap(Effect.map(scopedServices(scope), (services) => Stream.provideSomeContext(self, services)))

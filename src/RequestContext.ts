@@ -41,6 +41,7 @@ export interface Incoming {
   readonly header: (name: string) => string | ReadonlyArray<string> | null | undefined
   /** The address that the connection comes from. */
   readonly remoteAddress?: string | undefined
+  /** Such as `POST`. */
   readonly method?: string | undefined
   /** The pattern of the route, such as `/posts/:id`; never the path, which may hold identities. */
   readonly route?: string | undefined

@@ -190,7 +190,7 @@ const fileName = ({ month, table }: ArchivePart): string =>
 
 const archiveFailed = (detail: string) => new RetentionError({ reason: "ArchiveFailed", detail })
 
-/** The file is what its manifest says, and the manifest is the one that was written: whoever replaced both is noticed too. */
+/** The file is what its manifest says, and the manifest is the one that was written. So a replacement of both is noticed, too. */
 const verified = (path: string, written: Export.Manifest) =>
   Effect.flatMap(Export.verify(path), ({ differences, manifest }) => {
     if (differences.length > 0) {
@@ -244,6 +244,7 @@ const isBusy = (error: unknown): boolean => RetentionError.is(error) && error.re
  * @category models
  */
 export interface ScheduleOptions<E = never, R = never> extends PurgeOptions<E, R>, PlanOptions {
+  /** What is kept, and for how long. */
   readonly policy: policies.Policy
   /** As `cron` writes it, with five or six fields: `"0 3 * * *"` is three in the morning. */
   readonly cron: string

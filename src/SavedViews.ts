@@ -1,7 +1,7 @@
 /**
  * Saved views: filters of the record under names, each of one actor.
  *
- * A view is a filter and no answer: running it asks the record anew, under the scope of whoever runs it. A view may have a window that
+ * A view is a filter and no answer: running it asks the record anew, under the scope of the reader. A view may have a window that
  * ends when it is run. The service believes the owner that it is told: a host passes the actor it has authenticated.
  *
  * @since 0.1.0
@@ -129,16 +129,15 @@ export const remove = (
 /**
  * Options of `run`.
  *
- * - `order`: that of the view unless given
- * - `limit`: 1 to 1000, 50 unless given
- * - `cursor`: `nextCursor` of the page before. It keeps the window that the first page had.
- *
  * @since 0.1.0
  * @category models
  */
 export interface RunOptions {
+  /** That of the view unless given. */
   readonly order?: "newest" | "oldest" | undefined
+  /** 1 to 1000, 50 unless given. */
   readonly limit?: number | undefined
+  /** `nextCursor` of the page before. It keeps the window that the first page had. */
   readonly cursor?: string | undefined
 }
 
@@ -149,7 +148,7 @@ const placeIn = (cursor: string | undefined) => {
 }
 
 /**
- * A page of the changes that a view lets through, under the scope of whoever asks. A view of `list` or `get` can be run.
+ * A page of the changes that a view lets through, under the scope of the reader. A view of `list` or `get` can be run.
  *
  * @since 0.1.0
  * @category accessors

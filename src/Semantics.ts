@@ -92,7 +92,9 @@ export const catalogue: <const Specs extends { readonly [name: string]: Spec }>(
  * @category models
  */
 export interface RecordOptions extends AuditContext.Fields {
+  /** Why; part of the action. */
   readonly reason?: string | undefined
+  /** A remark; part of the action. */
   readonly comment?: string | undefined
   /** `ok` if not given. */
   readonly status?: "ok" | "error" | undefined
@@ -136,7 +138,9 @@ export const record = (
  * @category models
  */
 export interface SqlOptions {
+  /** Why; part of the action. */
   readonly reason?: string | undefined
+  /** A remark; part of the action. */
   readonly comment?: string | undefined
   /** `ok` if not given. */
   readonly status?: "ok" | "error" | undefined
@@ -180,6 +184,8 @@ export const toSql = (action: Action, options: SqlOptions = {}): AuditContext.Sq
 }
 
 /**
+ * Records actions through the client of its context.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -67,13 +67,6 @@ type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
 /**
  * Clients for the roles of a deployment; each can be a layer of its own, `PgClient.layer({ ... })` for example.
  *
- * - `writer`: writes the host's tables and records intent; the client the host's own statements use.
- * - `reader`: answers reads and exports, a replica for example; `writer` unless given. What was exported is recorded by the `writer`.
- *   A read inside an audited transaction runs on a connection of this client. It does not see what that transaction has written.
- * - `owner`: attaches capture to tables, looks after it, and purges; `writer` unless given.
- * - `operator`: reads the feed, stores the checkpoints of its consumers, keeps saved views, and keeps and runs the jobs of exports, on a primary; `reader`
- *   unless given, with which a feed can be read and no checkpoint stored, and jobs be queued but not run.
- *
  * @since 0.1.0
  * @category models
  */
@@ -87,10 +80,21 @@ export interface Options<
   E4 = never,
   R4 = never
 > {
+  /** The PostgreSQL schema that holds the record, `threadline` unless given. */
   readonly schema?: string
+  /** Writes the host's tables and records intent; the client the host's own statements use. */
   readonly writer: Client<E1, R1>
+  /**
+   * Answers reads and exports, a replica for example; `writer` unless given. What was exported is recorded by the `writer`. A read inside
+   * an audited transaction runs on a connection of this client. It does not see what that transaction has written.
+   */
   readonly reader?: Client<E2, R2>
+  /** Attaches capture to tables, looks after it, and purges; `writer` unless given. */
   readonly owner?: Client<E3, R3>
+  /**
+   * Reads the feed, stores the checkpoints of its consumers, keeps saved views, and keeps and runs the jobs of exports, on a primary;
+   * `reader` unless given, with which a feed can be read and no checkpoint stored, and jobs be queued but not run.
+   */
   readonly operator?: Client<E4, R4>
   /**
    * Every read of `Query`, every member of `Feed` and every export fails until `Query.withScope`, or `scoped` of the service, has said
@@ -101,6 +105,7 @@ export interface Options<
   readonly recordExports?: boolean
   /** What is decided about jobs of exports, and the store of their files. */
   readonly exports?: Omit<ExportJobs.Options, "record" | "scopeRequired"> & {
+    /** Where the files of jobs lie. */
     readonly store?: Layer.Layer<ExportStore> | undefined
   }
 }

@@ -105,7 +105,7 @@ export const layerExports = (
       const poll = yield* pollOf(options)
       const places = yield* Effect.makeSemaphore(concurrency)
 
-      /** Runs the job until this attempt has ended, whoever ended it. */
+      /** Runs the job until this attempt has ended, no matter who ended it. */
       const attempt = Effect.fnUntraced(function* (payload: typeof RunExport.payloadSchema.Type) {
         const isOver = jobs.runJob(payload.job, { onEnded, onProgress }).pipe(
           places.withPermits(1),

@@ -259,6 +259,7 @@ export function audited<Client extends PoolClient, A>(
   options: ClientAdapter.Options<A, Isolation>,
   body: (client: Client, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
 ): Promise<A>
+/** The same with a client. If it is in a transaction, the body runs in a savepoint of that. */
 export function audited<Client extends Queryable, A>(
   client: Client,
   options: ClientAdapter.Options<A, Isolation>,

@@ -18,6 +18,7 @@ import { bucketStore } from "./internal/export/store/s3.js"
 export interface Options {
   /** Your client, with its region, credentials and endpoint. */
   readonly client: s3.S3Client
+  /** The name of the bucket. */
   readonly bucket: string
   /** In front of the names of files: `exports/`. Nothing unless given. */
   readonly prefix?: string | undefined

@@ -64,8 +64,11 @@ export interface Expected {
   readonly status?: "ok" | "error" | undefined
   /** Who acted; null for nobody. An actor without a label has any label. */
   readonly actor?: Actor.Given | null | undefined
+  /** Its correlation id; null for none. */
   readonly correlationId?: string | null | undefined
+  /** Its request id; null for none. */
   readonly requestId?: string | null | undefined
+  /** All of its changes, in their order. */
   readonly changes?: ReadonlyArray<ExpectedChange> | undefined
 }
 
@@ -466,7 +469,9 @@ const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
  * @category layers
  */
 export const layerDatabase = (options: {
+  /** Of a database of the server; the role must be allowed to create databases. */
   readonly url: Redacted.Redacted | string
+  /** The database to copy; PostgreSQL's `template1` unless given. */
   readonly template?: string | undefined
 }): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError> =>
   Layer.unwrapScoped(

@@ -136,7 +136,7 @@ const purging = {
   yes: flag("yes", "Do not ask."),
   maxBatches: value("max-batches", "NUMBER", "Stop after so many transactions; the next purge continues."),
   batchSize: value("batch-size", "NUMBER", "Rows that one transaction removes; default: 2000."),
-  pause: value("pause", "MILLISECONDS", "Wait between two batches; default: 50."),
+  pause: value("pause", "MILLISECONDS", "Wait between two batches; default: four times as long as the last one took."),
   archive: value("archive", "DIRECTORY", "First write what is removed into files there, and verify them."),
   actor: value("actor", "TYPE:ID", "Who purges, such as user:42; for the record.")
 }

@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * Every export of a public module has a docstring with `@since` and `@category`, so that the reference can be generated from it.
- * A re-exported namespace and the docstring of a module need only `@since`.
+ * A re-exported namespace and the docstring of a module need only `@since`. Overloads and optional fields have docstrings of their own,
+ * because an editor shows these to a caller, and not that of the export.
  *
  * @type {import("eslint").Rule.RuleModule}
  */
@@ -10,7 +11,8 @@ export const documentedExports = {
     type: "problem",
     schema: [],
     messages: {
-      missing: "An export needs a docstring with {{ tags }}."
+      missing: "An export needs a docstring with {{ tags }}.",
+      bare: "{{ what }} needs a docstring."
     }
   },
   create(context) {
@@ -23,14 +25,24 @@ export const documentedExports = {
         context.report({ node, messageId: "missing", data: { tags: tags.join(" and ") } })
       }
     }
+    /** @param {import("eslint").Rule.Node} node @param {string} what */
+    const checkBare = (node, what) => {
+      const comment = sourceCode.getCommentsBefore(node).at(-1)
+      if (comment?.type !== "Block" || !comment.value.startsWith("*")) {
+        context.report({ node, messageId: "bare", data: { what } })
+      }
+    }
     /** @type {unknown} */
     let previous
     return {
       ExportNamedDeclaration(node) {
         const declaration = node.declaration
-        // Overloads share the docstring of the first one.
+        // The tags are those of the first overload. What implements them comes last, and is shown to nobody.
         const name = declaration && "id" in declaration && declaration.id ? declaration.id.name : undefined
         if (name !== undefined && name === previous && String(declaration?.type).includes("Function")) {
+          if (String(declaration?.type) === "TSDeclareFunction") {
+            checkBare(node, "An overload")
+          }
           return
         }
         previous = name
@@ -38,6 +50,18 @@ export const documentedExports = {
       },
       ExportAllDeclaration(node) {
         check(node, ["@since"])
+      },
+      /** @param {import("eslint").Rule.Node} node */
+      "ExportNamedDeclaration > VariableDeclaration > VariableDeclarator > Identifier > TSTypeAnnotation > TSTypeLiteral > TSCallSignatureDeclaration"(
+        node
+      ) {
+        checkBare(node, "An overload")
+      },
+      /** @param {import("eslint").Rule.Node} node */
+      "ExportNamedDeclaration :matches(TSInterfaceBody, Identifier > TSTypeAnnotation > TSTypeLiteral, TSTypeAliasDeclaration > TSTypeLiteral, TSTypeAliasDeclaration > TSUnionType > TSTypeLiteral) > TSPropertySignature[optional=true]"(
+        node
+      ) {
+        checkBare(node, "An optional field")
       }
     }
   }

@@ -121,21 +121,6 @@ export const makeHost = (directory: string, tarball: string, packages: ReadonlyA
 export const addPackages = (directory: string, packages: ReadonlyArray<string>): void =>
   install(directory, packages, "--omit=optional")
 
-/** Compiles files of a host, the types of all its packages included. */
-export const compile = (directory: string, files: ReadonlyArray<string>): void => {
-  const compilerOptions = {
-    target: "ES2022",
-    lib: ["ES2022", "DOM", "DOM.Iterable"],
-    module: "NodeNext",
-    strict: true,
-    exactOptionalPropertyTypes: true,
-    skipLibCheck: false,
-    types: ["node"]
-  }
-  writeFileSync(join(directory, "tsconfig.json"), JSON.stringify({ compilerOptions, files }))
-  run(directory, [tool("tsc"), "-p", "."])
-}
-
 /** Writes `modules.ts`, which loads every module of the package. */
 export const writeModules = (directory: string): void =>
   writeFileSync(
@@ -145,16 +130,12 @@ export const writeModules = (directory: string): void =>
       .join("")
   )
 
-/** A file of the library for a module, `http-express` for `threadline/http/express`. */
-const fileOf = (name: string): string => name.replaceAll("/", "-")
+/** A file of the library for a module, `library/http-express.ts` for `threadline/http/express`. */
+const fileOf = (name: string): string => join("library", `${name.replaceAll("/", "-")}.ts`)
 
-/**
- * Compiles a library of a host's, whose types are those of the package: of everything that a module exports. A declaration that names
- * an internal module would be of no use to those who install that library.
- */
-export const checkDeclarations = (directory: string): void => {
-  const library = join(directory, "library")
-  mkdirSync(library, { recursive: true })
+/** Writes a library of a host's, whose types are those of the package: everything that a module exports. The names of its files. */
+export const writeLibrary = (directory: string): ReadonlyArray<string> => {
+  mkdirSync(join(directory, "library"), { recursive: true })
   const script = `
     const membersOf = async (name) => [name, Object.keys(await import("threadline/" + name))]
     console.log(JSON.stringify(await Promise.all(${JSON.stringify(modules)}.map(membersOf))))`
@@ -163,18 +144,34 @@ export const checkDeclarations = (directory: string): void => {
   )(run(directory, ["node", "--input-type=module", "-e", script]))
   for (const [name, members] of exports) {
     const exported = members.map((member) => `export const ${member}_ = module.${member}\n`)
-    writeFileSync(
-      join(library, `${fileOf(name)}.ts`),
-      `import * as module from "threadline/${name}"\n${exported.join("")}`
-    )
+    writeFileSync(join(directory, fileOf(name)), `import * as module from "threadline/${name}"\n${exported.join("")}`)
   }
-  const options = ["--declaration", "--emitDeclarationOnly", "--skipLibCheck", "--strict", "--target", "es2022"]
-  run(library, [tool("tsc"), ...options, "--module", "nodenext", ...modules.map((name) => `${fileOf(name)}.ts`)])
+  return modules.map(fileOf)
+}
+
+/** A declaration that names an internal module would be of no use to those who install the library. */
+export const checkDeclarations = (directory: string): void => {
   for (const name of modules) {
-    const declarations = readFileSync(join(library, `${fileOf(name)}.d.ts`), "utf8")
+    const declarations = readFileSync(join(directory, fileOf(name).replace(/ts$/, "d.ts")), "utf8")
     const named = /import\("threadline\/internal[^)]*"\)\.\w+/.exec(declarations)
     expect(named === null, `declarations made of ${name} name what is internal: ${named?.[0] ?? ""}`)
   }
+}
+
+/** Compiles files of a host, with their declarations; the types of all its packages are checked, too. */
+export const compile = (directory: string, files: ReadonlyArray<string>): void => {
+  const compilerOptions = {
+    target: "ES2022",
+    lib: ["ES2022", "DOM", "DOM.Iterable"],
+    module: "NodeNext",
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: false,
+    types: ["node"],
+    declaration: true
+  }
+  writeFileSync(join(directory, "tsconfig.json"), JSON.stringify({ compilerOptions, files }))
+  run(directory, [tool("tsc"), "-p", "."])
 }
 
 /** Loads every module, from CommonJS too, finds internal ones closed, and starts the command, with the Node.js that is first on the path. */

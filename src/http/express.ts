@@ -14,8 +14,11 @@ import * as RequestContext from "../RequestContext.js"
  * @category models
  */
 export interface Incoming {
+  /** By name, in lower case. */
   readonly headers: { readonly [name: string]: string | Array<string> | undefined }
+  /** Such as `POST`. */
   readonly method?: string | undefined
+  /** The connection, for the address that it comes from. */
   readonly socket?: { readonly remoteAddress?: string | undefined } | undefined
   /** The route that was found. Where its router stands is not recorded, because that may hold identities. */
   readonly route?: { readonly path?: unknown } | undefined

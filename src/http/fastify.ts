@@ -17,6 +17,7 @@ export interface Incoming {
   readonly headers: { readonly [name: string]: string | Array<string> | undefined }
   readonly method: string
   readonly socket: { readonly remoteAddress?: string | undefined }
+  /** The route that was found. */
   readonly routeOptions?: { readonly url?: string | undefined } | undefined
 }
 

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { statfsSync } from "node:fs"
 import { freemem, tmpdir } from "node:os"
+import { dirname } from "node:path"
 import type pg from "pg"
 import * as Cluster from "../../cli/demo/cluster.js"
 import * as Installation from "./Installation.js"
@@ -28,6 +29,8 @@ export interface TestCluster extends Cluster.Cluster {
   /** A superuser's session of node-postgres; in `postgres` where no database is named. */
   readonly rawClient: (database?: string) => Effect.Effect<pg.Client, SqlError, Scope.Scope>
   readonly major: number
+  /** The directory of its Unix socket, if it has one. */
+  readonly socketDirectory: string | undefined
 }
 
 // Survives a crash of the server, not of the machine. An ICU default collation, so that an order that forgets `collate "C"` shows.
@@ -35,7 +38,8 @@ const initdbFlags = ["--no-locale", "--locale-provider=icu", "--icu-locale=en-US
 
 const baseSettings: Readonly<Record<string, string>> = {
   listen_addresses: "127.0.0.1",
-  unix_socket_directories: "",
+  // Beside the data directory. A path of macOS may be too long for a socket.
+  unix_socket_directories: process.platform === "linux" ? ".." : "",
   fsync: "off",
   full_page_writes: "off",
   max_connections: "200",
@@ -93,6 +97,7 @@ export const make = (options: Options = {}): Effect.Effect<TestCluster, Cluster.
       ...cluster,
       url: cluster.urlOf("postgres"),
       rawClient: (database = "postgres") => rawClient(cluster.urlOf(database)),
-      major: chosen.major
+      major: chosen.major,
+      socketDirectory: process.platform === "linux" ? dirname(cluster.dataDirectory) : undefined
     }
   })

@@ -93,10 +93,23 @@ const urlOf = (database: string, as?: { readonly user: string; readonly password
   return url.href
 }
 
+/**
+ * The same place by the Unix socket, if the server has one: for a statement that does little, the kernel works half as much as for one by
+ * TCP. Programs get URLs that every one of them understands.
+ */
+const nearby = (url: string): string => {
+  if (server.socketDirectory === undefined) {
+    return url
+  }
+  const near = new URL(url)
+  near.searchParams.set("host", server.socketDirectory)
+  return near.href
+}
+
 /** Runs statements as the superuser, each on its own, in the database `postgres`. */
 export const administer = (...statements: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.promise(async () => {
-    const client = new pg.Client({ connectionString: server.url })
+    const client = new pg.Client({ connectionString: nearby(server.url) })
     await client.connect()
     try {
       for (const statement of statements) {
@@ -111,9 +124,12 @@ const openPool = (
   url: string,
   options: Partial<PgClient.PgClientConfig> = {}
 ): Effect.Effect<PgClient.PgClient, SqlError, Scope.Scope> =>
-  PgClient.make({ applicationName: "threadline-test", maxConnections: 5, ...options, url: Redacted.make(url) }).pipe(
-    Effect.provide(Reactivity.layer)
-  )
+  PgClient.make({
+    applicationName: "threadline-test",
+    maxConnections: 5,
+    ...options,
+    url: Redacted.make(nearby(url))
+  }).pipe(Effect.provide(Reactivity.layer))
 
 /** Makes one more database on the server of the test run; the scope drops it together with its roles. */
 export const make = (options: Options = {}): Effect.Effect<Service, never, Scope.Scope> =>
@@ -176,7 +192,10 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
       connect,
       connectLayer: (label, pool) => clientLayer(connect(label, pool)),
       rawClient: (label) =>
-        label === undefined ? rawClient(urlOf(name)) : Effect.flatMap(role(label), (found) => rawClient(found.url)),
+        Effect.flatMap(
+          label === undefined ? Effect.succeed(urlOf(name)) : Effect.map(role(label), ({ url }) => url),
+          (url) => rawClient(nearby(url))
+        ),
       terminate: (backendPid) => administer(`select pg_terminate_backend(${backendPid})`)
     }
   })

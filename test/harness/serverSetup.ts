@@ -20,6 +20,8 @@ export interface TestServer {
   readonly major: number
   /** Name of the database with the schema installed. */
   readonly template: string
+  /** The directory of its Unix socket, if it is a server of this run. */
+  readonly socketDirectory: string | undefined
   /** How it is cloned: copying its files is fastest, if a checkpoint costs nothing, as on a server that does not wait for its disk. */
   readonly strategy: "file_copy" | "wal_log"
   /** Prefix of everything this run makes on the server. */
@@ -95,8 +97,9 @@ const start = async (): Promise<Made<TestServer>> => {
   try {
     let url = process.env["THREADLINE_TEST_URL"] ?? ""
     const strategy = url === "" ? "file_copy" : "wal_log"
+    let socketDirectory: string | undefined
     if (url === "") {
-      url = (await Effect.runPromise(Scope.extend(TestCluster.make(), scope))).url
+      ;({ socketDirectory, url } = await Effect.runPromise(Scope.extend(TestCluster.make(), scope)))
     } else {
       await checkGiven(url)
       const given = url
@@ -108,7 +111,7 @@ const start = async (): Promise<Made<TestServer>> => {
       )
     }
     await makeTemplate(url, template, ownerRole)
-    return { value: { url, major: await majorOf(url), prefix, template, strategy, ownerRole }, end }
+    return { value: { url, socketDirectory, major: await majorOf(url), prefix, template, strategy, ownerRole }, end }
   } catch (error) {
     await end()
     throw error

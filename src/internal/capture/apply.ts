@@ -11,7 +11,7 @@ import { beginWriting, isInside, transaction } from "../sql/owned.js"
 import { patience, persisting, type WithPatience } from "../sql/patience.js"
 import { hostFunctionOf, reasonWithCause, sqlState } from "../sql/sqlState.js"
 import { CaptureError } from "./captureError.js"
-import { readCatalog } from "./catalog.js"
+import { isCurrent, readCatalog } from "./catalog.js"
 import type { Catalog } from "./catalogModel.js"
 import { type Failure, fromFailure } from "./failure.js"
 import { functionNames } from "./generate/names.js"
@@ -39,7 +39,7 @@ export const execute = (
     const done: Array<Step> = []
     for (const unit of units) {
       if (unit.plan.steps.length > 0) {
-        done.push(...(yield* executeUnit(sql, storage, unit, options)))
+        done.push(...(yield* executeUnit(sql, storage, unit, catalog, options)))
       }
     }
     return done
@@ -49,6 +49,7 @@ const executeUnit = (
   sql: SqlClient,
   storage: string,
   unit: Unit,
+  planned: Catalog,
   options: ApplyOptions
 ): Effect.Effect<ReadonlyArray<Step>, Failure> => {
   const { names } = unit.plan
@@ -58,12 +59,17 @@ const executeUnit = (
     yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
     const withPatience = yield* patience(sql, lockTimeout)
     const done: Array<Step> = []
-    // The catalog is read a second time. The locks of the first steps now keep it unchanged. So a partition that was attached in
-    // between is found.
+    let catalog = planned
+    let { plan } = unit
+    // In the second round, the locks of the first steps keep the table unchanged. So a partition that was attached in between is found.
     for (let round = 0; round < 2; round++) {
-      const catalog = yield* readCatalog(sql, storage, names, { functions })
-      const plan = yield* unit.replan(catalog)
-      yield* check(catalog, unit, plan, options)
+      if (!(yield* isCurrent(sql, catalog))) {
+        catalog = yield* readCatalog(sql, storage, names, { functions })
+        plan = yield* unit.replan(catalog)
+        yield* check(catalog, unit, plan, options)
+      } else if (round > 0) {
+        break
+      }
       yield* runPlan(sql, plan, withPatience)
       done.push(...plan.steps)
     }

@@ -50,14 +50,44 @@ export const readCatalog = (
     }
   })
 
-/** Whoever may read the policies only cannot know whether they still hold, and is not told that they do. */
+const CurrentRow = Schema.Tuple(Schema.Struct({ current: Schema.Boolean }))
+
+/**
+ * Whether a catalog says what it would say if it were read now: since then no transaction has ended that can have changed something,
+ * other than the present one. Its subtransactions may be taken for others: the answer is no then.
+ */
+export const isCurrent = (
+  sql: SqlClient,
+  { snapshot }: Pick<Catalog, "snapshot">
+): Effect.Effect<boolean, SqlError | ParseError> =>
+  sql`
+    select not exists (
+      select
+      from (
+        select pg_snapshot_xip(${snapshot}::pg_snapshot)
+        union all
+        select xid::text::xid8
+        from generate_series(
+          pg_snapshot_xmax(${snapshot}::pg_snapshot)::text::bigint,
+          pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1
+        ) xid
+      ) then_running (xid)
+      where then_running.xid is distinct from pg_current_xact_id_if_assigned()
+        and pg_visible_in_snapshot(then_running.xid, pg_current_snapshot())
+    ) as current
+  `.pipe(
+    Effect.flatMap(Schema.decodeUnknown(CurrentRow)),
+    Effect.map(([{ current }]) => current)
+  )
+
+/** A role that may read only the policies cannot know whether they still hold, and is not told that they do. */
 export const refuseUnknown = ({ role, storage }: Catalog): Effect.Effect<void, ThreadlineError> =>
   storage.knowsGaps
     ? Effect.void
     : Effect.fail(
         new ThreadlineError({
           reason: "InsufficientPrivilege",
-          detail: `the role ${role} may read the policies, and not whether they still hold; "threadline grant --reader" gives it`
+          detail: `the role ${role} may read the policies, but not whether they still hold; "threadline grant --reader" gives it`
         })
       )
 

@@ -152,6 +152,8 @@ const Deployed = Schema.Struct({
 export type Deployed = typeof Deployed.Type
 
 export const Catalog = Schema.Struct({
+  /** What was committed when it was read: for `isCurrent`. */
+  snapshot: Schema.String,
   serverVersion: Schema.Int,
   role: Schema.String,
   /** Foreign tables can be made in this database. */

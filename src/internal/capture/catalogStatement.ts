@@ -64,7 +64,7 @@ roots as (
 tree (root, relid, level) as (
   select oid, oid, 0 from roots
   union all
-  -- Not pg_partition_tree, which locks every partition and so waits for whoever changes one.
+  -- Not pg_partition_tree, which locks every partition and so waits for each session that changes one.
   select t.root, i.inhrelid, t.level + 1
   from tree t
   join pg_class c on c.oid = t.relid and c.relkind = 'p'
@@ -175,6 +175,7 @@ type_graph (oid) as (
   ) part (oid)
 )
 select jsonb_build_object(
+  'snapshot', pg_current_snapshot()::text,
   'serverVersion', current_setting('server_version_num')::int,
   'role', current_user,
   'foreignServers', exists (select from pg_foreign_server),

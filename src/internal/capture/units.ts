@@ -23,7 +23,7 @@ import { type ConfiguredTable, findTable, label, resolve, sameName } from "./res
 import { reading } from "./settings.js"
 import type { PlanOptions, TablePlan } from "./tablePlan.js"
 
-/** What is to be done for one table. It is computed once more under the lock. */
+/** What is to be done for one table. It is computed once more under the lock, if anything has changed since. */
 export interface Unit {
   readonly label: string
   readonly plan: TablePlan

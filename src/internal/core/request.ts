@@ -52,17 +52,38 @@ export const mustHaveOnly = (
 ): Effect.Effect<void, InvalidRequest> =>
   Effect.suspend(() => notAnObject(value, field) ?? unknownField(value, knownFields) ?? Effect.void)
 
-/** A duration in milliseconds, at least 1. */
-export const millis = (field: string, input: unknown): Effect.Effect<number, InvalidRequest> => {
+/** `Duration` takes what is less than nothing for nothing. */
+const isNegative = (input: unknown): boolean =>
+  ((typeof input === "number" || typeof input === "bigint") && !(input >= 0)) ||
+  (typeof input === "string" && input.trim().startsWith("-"))
+
+/** A duration in whole milliseconds; one that is shorter is 1. Nothing at all is refused unless it is allowed. */
+export const millisOf = (
+  field: string,
+  input: unknown,
+  allowed: "something" | "nothing" = "something"
+): Either.Either<number, InvalidRequest> => {
   const duration = typeof input === "object" && !Duration.isDuration(input) && !Array.isArray(input) ? undefined : input
-  const decodedMillis = Option.map(Duration.decodeUnknown(duration), Duration.toMillis)
-  return Option.isSome(decodedMillis) &&
-    Number.isFinite(decodedMillis.value) &&
-    decodedMillis.value >= 0 &&
-    decodedMillis.value < 2 ** 31
-    ? Effect.succeed(Math.max(1, Math.round(decodedMillis.value)))
-    : Effect.fail(new InvalidRequest({ field, rule: 'must be a duration, such as "3 seconds", of less than 24 days' }))
+  const decodedMillis = Option.match(isNegative(input) ? Option.none() : Duration.decodeUnknown(duration), {
+    onNone: () => Number.NaN,
+    onSome: Duration.toMillis
+  })
+  return decodedMillis < 2 ** 31 && (decodedMillis > 0 || (allowed === "nothing" && decodedMillis === 0))
+    ? Either.right(decodedMillis === 0 ? 0 : Math.max(1, Math.round(decodedMillis)))
+    : Either.left(
+        new InvalidRequest({
+          field,
+          rule: `must be a duration, such as "3 seconds", of ${allowed === "something" ? "at least a millisecond and " : ""}less than 24 days`
+        })
+      )
 }
+
+/** The same as an effect. */
+export const millis = (
+  field: string,
+  input: unknown,
+  allowed: "something" | "nothing" = "something"
+): Effect.Effect<number, InvalidRequest> => Effect.suspend(() => millisOf(field, input, allowed))
 
 /** Decodes a request. The first mistake becomes an `InvalidRequest` that names its field. */
 export const request =

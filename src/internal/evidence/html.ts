@@ -43,8 +43,9 @@ export const toHtml = (proof: Proof): string => `<!doctype html>
 <title>Audit proof ${text(proof.from)} to ${text(proof.to)}</title><style>${style}</style></head><body>
 <h1>Audit proof</h1>
 <p>From ${text(proof.from)} to ${text(proof.to)}. Made ${text(proof.madeAt)}.</p>
+<p>${proof.notes.map(text).join(" ")}</p>
 ${incomplete(proof)}
-<h2>Verdicts</h2>
+<h2>Verdicts when this was made</h2>
 ${table(
   ["subject", "verdict", "records", "latest derived record", "latest record of the host"],
   proof.overview.map(({ latestByHost, latestDerived, records, subject, verdict }) => [
@@ -57,7 +58,7 @@ ${table(
       : `evidence ${latestByHost.id}, ${latestByHost.recordedAt}, says ${latestByHost.status}`
   ])
 )}
-<h2>Coverage</h2>
+<h2>Coverage when this was made, with lapses in the period</h2>
 ${table(
   ["table", "status", "captured since", "kept since", "lapses in the period", "reason"],
   proof.coverage.map(({ keptSince, lapses, reason, since, status, table }) => [
@@ -70,7 +71,7 @@ ${table(
     reason
   ])
 )}
-<h2>Redaction</h2>
+<h2>Redaction when this was made</h2>
 ${table(
   ["table", "columns not recorded", "columns masked"],
   proof.redaction.map(({ excluded, masked, table }) => [table, excluded.join(", "), masked.join(", ")])

@@ -18,6 +18,9 @@ export const Proof = Schema.Struct({
   from: InstantText,
   to: InstantText,
   madeAt: InstantText,
+  /** What of it speaks of which time, for whoever reads the document alone. */
+  notes: Schema.Array(Schema.String),
+  /** How the subjects stand when the proof is made, whatever the period is. */
   overview: Schema.Array(Standing),
   /** How each table is covered when the proof is made, with its lapses in the period. */
   coverage: Schema.Array(
@@ -77,3 +80,9 @@ export const Proof = Schema.Struct({
  * @category models
  */
 export interface Proof extends Schema.Schema.Type<typeof Proof> {}
+
+/** What a proof of a past period cannot say of it. */
+export const notes = [
+  "Verdicts, the status of coverage, and redaction are those of the time when this proof was made, not of the period.",
+  "Lapses, retention runs, exports, actions of looking, and recorded evidence are those of the period."
+]

@@ -84,11 +84,17 @@ export const byId = (storage: Storage, id: string): Effect.Effect<EvidenceRecord
  * @category models
  */
 export interface EvidenceFilter extends OrderedPaging {
+  /** What the record is about. */
   readonly subject?: Subject | undefined
+  /** What the record refers to, as `Given` has it. */
   readonly reference?: string | undefined
+  /** The outcome that was recorded. */
   readonly status?: Status | undefined
+  /** `derived` by Threadline itself, or given by the `host`. */
   readonly origin?: Origin | undefined
+  /** Records at this instant or later. */
   readonly from?: InstantInput | undefined
+  /** Records at this instant or earlier. */
   readonly to?: InstantInput | undefined
 }
 

@@ -31,7 +31,9 @@ import { byId } from "./read.js"
 export interface Given<S extends Subject> {
   /** What it is about, 1 to 256 bytes: an environment, the id of a run. `latest` and `history` ask by it. */
   readonly reference: string
+  /** The outcome, one of those that the subject has. */
   readonly status: Status
+  /** The facts, in the form that the subject has. */
   readonly detail: Details[S]
   /** Who records it; the actor of `AuditContext` unless given. */
   readonly actor?: Actor.Actor | undefined

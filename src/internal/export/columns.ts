@@ -98,8 +98,13 @@ const harmless: ReadonlySet<Column> = new Set([
   "what"
 ] as const)
 
-/** The characters that a cell must not begin with, by their codes: TAB, CR, ', +, -, =, @. All are below 65, and most cells begin above. */
-const formulaCodes = "9, 13, 39, 43, 45, 61, 64"
+/** Whether a cell of the column may begin as a formula does. */
+export const mayBeFormula = (column: Column): boolean => !harmless.has(column)
+
+const formulaCodes: ReadonlySet<number | undefined> = new Set(Buffer.from("\t\r'+-=@"))
+
+/** Whether a cell with this first byte gets a `'` in front. */
+export const isFormula = (first: number | undefined): boolean => formulaCodes.has(first)
 
 /** The value of a cell. One `'` in front of these characters is not part of it. */
 export const cellValue = (cell: string): string => (/^'[\t\r'+\-=@]/.test(cell) ? cell.slice(1) : cell)
@@ -138,26 +143,26 @@ const isOfPerson = (column: Column): column is (typeof personColumns)[number] =>
 
 const expressionOf = (column: Column): string => (isOfPerson(column) ? person[column] : `s.${contract[column]}`)
 
-/** The columns as bytes, from the row `s` of a change. */
-export const selectedBytes = ({ anyBytes, sql }: Storage, columns: ReadonlyArray<Column>): Fragment =>
-  sql.csv(
-    columns.map((column) => {
-      const text = sql.literal(`(${expressionOf(column)})::text`)
-      return anyBytes ? sql`convert_to(${text}, 'SQL_ASCII')` : text
-    })
-  )
+/** Whether a column is the same for all changes of a transaction. */
+const isOfTransaction = (column: Column): boolean =>
+  column === "who" || (!isOfPerson(column) && /^[at]_/.test(contract[column]))
 
-/** The columns of a CSV, from the row `s` of a change. Columns about a field come from the row `f` of that field. */
-export const selected = ({ sql }: Storage, columns: ReadonlyArray<Column>, guarded: boolean): Fragment =>
-  sql.csv(
-    columns.map((column) => {
-      const expression = sql.literal(expressionOf(column))
-      const cell =
-        guarded && !harmless.has(column)
-          ? sql`case when ascii(${expression}) < 65 and ascii(${expression}) in (${sql.literal(formulaCodes)}) then '''' || ${expression} else ${expression} end`
-          : expression
-      return sql`${cell} as ${sql.literal(column)}`
-    })
+const cell = ({ anyBytes, sql }: Storage, column: Column): Fragment => {
+  const text = sql.literal(`(${expressionOf(column)})::text`)
+  // Such a database may hold bytes that cannot be sent as a string.
+  return anyBytes ? sql`convert_to(${text}, 'SQL_ASCII')` : text
+}
+
+/** Those of the columns that a transaction has, from the row `s` of its columns and those of its action. */
+export const cellsOfTransaction = (storage: Storage, columns: ReadonlyArray<Column>): ReadonlyArray<Fragment> =>
+  columns
+    .filter(isOfTransaction)
+    .map((column) => storage.sql`${cell(storage, column)} as ${storage.sql.literal(`cell_${column}`)}`)
+
+/** The columns, from the row `s` of a change with the cells of its transaction, and the row `f` of one of its fields. */
+export const selected = (storage: Storage, columns: ReadonlyArray<Column>): Fragment =>
+  storage.sql.csv(
+    columns.map((column) => (isOfTransaction(column) ? storage.sql.literal(`s.cell_${column}`) : cell(storage, column)))
   )
 
 /** The fields that the change `s` touched, as rows `f`. If there are none, one row without a field. */

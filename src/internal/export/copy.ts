@@ -1,6 +1,6 @@
 /**
- * The rows of a query as PostgreSQL formats them, one record a line. COPY sends them through the connection of the driver. If there is no such
- * connection, a cursor reads them, and this file formats them as COPY would.
+ * The rows of a query, whose cells are formatted by PostgreSQL, as COPY sends them in its binary format, through the connection of the driver. Its
+ * text formats would escape each cell, which takes a tenth of the time of the server. If there is no such connection, a cursor reads the rows.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
@@ -11,17 +11,12 @@ import * as Runtime from "effect/Runtime"
 import { to as copyTo } from "pg-copy-streams"
 import { Readable } from "node:stream"
 import { cancelRunning } from "../sql/cancelling.js"
-import { literal } from "../sql/sqlText.js"
 import { end, head, tupleOf } from "./tuples.js"
 
-/** A query whose columns are all strings. */
+/** A query whose columns are all strings, or bytes. */
 export interface Rows {
   readonly query: string
-  /** Rows as tuples of their bytes, and not as lines. */
-  readonly binary: boolean
-  /** Names for the first line. Undefined if there is no such line; then the only column is the line. */
-  readonly header: ReadonlyArray<string> | undefined
-  /** Bytes are sent as they are stored, even if they are not UTF-8. */
+  /** Values in it are bytes that may not be UTF-8. */
   readonly anyBytes: boolean
 }
 
@@ -31,21 +26,6 @@ export interface Source {
   readonly sent: () => number
   /** Ends the copy early. It tells the server. The connection cannot be used again. */
   readonly stop: Effect.Effect<void>
-}
-
-// JSON contains no control character, so COPY sends a line of it unchanged.
-const unquoted = ["quote E'\\x01'", "delimiter E'\\x02'"]
-
-const copyStatement = ({ anyBytes, binary, header, query }: Rows): string => {
-  if (binary) {
-    return `copy (${query}\n) to stdout (format binary)`
-  }
-  const options = [
-    "format csv",
-    ...(header === undefined ? unquoted : ["header true"]),
-    ...(anyBytes ? [`encoding ${literal("SQL_ASCII")}`] : [])
-  ]
-  return `copy (${query}\n) to stdout (${options.join(", ")})`
 }
 
 interface Driver {
@@ -65,8 +45,8 @@ const driverOf = (connection: Connection): Driver | undefined => {
 /** Bytes in flight. With this many, neither side waits for the other. */
 const highWaterMark = 262_144
 
-const copied = (driver: Driver, rows: Rows): Source => {
-  const bytes = copyTo(copyStatement(rows), { highWaterMark })
+const copied = (driver: Driver, { query }: Rows): Source => {
+  const bytes = copyTo(`copy (${query}\n) to stdout (format binary)`, { highWaterMark })
   // The reader of the bytes is told of an error. A handler is needed here, because an unhandled error would end the process.
   bytes.on("error", () => undefined)
   driver.query(bytes)
@@ -80,42 +60,21 @@ const copied = (driver: Driver, rows: Rows): Source => {
   }
 }
 
-/** A cell as COPY writes it: nothing for a null, quotes if they are needed, and quotes around an empty string. */
-const cell = (value: string | null): string =>
-  value === null
-    ? ""
-    : value === "" || /[",\r\n]/.test(value) || value === "\\."
-      ? `"${value.replaceAll('"', '""')}"`
-      : value
-
 const fetched = 500
 
-async function* fetchedLines(
-  fetch: () => Promise<ReadonlyArray<ReadonlyArray<string | null>>>,
-  { binary, header }: Rows,
+async function* fetchedTuples(
+  fetch: () => Promise<ReadonlyArray<ReadonlyArray<Uint8Array | string | null>>>,
   onRows: (count: number) => void
 ): AsyncGenerator<Buffer> {
-  if (binary) {
-    yield head
-  }
-  if (header !== undefined) {
-    yield Buffer.from(`${header.join(",")}\n`)
-  }
+  yield head
   for (;;) {
     const rows = await fetch()
     if (rows.length === 0) {
-      if (binary) {
-        yield end
-      }
+      yield end
       return
     }
     onRows(rows.length)
-    if (binary) {
-      yield Buffer.concat(rows.map(tupleOf))
-      continue
-    }
-    const lines = rows.map((row) => (header === undefined ? (row[0] ?? "") : row.map(cell).join(",")))
-    yield Buffer.from(`${lines.join("\n")}\n`)
+    yield Buffer.concat(rows.map(tupleOf))
   }
 }
 
@@ -123,16 +82,16 @@ const cursorName = "threadline_export"
 
 const throughCursor = Effect.fnUntraced(function* (
   connection: Connection,
-  rows: Rows
+  { query }: Rows
 ): Effect.fn.Return<Source, SqlError> {
   const runtime = yield* Effect.runtime<never>()
-  yield* connection.executeRaw(`declare ${cursorName} no scroll cursor for ${rows.query}`, [])
+  yield* connection.executeRaw(`declare ${cursorName} no scroll cursor for ${query}`, [])
   const stopping = new AbortController()
   let sent = 0
   const fetch = () =>
     Runtime.runPromise(runtime)(
       connection.executeValues(`fetch ${fetched} from ${cursorName}`, []).pipe(
-        Effect.map((values) => values as ReadonlyArray<ReadonlyArray<string | null>>),
+        Effect.map((values) => values as ReadonlyArray<ReadonlyArray<Uint8Array | string | null>>),
         Effect.catchAllCause((cause) => Effect.die(Cause.squash(cause)))
       ),
       { signal: stopping.signal }
@@ -140,7 +99,7 @@ const throughCursor = Effect.fnUntraced(function* (
       throw Runtime.isFiberFailure(error) ? Cause.squash(error[Runtime.FiberFailureCauseId]) : error
     })
   const bytes = Readable.from(
-    fetchedLines(fetch, rows, (count) => {
+    fetchedTuples(fetch, (count) => {
       sent += count
     }),
     { objectMode: false, highWaterMark }

@@ -57,7 +57,7 @@ const ofAction: ReadonlyArray<Field> = [
 ]
 
 /**
- * The members of an object, and what opens it: a text without an end. They are joined by `||`, because `concat` and `row_to_json` treat each value
+ * The members of an object, and what opens it: a string without an end. They are joined by `||`, because `concat` and `row_to_json` treat each value
  * by its type again in each row, which takes a third of the time of the statement. Each member is in parentheses, so that a large one is copied
  * only a few times.
  */
@@ -116,7 +116,7 @@ const isActor = (document: string, depth = 0): string => `(
 /**
  * The actor of the transaction `t`: its document. If the row was written by hand and the document is not valid, the actor is made of the columns.
  */
-export const actorColumn = ({ sql }: Storage): Fragment => sql`
+const actorColumn = ({ sql }: Storage): Fragment => sql`
   case
     when ${sql.literal(isActor("t.actor"))} then t.actor
     when t.actor_type = 'anonymous' and t.actor_id is null then '{"type": "anonymous"}'
@@ -124,16 +124,28 @@ export const actorColumn = ({ sql }: Storage): Fragment => sql`
       then jsonb_build_object('type', t.actor_type, 'id', t.actor_id)
   end as person`
 
+/** The rest of a document after the fields of the change, and after it `after`: from the row `s` of the columns of its transaction and its action. */
+export const restOfTransaction = ({ sql }: Storage, after: string): Fragment =>
+  sql.literal(`(${endOfDocument}${after}) as rest`)
+
+/** Ends a line. */
+export const lineFeed = `
+    || E'\\n'`
+
 /**
- * The transaction of the change `c` and its first action, as a row `x`: their columns, and the end of the document. A statement mostly sends
- * the changes of a transaction one after the other. A lateral query lets PostgreSQL remember the row (Memoize). So what is the same for them is
- * written once.
+ * The transaction of the change `c` and its first action, as a row `x`: their columns, and what is made of them. A statement mostly sends the
+ * changes of a transaction one after the other. A lateral query lets PostgreSQL remember the row (Memoize). So what is the same for them is
+ * made once, and no transaction is read or sorted before the first change is sent.
  */
-export const describedTransaction = (storage: Storage, condition: Fragment | undefined): Fragment => {
+export const describedTransaction = (
+  storage: Storage,
+  condition: Fragment | undefined,
+  made: ReadonlyArray<Fragment>
+): Fragment => {
   const { name, sql } = storage
   return sql`
   ${condition === undefined ? sql`left join` : sql`cross join`} lateral (
-    select s.*, ${sql.literal(endOfDocument)} as rest
+    select ${sql.csv(["s.*", ...made])}
     from (
       select ${transactionColumns(sql)}, ${actionColumns(sql)}, ${actorColumn(storage)},
         coalesce(${instantColumn(sql, "t.occurred_at")}, '') as began, k.id::text as of_id

@@ -9,7 +9,7 @@ import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
-import { type FileHandle, link, lstat, open, realpath, rename, rm, stat } from "node:fs/promises"
+import { type FileHandle, link, lstat, open, readdir, realpath, rename, rm, stat } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
 import { stringify } from "../core/json.js"
 import { ExportError } from "./exportError.js"
@@ -90,8 +90,10 @@ const checkDirectory = (path: string): Effect.Effect<void, ExportError> => {
   )
 }
 
+const draftEnding = (mark: string): string => `.${mark}.partial`
+
 const draftPath = (target: string, mark: string): string =>
-  join(dirname(target), `.${basename(target).slice(0, 200)}.${mark}.partial`)
+  join(dirname(target), `.${basename(target).slice(0, 200)}${draftEnding(mark)}`)
 
 /** A temporary file in the directory of the final one. The scope removes it, unless it was renamed. */
 interface Draft {
@@ -208,9 +210,26 @@ export const writeWhole = <E>(
     })
   )
 
-/** Removes a file and its draft, if they are there. */
+/** A draft that nothing was written to for this long is nobody's: its worker was killed after another one had taken the job. */
+const abandonedAfter = 24 * 3600 * 1000
+
+const sweep = async (directory: string): Promise<void> => {
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name)
+    if (name.startsWith(".") && name.endsWith(draftEnding("job"))) {
+      const file = await stat(path).catch(() => undefined)
+      if (file !== undefined && Date.now() - file.mtimeMs > abandonedAfter) {
+        await rm(path, { force: true })
+      }
+    }
+  }
+}
+
+/** Removes a file and its draft, if they are there, and drafts in the directory that are nobody's. */
 export const removeWhole = (path: string): Effect.Effect<void, ExportError> =>
   attempt(path, async () => {
     await rm(draftPath(path, "job"), { force: true })
     await rm(path, { force: true })
+    // What cannot be swept now is swept with the next file.
+    await sweep(dirname(path)).catch(() => undefined)
   })

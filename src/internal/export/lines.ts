@@ -1,125 +1,177 @@
 /**
- * Turns the output of COPY, one record a line, into the lines of a format. It writes the line ends of RFC 4180, counts the records, and
- * collects bytes into pieces that are large enough to pass on.
+ * The rows of a binary COPY as the records of a text. A CSV puts its cells between commas. A row of JSON is the record already. In a
+ * database without an encoding, a string that is not UTF-8 is shown by its bytes, as in reads.
  */
-const pieceSize = 131_072
+import { isUtf8 } from "node:buffer"
+import { legibleText } from "../core/notUtf8.js"
+import { type Column, isFormula, mayBeFormula } from "./columns.js"
+import { Pieces } from "./pieces.js"
+import { TupleReader, type Tuples, wholeCells } from "./tuples.js"
 
-const newline = 0x0a
+const lineFeed = 0x0a
 const carriageReturn = 0x0d
 const quote = 0x22
+const apostrophe = 0x27
+const comma = 0x2c
 
-/** Collects bytes into pieces. */
-export abstract class Lines {
-  /** The number of complete records. */
+/** The bytes of a format, and how many records are in them so far. */
+export interface Body extends AsyncIterable<Buffer> {
+  readonly records: number
+}
+
+/** Writes rows into pieces. */
+abstract class Lines implements Body {
   records = 0
 
-  private full: Array<Buffer<ArrayBuffer>> = []
-  private piece = Buffer.allocUnsafeSlow(pieceSize)
-  private used = 0
-  private readonly free: Array<Buffer<ArrayBuffer>> = []
+  protected readonly pieces: Pieces
+  protected abstract readonly tuples: Tuples
 
-  /**
-   * If pieces are lent, a reader is done with a piece when it asks for the next one, and its memory is used again. Otherwise the memory of pieces
-   * would grow until V8 collects everything, which takes longer than the rest.
-   */
-  constructor(private readonly areLent: boolean) {}
+  constructor(
+    private readonly source: AsyncIterable<Buffer>,
+    areLent: boolean
+  ) {
+    this.pieces = new Pieces(areLent)
+  }
 
-  /** Takes the bytes that follow, wherever they end. */
-  protected abstract push(bytes: Buffer): void
-
-  protected append(bytes: Buffer, from: number, to: number): void {
-    for (let at = from; at < to;) {
-      const size = Math.min(to - at, pieceSize - this.used)
-      bytes.copy(this.piece, this.used, at, at + size)
-      this.used += size
-      at += size
-      if (this.used === pieceSize) {
-        this.endPiece()
-      }
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    const reader = new TupleReader(this.tuples)
+    for await (const bytes of this.source) {
+      reader.push(bytes)
+      yield* this.pieces.taken()
     }
-  }
-
-  protected appendByte(byte: number): void {
-    this.piece[this.used++] = byte
-    if (this.used === pieceSize) {
-      this.endPiece()
+    if (!reader.isWhole) {
+      throw new Error("the rows of COPY broke off")
     }
-  }
-
-  private endPiece(): void {
-    this.full.push(this.piece)
-    this.piece = this.free.pop() ?? Buffer.allocUnsafeSlow(pieceSize)
-    this.used = 0
-  }
-
-  /** The pieces that became full since the last time. They now belong to the reader, unless they are given back. */
-  private taken(): ReadonlyArray<Buffer<ArrayBuffer>> {
-    const { full } = this
-    this.full = []
-    return full
-  }
-
-  /** Takes bytes of which only the records are counted. */
-  count(bytes: Buffer): void {
-    this.push(bytes)
-    this.free.push(...this.taken())
-  }
-
-  /** The lines of everything that a source gives, in pieces. */
-  async *of(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-    for await (const bytes of source) {
-      this.push(bytes)
-      for (const piece of this.taken()) {
-        yield piece
-        if (this.areLent) {
-          this.free.push(piece)
-        }
-      }
-    }
-    if (this.used > 0) {
-      yield this.piece.subarray(0, this.used)
-    }
+    yield* this.pieces.rest()
   }
 }
 
-/** Records of CSV. A line feed outside of quotes ends a record. */
+/** Which bytes make a cell need quotes. */
+const special = new Uint8Array(256)
+for (const byte of [lineFeed, carriageReturn, quote, comma]) {
+  special[byte] = 1
+}
+
+/** COPY would take this cell for its end if it is alone in a line. */
+const endOfCopy = Buffer.from("\\.")
+
+const needsQuotes = (bytes: Buffer, start: number, end: number): boolean => {
+  for (let at = start; at < end; at++) {
+    if (special[bytes[at] ?? 0] === 1) {
+      return true
+    }
+  }
+  return start === end || (end - start === 2 && endOfCopy.equals(bytes.subarray(start, end)))
+}
+
+/** Shorter cells are copied byte by byte, which takes less time than to call what copies. */
+const short = 48
+
+export interface CsvOptions {
+  readonly columns: ReadonlyArray<Column>
+  /** Cells that a spreadsheet would run are written as they are. */
+  readonly raw: boolean
+  readonly anyBytes: boolean
+}
+
 class CsvLines extends Lines {
-  /** 1 inside of quotes. */
-  private quoted = 0
+  private index = 0
+  private readonly guarded: ReadonlyArray<boolean>
+  private readonly anyBytes: boolean
 
-  protected push(bytes: Buffer): void {
-    let { quoted } = this
-    for (let start = 0; ;) {
-      const place = bytes.indexOf(newline, start)
-      const end = place === -1 ? bytes.length : place
-      // Most bytes of an export pass here. A branch for each quote would double the time of the whole.
-      for (let at = start; at < end; at++) {
-        quoted ^= Number(bytes[at] === quote)
-      }
-      this.append(bytes, start, end)
-      if (place === -1) {
-        break
-      }
-      if (quoted === 0) {
-        this.appendByte(carriageReturn)
-        this.records++
-      }
-      this.appendByte(newline)
-      start = place + 1
-    }
-    this.quoted = quoted
-  }
-}
-
-/** Records of JSON. A line feed ends a record. The bytes stay as they are. */
-class JsonLines extends Lines {
-  protected push(bytes: Buffer): void {
-    for (let at = bytes.indexOf(newline); at !== -1; at = bytes.indexOf(newline, at + 1)) {
+  protected readonly tuples = wholeCells(
+    (bytes, start, end) => this.cell(bytes, start, end),
+    () => {
+      this.endRecord()
       this.records++
     }
-    this.append(bytes, 0, bytes.length)
+  )
+
+  constructor(source: AsyncIterable<Buffer>, areLent: boolean, { anyBytes, columns, raw }: CsvOptions) {
+    super(source, areLent)
+    this.guarded = columns.map((column) => !raw && mayBeFormula(column))
+    this.anyBytes = anyBytes
+    const names = Buffer.from(columns.join(","))
+    this.pieces.append(names, 0, names.length)
+    this.endRecord()
+  }
+
+  private endRecord(): void {
+    this.pieces.appendByte(carriageReturn)
+    this.pieces.appendByte(lineFeed)
+    this.index = 0
+  }
+
+  private cell(bytes: Buffer, start: number, end: number): void {
+    const isGuarded = this.guarded[this.index] === true
+    if (this.index++ > 0) {
+      this.pieces.appendByte(comma)
+    }
+    if (end === -1) {
+      return
+    }
+    if (this.anyBytes && !isUtf8(bytes.subarray(start, end))) {
+      const legible = Buffer.from(legibleText(bytes.subarray(start, end)))
+      this.write(legible, 0, legible.length, isGuarded)
+    } else {
+      this.write(bytes, start, end, isGuarded)
+    }
+  }
+
+  private write(bytes: Buffer, start: number, end: number, isGuarded: boolean): void {
+    const { pieces } = this
+    const isQuoted = needsQuotes(bytes, start, end)
+    if (isQuoted) {
+      pieces.appendByte(quote)
+    }
+    if (isGuarded && isFormula(bytes[start])) {
+      pieces.appendByte(apostrophe)
+    }
+    if (isQuoted || end - start < short) {
+      // Without quotes around it, a cell has none inside.
+      pieces.appendDoubled(bytes, start, end, quote)
+    } else {
+      pieces.append(bytes, start, end)
+    }
+    if (isQuoted) {
+      pieces.appendByte(quote)
+    }
   }
 }
 
-export const linesOf = (isCsv: boolean, areLent: boolean): Lines =>
-  isCsv ? new CsvLines(areLent) : new JsonLines(areLent)
+/** Each row has one cell, which is a record with its line feed. */
+class JsonLines extends Lines {
+  protected readonly tuples: Tuples = {
+    part: (bytes, start, end) => this.pieces.append(bytes, start, end),
+    none: () => undefined,
+    row: () => {
+      this.records++
+    }
+  }
+}
+
+/** The same of a database without an encoding. */
+class LegibleJsonLines extends Lines {
+  protected readonly tuples = wholeCells(
+    (bytes, start, end) => {
+      const record = bytes.subarray(start, Math.max(start, end))
+      const legible = isUtf8(record) ? record : this.legible(record)
+      this.pieces.append(legible, 0, legible.length)
+    },
+    () => {
+      this.records++
+    }
+  )
+
+  /** A record of a JSON document begins with a comma, and each record ends with a line feed. */
+  private legible(record: Buffer): Buffer {
+    const from = record[0] === comma ? 1 : 0
+    return Buffer.from(`${",".repeat(from)}${legibleText(record.subarray(from, -1))}\n`)
+  }
+}
+
+export const csvLines = (source: AsyncIterable<Buffer>, areLent: boolean, options: CsvOptions): Body =>
+  new CsvLines(source, areLent, options)
+
+export const jsonLines = (source: AsyncIterable<Buffer>, areLent: boolean, anyBytes: boolean): Body =>
+  anyBytes ? new LegibleJsonLines(source, areLent) : new JsonLines(source, areLent)

@@ -10,7 +10,8 @@ import { legibleText } from "../core/notUtf8.js"
 import { type Column, kindOf } from "./columns.js"
 import { ExportError } from "./exportError.js"
 import type { Format } from "./request.js"
-import { TupleReader } from "./tuples.js"
+import type { Body } from "./lines.js"
+import { TupleReader, wholeCells } from "./tuples.js"
 
 export type Writing = typeof Library
 
@@ -139,16 +140,21 @@ const zstd = (bytes: Uint8Array): Uint8Array => {
 }
 
 /** The file that the rows of a binary COPY become. */
-export class ParquetFile implements AsyncIterable<Buffer> {
+export class ParquetFile implements Body {
   records = 0
 
   private readonly kinds: ReadonlyArray<Kind>
   private readonly schema: Array<Element>
   private readonly out: InstanceType<Writing["ByteWriter"]>
   private readonly writer: InstanceType<Writing["ParquetWriter"]>
-  private readonly reader = new TupleReader((bytes, starts, ends) => {
-    this.take(bytes, starts, ends)
-  })
+  private readonly reader = new TupleReader(
+    wholeCells(
+      (bytes, start, end) => this.take(bytes, start, end),
+      () => this.endRow()
+    )
+  )
+  /** The column of the next cell. */
+  private column = 0
   private group: ReadonlyArray<Array<Value>>
   private bytes = 0
   /** Of each column the last cell, and its value. */
@@ -206,16 +212,14 @@ export class ParquetFile implements AsyncIterable<Buffer> {
     return this.group[0]?.length ?? 0
   }
 
-  private take(bytes: Buffer, starts: ReadonlyArray<number>, ends: ReadonlyArray<number>): void {
-    for (const [index, values] of this.group.entries()) {
-      const [start, end] = [starts[index] ?? 0, ends[index] ?? -1]
-      if (end === -1) {
-        values.push(null)
-      } else {
-        values.push(this.valueAt(index, bytes, start, end))
-        this.bytes += end - start
-      }
-    }
+  private take(bytes: Buffer, start: number, end: number): void {
+    const index = this.column++
+    this.group[index]?.push(end === -1 ? null : this.valueAt(index, bytes, start, end))
+    this.bytes += Math.max(0, end - start)
+  }
+
+  private endRow(): void {
+    this.column = 0
     this.records++
     if (this.bytes >= groupBytes || this.size >= groupRows) {
       this.writeGroup()
@@ -253,6 +257,9 @@ export class ParquetFile implements AsyncIterable<Buffer> {
 
   /** What was written since the last time. The bytes now belong to the reader. */
   private *written(): Generator<Buffer> {
+    if (this.out.index === 0) {
+      return
+    }
     const bytes = Buffer.from(this.out.buffer, 0, this.out.index)
     this.out.buffer = new ArrayBuffer(keptBuffer)
     this.out.view = new DataView(this.out.buffer)

@@ -5,76 +5,57 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Either from "effect/Either"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { bytesOfMarked } from "../core/notUtf8.js"
-import { actionColumns, transactionColumns } from "../record/change.js"
 import type { Storage } from "../record/storage.js"
 import { shownChangeColumns } from "../record/visible.js"
 import type { EveryChange } from "../search/everything.js"
 import { literal } from "../sql/sqlText.js"
 import { Unwritable, type Write, written } from "../sql/written.js"
-import { areOfFields, fieldsOf, selected, selectedBytes } from "./columns.js"
+import { areOfFields, cellsOfTransaction, fieldsOf, selected } from "./columns.js"
 import type { Rows } from "./copy.js"
-import { actorColumn, changeDocument, describedTransaction, keyColumn } from "./document.js"
+import { changeDocument, describedTransaction, keyColumn, lineFeed, restOfTransaction } from "./document.js"
 import { hasColumns, type Request } from "./request.js"
 import { shapeColumns, shapedDocument } from "./shapes.js"
 
-/** The changes as rows `s`, in order, each with the columns of its transaction and action. The sort also makes PostgreSQL compute each column only once. */
-const listed = (storage: Storage, { changes, order }: EveryChange, condition: Fragment | undefined): Fragment => {
-  const { name, sql } = storage
-  return sql`
-  select ${shownChangeColumns(storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)}, ${actorColumn(storage)}
-  from (${changes}) c
-  left join ${name("audit_transactions")} t on t.id = c.transaction_id
-  left join ${name("audit_actions")} a on a.id = t.action_id${
-    condition === undefined
-      ? sql``
-      : sql`
-  where ${condition}`
-  }
-  order by ${order}`
-}
-
-/** The same, with what a document has of its key and of its transaction. */
-const described = (
+/**
+ * The changes as rows `s`, in order, each with the columns of its transaction and its action, and with what is `made` of those. The sort also makes
+ * PostgreSQL compute each column only once.
+ */
+const listed = (
   storage: Storage,
   { changes, order }: EveryChange,
   condition: Fragment | undefined,
-  isShaped: boolean
+  extra: ReadonlyArray<Fragment>,
+  made: ReadonlyArray<Fragment>
 ): Fragment => {
   const { sql } = storage
   return sql`
-  select ${shownChangeColumns(storage)}, ${keyColumn(storage)}${isShaped ? sql`, ${shapeColumns(storage)}` : sql``}, x.*
-  from (${changes}) c${describedTransaction(storage, condition)}
+  select ${sql.csv([shownChangeColumns(storage), ...extra, "x.*"])}
+  from (${changes}) c${describedTransaction(storage, condition, made)}
   order by ${order}`
 }
 
 const query = (
   storage: Storage,
-  { columns, format, raw, shape }: Request,
+  { columns, format, shape }: Request,
   found: EveryChange,
   condition: Fragment | undefined
 ): Fragment => {
-  const { sql } = storage
-  const rows = hasColumns(format)
-    ? listed(storage, found, condition)
-    : described(storage, found, condition, shape !== undefined)
-  switch (format) {
-    case "csv":
-      return sql`
-select ${selected(storage, columns, !raw)}
-from (${rows}
+  const { anyBytes, sql } = storage
+  if (hasColumns(format)) {
+    return sql`
+select ${selected(storage, columns)}
+from (${listed(storage, found, condition, [], cellsOfTransaction(storage, columns))}
 ) s${areOfFields(columns) ? fieldsOf(storage) : sql``}`
-    case "parquet":
-      return sql`
-select ${selectedBytes(storage, columns)}
-from (${rows}
-) s${areOfFields(columns) ? fieldsOf(storage) : sql``}`
-    case "ndjson":
-    case "json":
-      return sql`
-select ${shape === undefined ? changeDocument(storage, format === "json" ? "," : "") : shapedDocument(storage, shape)} as line
-from (${rows}
-) s`
   }
+  const isShaped = shape !== undefined
+  const line = isShaped
+    ? sql`(${shapedDocument(storage, shape)}${sql.literal(lineFeed)})`
+    : changeDocument(storage, format === "json" ? "," : "")
+  const key = keyColumn(storage)
+  return sql`
+select ${anyBytes ? sql`convert_to(${line}, 'SQL_ASCII')` : line} as line
+from (${listed(storage, found, condition, isShaped ? [key, shapeColumns(storage)] : [key], [restOfTransaction(storage, isShaped ? "" : lineFeed)])}
+) s`
 }
 
 /** In a database without an encoding, a string may hold bytes that cannot be sent as a string. */
@@ -101,8 +82,6 @@ export const rowsOf = (
   Either.try({
     try: () => ({
       query: written(storage.sql, query(storage, request, found, condition), storage.anyBytes ? writeBytes : literal),
-      binary: request.format === "parquet",
-      header: request.format === "csv" ? request.columns : undefined,
       anyBytes: storage.anyBytes
     }),
     catch: (error) => {

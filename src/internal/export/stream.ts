@@ -11,7 +11,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { createHash, type Hash } from "node:crypto"
+import { createHash } from "node:crypto"
 import { pipeline, Readable } from "node:stream"
 import * as AuditContext from "../../AuditContext.js"
 import { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
@@ -24,11 +24,10 @@ import type { Storage } from "../record/storage.js"
 import { type Reached, since, type Since } from "../feed/since.js"
 import { everything } from "../search/everything.js"
 import { type Reserved, scopedSnapshot, withoutConnection } from "../sql/owned.js"
-import { availability } from "./compression.js"
+import { availability, type Compression } from "./compression.js"
 import { begin, type Rows, type Source, sqlErrorOf } from "./copy.js"
 import type { ExportError } from "./exportError.js"
-import { LegibleLines } from "./legibleLines.js"
-import { type Lines, linesOf } from "./lines.js"
+import { type Body, csvLines, jsonLines } from "./lines.js"
 import { type Facts, factsOf, type Manifest, manifestOf } from "./manifest.js"
 import { library, ParquetFile, type Writing } from "./parquet.js"
 import { decodeOptions, type Options, outerCompression, type Request } from "./request.js"
@@ -158,31 +157,43 @@ const prepare = Effect.fnUntraced(function* (
   }).pipe(inSnapshot(reserved))
 })
 
+/** How many bytes there are so far, and their hash. */
+class Tally {
+  bytes = 0
+  private readonly hash = createHash("sha256")
+
+  get sha256(): string {
+    return this.hash.copy().digest("hex")
+  }
+
+  /** The same pieces. Each is counted before it is handed on. */
+  async *of(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const piece of pieces) {
+      this.hash.update(piece)
+      this.bytes += piece.length
+      yield piece
+    }
+  }
+}
+
 const jsonHead = Buffer.from('{"items":[\n')
 const comma = 0x2c
 
-/** The text before and after the records. A JSON document ends with a manifest of everything before the manifest. */
-async function* documentOf(
-  pieces: AsyncIterable<Buffer>,
-  lines: Lines,
-  { facts, request }: Prepared
-): AsyncGenerator<Buffer> {
-  const hash = createHash("sha256")
-  let bytes = 0
-  const counted = (piece: Buffer): Buffer => {
-    hash.update(piece)
-    bytes += piece.length
-    return piece
-  }
-  yield counted(jsonHead)
+/**
+ * The text before and after the records. A JSON document ends with a manifest of everything before the manifest. `tally` counts what this
+ * gives.
+ */
+async function* documentOf(lines: Body, { facts, request }: Prepared, tally: Tally): AsyncGenerator<Buffer> {
+  yield jsonHead
   let isFirst = true
-  for await (const piece of pieces) {
+  for await (const piece of lines) {
     // Each record begins with a comma.
-    yield counted(isFirst && piece[0] === comma ? piece.subarray(1) : piece)
+    yield isFirst && piece[0] === comma ? piece.subarray(1) : piece
     isFirst = false
   }
-  yield counted(Buffer.from("]"))
-  const manifest = manifestOf(request, facts, { count: lines.records, bytes, sha256: hash.digest("hex") })
+  yield Buffer.from("]")
+  const { bytes, sha256 } = tally
+  const manifest = manifestOf(request, facts, { count: lines.records, bytes, sha256 })
   yield Buffer.from(`,"manifest":${stringify(manifest)}}\n`)
 }
 
@@ -198,44 +209,34 @@ const ready = Effect.fnUntraced(function* (
   return { reserved, prepared: yield* prepare(storage, request, parquet, continuing, reserved) }
 })
 
-/** The bytes of a format, and how many records are in them so far. */
-interface Body extends AsyncIterable<Buffer> {
-  readonly records: number
-}
-
 /** What a file says of itself: its manifest, but for what is known when it has ended. */
 const description = ({ facts, request }: Prepared): string => {
   const { bytes: _, count: __, sha256: ___, ...known } = manifestOf(request, facts, { bytes: 0, count: 0, sha256: "" })
   return stringify(known)
 }
 
-const linesFor = ({ request: { format, raw }, storage }: Prepared, areLent: boolean): Lines =>
-  storage.anyBytes ? new LegibleLines(format === "csv", !raw, areLent) : linesOf(format === "csv", areLent)
-
 const bodyOf = (prepared: Prepared, { bytes }: Source, areLent: boolean): Body => {
-  const { parquet, request } = prepared
-  if (parquet !== undefined) {
-    return new ParquetFile(parquet, request.columns, bytes, {
-      compression: request.compression === "zstd" ? "zstd" : undefined,
-      description: description(prepared)
-    })
-  }
-  const lines = linesFor(prepared, areLent)
-  const pieces = lines.of(bytes)
-  const document = request.format === "json" ? documentOf(pieces, lines, prepared) : pieces
-  return {
-    get records() {
-      // Without the header line.
-      return Math.max(0, lines.records - (prepared.rows.header === undefined ? 0 : 1))
-    },
-    [Symbol.asyncIterator]: () => document[Symbol.asyncIterator]()
-  }
+  const { parquet, request, storage } = prepared
+  const { columns, compression, format, raw } = request
+  return parquet !== undefined
+    ? new ParquetFile(parquet, columns, bytes, {
+        compression: compression === "zstd" ? "zstd" : undefined,
+        description: description(prepared)
+      })
+    : format === "csv"
+      ? csvLines(bytes, areLent, { columns, raw, anyBytes: storage.anyBytes })
+      : jsonLines(bytes, areLent, storage.anyBytes)
+}
+
+const compressed = (pieces: AsyncIterable<Buffer>, compression: Compression): AsyncIterable<Buffer> => {
+  const codec = Either.getOrThrow(availability(compression)).compress()
+  pipeline(Readable.from(pieces, { objectMode: false }), codec, () => undefined)
+  return codec
 }
 
 /** A running export. */
 class Running {
-  readonly hash: Hash = createHash("sha256")
-  bytes = 0
+  readonly tally = new Tally()
   ended = false
   private readonly body: Body
   private readonly iterator: AsyncIterator<Buffer>
@@ -245,16 +246,19 @@ class Running {
     readonly source: Source,
     areLent: boolean
   ) {
-    const compression = outerCompression(prepared.request)
+    const { request } = prepared
+    const compression = outerCompression(request)
     // A codec takes pieces before it is done with the last one.
     this.body = bodyOf(prepared, source, areLent && compression === undefined)
-    if (compression === undefined) {
-      this.iterator = this.body[Symbol.asyncIterator]()
-    } else {
-      const compressed = Either.getOrThrow(availability(compression)).compress()
-      pipeline(Readable.from(this.body, { objectMode: false }), compressed, () => undefined)
-      this.iterator = (compressed as AsyncIterable<Buffer>)[Symbol.asyncIterator]()
-    }
+    const written = (tally: Tally): AsyncIterable<Buffer> =>
+      request.format === "json" ? tally.of(documentOf(this.body, prepared, tally)) : this.body
+    const pieces =
+      compression !== undefined
+        ? this.tally.of(compressed(written(new Tally()), compression))
+        : request.format === "json"
+          ? written(this.tally)
+          : this.tally.of(this.body)
+    this.iterator = pieces[Symbol.asyncIterator]()
   }
 
   get records(): number {
@@ -269,14 +273,8 @@ class Running {
     )
   )
 
-  handOn(piece: Buffer): Chunk.Chunk<Uint8Array> {
-    this.hash.update(piece)
-    this.bytes += piece.length
-    return Chunk.of(piece)
-  }
-
   get progress(): Progress {
-    return { records: this.records, bytes: this.bytes, estimate: this.prepared.estimate }
+    return { records: this.records, bytes: this.tally.bytes, estimate: this.prepared.estimate }
   }
 }
 
@@ -298,8 +296,8 @@ const finish = Effect.fnUntraced(function* (
   if (running.source.sent() !== running.records) {
     return yield* incomplete(running.records, running.source.sent())
   }
-  const totals = { count: running.records, bytes: running.bytes, sha256: running.hash.digest("hex") }
-  const manifest = manifestOf(request, facts, totals)
+  const { bytes, sha256 } = running.tally
+  const manifest = manifestOf(request, facts, { count: running.records, bytes, sha256 })
   yield* onProgress?.(running.progress) ?? Effect.void
   running.ended = true
   yield* recorder?.record({ _tag: "Completed", manifest }, context) ?? Effect.void
@@ -321,7 +319,11 @@ const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, er
     }
     running.ended = true
     reserved.abandon()
-    const { bytes, prepared, records } = running
+    const {
+      prepared,
+      records,
+      tally: { bytes }
+    } = running
     const { context, facts, request } = prepared
     const outcome: Outcome = { _tag: "Ended", request, facts, records, bytes, why: reasonOf(error) }
     return running.source.stop.pipe(
@@ -355,10 +357,7 @@ const opened = Effect.fnUntraced(function* (
           Effect.mapError(finish(running, reserved, exporting, hooks), Option.some),
           Effect.fail(Option.none())
         ),
-      onSome: (piece) => {
-        const chunk = running.handOn(piece)
-        return Effect.as(hooks.onProgress?.(running.progress) ?? Effect.void, chunk)
-      }
+      onSome: (piece) => Effect.as(hooks.onProgress?.(running.progress) ?? Effect.void, Chunk.of<Uint8Array>(piece))
     })
   )
   return Stream.repeatEffectChunkOption(

@@ -36,78 +36,108 @@ export const tupleOf = (cells: ReadonlyArray<Uint8Array | string | null>): Buffe
     })
   ])
 
-/** Takes the cells of a row: where each one begins and ends among the bytes. One that is null ends at -1. */
-export type OnRow = (bytes: Buffer, starts: ReadonlyArray<number>, ends: ReadonlyArray<number>) => void
+/** Takes rows in the order in which they are read. */
+export interface Tuples {
+  /** Bytes of a cell, and how many of its bytes follow in further parts. */
+  readonly part: (bytes: Buffer, start: number, end: number, left: number) => void
+  /** A cell that is null. */
+  readonly none: () => void
+  /** The row has no further cell. */
+  readonly row: () => void
+}
 
-/** Reads rows from pieces of bytes, wherever these end. */
+/** Reads rows from pieces of bytes, wherever these end. It keeps none of the bytes. */
 export class TupleReader {
-  private pieces: Array<Buffer> = []
-  private length = 0
-  /** With fewer bytes than these, nothing more can be read. */
-  private needed = head.length
-  private begun = false
+  private skipped = 0
+  /** Cells of the row that have not ended. */
+  private cells = 0
+  /** Bytes of the cell that have not come. */
+  private left = 0
+  /** A number of which some bytes have come. */
+  private number = 0
+  private digits = 0
   private over = false
-  private readonly starts: Array<number> = []
-  private readonly ends: Array<number> = []
+  private surplus = false
 
-  constructor(private readonly onRow: OnRow) {}
+  constructor(private readonly tuples: Tuples) {}
 
   /** Whether the end of the rows has been read, and nothing after it. */
   get isWhole(): boolean {
-    return this.over && this.length === 0
+    return this.over && !this.surplus
   }
 
-  /** Reads the rows that are complete with this piece. */
-  push(piece: Buffer): void {
-    this.pieces.push(piece)
-    this.length += piece.length
-    if (this.length < this.needed) {
-      return
-    }
-    const bytes = this.pieces.length === 1 ? piece : Buffer.concat(this.pieces)
-    let at = this.begun ? 0 : head.length
-    this.begun = true
-    while (!this.over) {
-      const next = this.read(bytes, at)
-      if (next === undefined) {
-        break
+  push(bytes: Buffer): void {
+    const { length } = bytes
+    let at = Math.min(head.length - this.skipped, length)
+    this.skipped += at
+    while (at < length) {
+      if (this.over) {
+        this.surplus = true
+        return
       }
-      at = next
+      if (this.left > 0) {
+        const end = Math.min(at + this.left, length)
+        this.left -= end - at
+        this.tuples.part(bytes, at, end, this.left)
+        at = end
+        if (this.left === 0) {
+          this.endCell()
+        }
+        continue
+      }
+      const width = this.cells === 0 ? 2 : 4
+      this.number = (this.number << 8) | (bytes[at++] ?? 0)
+      if (++this.digits === width) {
+        const { number } = this
+        this.number = 0
+        this.digits = 0
+        if (width === 2) {
+          this.begin(number)
+        } else if (number > 0) {
+          this.left = number
+        } else {
+          if (number === 0) {
+            this.tuples.part(bytes, at, at, 0)
+          } else {
+            this.tuples.none()
+          }
+          this.endCell()
+        }
+      }
     }
-    const rest = bytes.subarray(at)
-    this.pieces = rest.length === 0 ? [] : [rest]
-    this.length = rest.length
   }
 
-  /** Reads the row at a place, or the end of the rows, and says where that ends. If it is not complete, says how much it needs at least. */
-  private read(bytes: Buffer, start: number): number | undefined {
-    const has = (end: number): boolean => {
-      this.needed = end - start
-      return end <= bytes.length
+  private begin(cells: number): void {
+    this.over = cells === 0xffff
+    this.cells = this.over ? 0 : cells
+  }
+
+  private endCell(): void {
+    if (--this.cells === 0) {
+      this.tuples.row()
     }
-    let at = start + 2
-    if (!has(at)) {
-      return undefined
-    }
-    const count = bytes.readInt16BE(start)
-    if (count === -1) {
-      this.over = true
-      return at
-    }
-    for (let index = 0; index < count; index++) {
-      if (!has(at + 4)) {
-        return undefined
+  }
+}
+
+const nothing = Buffer.alloc(0)
+
+/** Puts the parts of each cell together. A cell that came as one part is not copied. One that is null ends at -1. */
+export const wholeCells = (onCell: (bytes: Buffer, start: number, end: number) => void, row: () => void): Tuples => {
+  let parts: Array<Buffer> = []
+  return {
+    part: (bytes, start, end, left) => {
+      if (left === 0 && parts.length === 0) {
+        onCell(bytes, start, end)
+        return
       }
-      const length = bytes.readInt32BE(at)
-      at += 4
-      this.starts[index] = at
-      this.ends[index] = length === -1 ? -1 : at + length
-      at += Math.max(length, 0)
-      if (!has(at)) {
-        return undefined
+      parts.push(bytes.subarray(start, end))
+      if (left === 0) {
+        const whole = Buffer.concat(parts)
+        parts = []
+        onCell(whole, 0, whole.length)
       }
-    }
-    this.onRow(bytes, this.starts, this.ends)
-    return at
+    },
+    none: () => onCell(nothing, 0, -1),
+    row
   }
 }

@@ -14,7 +14,6 @@ import { unsafeParse } from "../core/json.js"
 import { availability, type Compression, compressionOf } from "./compression.js"
 import { ExportError } from "./exportError.js"
 import { manifestPath } from "./file.js"
-import { linesOf } from "./lines.js"
 import { Manifest } from "./manifest.js"
 import { rowsOf } from "./parquetFooter.js"
 import { outerCompression } from "./request.js"
@@ -71,6 +70,35 @@ const sealOf = async (path: string, signal: AbortSignal) => {
   return { bytes, sha256: hash.digest("hex") }
 }
 
+/** Counts lines. In a CSV, a line feed inside of quotes ends none. */
+class LineCount {
+  lines = 0
+  /** 1 inside of quotes. */
+  private quoted = 0
+
+  constructor(private readonly isCsv: boolean) {}
+
+  add(bytes: Buffer): void {
+    let { quoted } = this
+    for (let start = 0; ;) {
+      const place = bytes.indexOf(0x0a, start)
+      const end = place === -1 ? bytes.length : place
+      if (this.isCsv) {
+        // A branch for each quote would double the time.
+        for (let at = start; at < end; at++) {
+          quoted ^= Number(bytes[at] === 0x22)
+        }
+      }
+      if (place === -1) {
+        break
+      }
+      this.lines += 1 - quoted
+      start = place + 1
+    }
+    this.quoted = quoted
+  }
+}
+
 /** The number of records in a number of lines. */
 const recordsOf = (format: Manifest["format"], lines: number): number =>
   // A CSV has one line of names. A document has one line before its records and one after them.
@@ -102,11 +130,11 @@ const contentOf = async (
   const codec = compression === undefined ? undefined : Either.getOrThrow(availability(compression))
   const plain =
     codec === undefined ? file : pipeline(file, codec.decompress() as NodeJS.ReadWriteStream, () => undefined)
-  const lines = linesOf(format === "csv", true)
+  const count = new LineCount(format === "csv")
   const hash = createHash("sha256")
   let [bytes, tail] = [0, Buffer.alloc(0)]
   for await (const piece of plain as AsyncIterable<Buffer>) {
-    lines.count(piece)
+    count.add(piece)
     if (format === "json") {
       tail = Buffer.concat([tail, piece])
       if (tail.length > 2 * tailSize) {
@@ -119,7 +147,7 @@ const contentOf = async (
   }
   const at = tail.lastIndexOf(marker)
   if (format !== "json" || at === -1) {
-    return { records: recordsOf(format, lines.records), embedded: undefined }
+    return { records: recordsOf(format, count.lines), embedded: undefined }
   }
   hash.update(tail.subarray(0, at))
   // Only the end of the document follows the manifest.
@@ -129,7 +157,7 @@ const contentOf = async (
     .trimEnd()
     .slice(0, -1)
   return {
-    records: recordsOf(format, lines.records),
+    records: recordsOf(format, count.lines),
     embedded: { text, bytes: bytes + at, sha256: hash.digest("hex") }
   }
 }

@@ -95,7 +95,7 @@ export const since = Effect.fnUntraced(function* (
   if (before.window !== undefined) {
     return yield* new InvalidRequest({
       field: "checkpoint",
-      rule: "was stored by a consumer of the feed in the middle"
+      rule: "is in the middle of a window: a consumer of the feed stored it"
     })
   }
   const [row] = yield* earliestOf(storage, before)

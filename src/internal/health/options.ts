@@ -58,19 +58,20 @@ export const Sensitive = Schema.Struct({
 /**
  * What health compares the database with. Every field is one of the configuration.
  *
- * - `tables`: how tables are to be captured
- * - `expected`: tables that must be captured; those of `tables` unless given
- * - `expectedGaps`: tables that are not captured on purpose, each with a reason
- * - `sensitive`: `names`, words that make the name of a column sensitive, beside the known ones; `acknowledged`, columns that are
- *   recorded as they are on purpose, as a list, or as an object with reasons
- *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
+  /** How tables are to be captured. */
   readonly tables?: ReadonlyArray<TableConfig> | undefined
+  /** Tables that must be captured; those of `tables` unless given. */
   readonly expected?: ReadonlyArray<string> | undefined
+  /** Tables that are not captured on purpose, each with a reason. */
   readonly expectedGaps?: typeof ExpectedGaps.Type | undefined
+  /**
+   * `names`, words that make the name of a column sensitive, beside the known ones; `acknowledged`, columns that are recorded as they are
+   * on purpose, as a list, or as an object with reasons.
+   */
   readonly sensitive?: typeof Sensitive.Type | undefined
 }
 

@@ -22,6 +22,7 @@ export const EntryTypeId: unique symbol = Symbol.for("threadline/Semantics/Entry
  * @category models
  */
 export interface Subject {
+  /** The kind of thing: `invoice`. */
   readonly type: string
   /** An integer is kept as its digits. */
   readonly id: string | number | bigint
@@ -34,12 +35,19 @@ export interface Subject {
  * @category models
  */
 export interface Details {
+  /** What is meant to happen: `invoice.paid`. */
   readonly name: string
+  /** What is done: `pay`. */
   readonly verb?: string | undefined
+  /** What it belongs to: `billing`. */
   readonly category?: string | undefined
+  /** Why. */
   readonly reason?: string | undefined
+  /** A remark. */
   readonly comment?: string | undefined
+  /** What it is about. */
   readonly subject?: Subject | undefined
+  /** More facts, as JSON. */
   readonly data?: unknown
 }
 

@@ -12,8 +12,11 @@ import { encodeData, type Entry, EntryTypeId, type Subject } from "./action.js"
  * @category models
  */
 export interface Remarks {
+  /** Why. */
   readonly reason?: string | undefined
+  /** A remark. */
   readonly comment?: string | undefined
+  /** What the action is about. */
   readonly subject?: Subject | undefined
 }
 
@@ -26,7 +29,9 @@ export interface Remarks {
 export interface Spec {
   /** What the action's data must be. Its encoded form is what is recorded, so it has to be JSON. */
   readonly data?: Schema.Schema.AnyNoContext | undefined
+  /** What is done: `pay`. */
   readonly verb?: string | undefined
+  /** What it belongs to: `billing`. */
   readonly category?: string | undefined
 }
 
@@ -40,6 +45,7 @@ export interface Definition<Name extends string, Arguments extends ReadonlyArray
   (...args: Arguments): Entry<Name>
   /** The name that is recorded. */
   readonly action: Name
+  /** What the catalogue says of it. */
   readonly spec: Spec
 }
 

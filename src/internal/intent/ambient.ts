@@ -36,6 +36,7 @@ export type LazyMeta = () => AuditContext.Meta | undefined
 export interface Ambient extends Omit<AuditContext.Given, "actor" | "meta"> {
   /** Who acts, or how to find out. A function is asked at most once for each `withContext`. */
   readonly actor?: Actor.Given | LazyActor | undefined
+  /** Free facts, or a function that gives those of the instant of each write. */
   readonly meta?: AuditContext.Meta | LazyMeta | undefined
 }
 

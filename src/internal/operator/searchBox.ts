@@ -149,7 +149,7 @@ const day = (text: string, zone: string): ReadonlyArray<Meaning> => {
     : [{ name: `what happened up to ${text}`, address: (to) => to.timeline({ to: instant }), exists: undefined }]
 }
 
-/** Actors whose label contains a text, as far as a search without an index reaches. */
+/** Actors whose label contains a string, as far as a search without an index reaches. */
 export const actorsLabelled = (
   query: Query.Service,
   text: string

@@ -65,8 +65,11 @@ export type Decoded<A> = Either.Either<A, Undecodable>
  * @category models
  */
 export interface TypedChange<A> {
+  /** The change as it is recorded. */
   readonly change: Change
+  /** The row before it. */
   readonly before: Decoded<A> | null
+  /** The row after it. */
   readonly after: Decoded<A> | null
 }
 
@@ -79,9 +82,13 @@ export interface TypedChange<A> {
 export type TypedAsOf<A> =
   | {
       readonly _tag: "Present"
+      /** The row, or why its image does not fit the schema. */
       readonly row: Decoded<A>
+      /** There if the row was rebuilt from later changes. */
       readonly rebuilt?: true
+      /** There if the table or its columns have other names now. */
       readonly recordedAs?: RecordedAs
+      /** The instant. */
       readonly at: string
     }
   | Exclude<AsOf, { readonly _tag: "Present" }>
@@ -93,6 +100,7 @@ export type TypedAsOf<A> =
  * @category models
  */
 export interface TypedRow<A> extends Omit<RowAsOf, "row"> {
+  /** The row, or why its image does not fit the schema. */
   readonly row: Decoded<A>
 }
 
@@ -103,6 +111,7 @@ export interface TypedRow<A> extends Omit<RowAsOf, "row"> {
  * @category models
  */
 export interface TypedKeyAsOf<A> extends Omit<KeyAsOf, "answer"> {
+  /** How the row stood. */
   readonly answer: TypedAsOf<A>
 }
 
@@ -113,6 +122,7 @@ export interface TypedKeyAsOf<A> extends Omit<KeyAsOf, "answer"> {
  * @category models
  */
 export interface TypedRelation extends Relation {
+  /** Decodes the rows. They stay images without it. */
   readonly schema?: Schema.Schema.All | undefined
 }
 
@@ -150,7 +160,9 @@ export interface TypedRelatedRows<Row> extends Page<Row>, Pick<RelatedRows, "tab
  * @category models
  */
 export interface TypedAsOfWith<A, Relations> {
+  /** How the row stood. */
   readonly answer: TypedAsOf<A>
+  /** A page of each relation. The pages are empty if the row was not present. */
   readonly related: { readonly [Name in keyof Relations]: TypedRelatedRows<TypedRelated<Relations[Name]>> }
 }
 
@@ -177,20 +189,26 @@ export interface TypedOptions {
 export interface Typed<A, R> {
   /** An image of the table by the schema. */
   readonly decode: (image: RowImage) => Effect.Effect<Decoded<A>, never, R>
+  /** `Query.history` of a row. */
   readonly history: (key: KeyInput, options?: HistoryOptions) => Effect.Effect<Page<TypedChange<A>>, ReadError, R>
+  /** All of it as a stream. */
   readonly historyStream: (
     key: KeyInput,
     options?: Omit<HistoryOptions, "limit">
   ) => Stream.Stream<TypedChange<A>, ReadError, R>
+  /** `Query.asOf` of a row. */
   readonly asOf: (key: KeyInput, instant: InstantInput) => Effect.Effect<TypedAsOf<A>, ReadError, R>
+  /** `Query.asOfKeys`: several rows at one instant. */
   readonly asOfKeys: (
     keys: ReadonlyArray<KeyInput>,
     instant: InstantInput
   ) => Effect.Effect<ReadonlyArray<TypedKeyAsOf<A>>, ReadError, R>
+  /** `Query.asOfRows`: a page of the rows at an instant. */
   readonly asOfRows: (
     instant: InstantInput,
     options?: AsOfRowsOptions
   ) => Effect.Effect<Page<TypedRow<A>>, ReadError, R>
+  /** All of them as a stream. */
   readonly asOfRowsStream: (
     instant: InstantInput,
     options?: Omit<AsOfRowsOptions, "limit">

@@ -96,7 +96,9 @@ export const withPresentNames = (sql: SqlClient, image: Fragment, { columns }: P
 
 /** The names that something was recorded under, if they are not the present ones. */
 export interface RecordedAs {
+  /** The former name of the table. */
   readonly table?: string
+  /** Present names of columns, each with its former name. */
   readonly columns?: { readonly [column: string]: string }
 }
 

@@ -24,17 +24,23 @@ export interface ContextColumns {
  * @category scope
  */
 export interface ChangeColumns extends ContextColumns {
+  /** `text`: the schema of the table. */
   readonly tableSchema: Fragment
+  /** `text`: the table; the root of a partitioned one. */
   readonly tableName: Fragment
+  /** `text`: `insert`, `update`, `delete`, `truncate` or `baseline`. */
   readonly op: Fragment
+  /** `text`: the key of the row as one string. Null if the table has no key. */
   readonly rowKey: Fragment
   /** `jsonb`: the row after the change, or the row that a delete removed. */
   readonly image: Fragment
   /** `jsonb`: the row before the change. Null for an insert and a baseline. */
   readonly before: Fragment
+  /** `text`: the program that wrote. */
   readonly source: Fragment
   /** `jsonb` */
   readonly meta: Fragment
+  /** `text`: the database user that wrote. */
   readonly dbUser: Fragment
 }
 
@@ -45,9 +51,13 @@ export interface ChangeColumns extends ContextColumns {
  * @category scope
  */
 export interface ActionColumns extends ContextColumns {
+  /** `text` */
   readonly name: Fragment
+  /** `text`: `ok` or `error`. */
   readonly status: Fragment
+  /** `text`, or null if the action has no subject. */
   readonly subjectType: Fragment
+  /** `text`, or null if the action has no subject. */
   readonly subjectId: Fragment
   /** `jsonb` */
   readonly data: Fragment

@@ -50,7 +50,7 @@ export const withoutValue = (error: SqlError): ThreadlineError => {
   return state?.startsWith("22") === true
     ? new ThreadlineError({
         reason: "Failed",
-        detail: "a condition failed on a stored value, such as a cast that it does not stand",
+        detail: "a condition raised an error on a stored value, for example in a cast",
         sqlState: state
       })
     : fromSqlError(error)

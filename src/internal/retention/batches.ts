@@ -4,105 +4,105 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { instantColumn } from "../record/change.js"
 import { rows } from "../record/storage.js"
-import { actionMayGo, changesOf, goes, latestOfActions, transactionMayGo } from "./conditions.js"
+import { actionMayGo, changesOf, goes, mayHaveOld, latestOfActions, transactionMayGo } from "./conditions.js"
 import { leafName, leafOf, type Partition } from "./partitions.js"
+import { onlyRow } from "./plan.js"
 import { type Look, newlyDue, rangesOf } from "./settled.js"
-import { asOwner, count } from "./runs.js"
-import { done, noteRemoved, turn, type Work, type WorkError } from "./work.js"
+import { adding, asOwner, type Counted, leaseLost } from "./runs.js"
+import { looked, unseenColumns, unseenFields, unseenQuery } from "./unseen.js"
+import { batch, noting, type Outcome, turn, type Work, type WorkError } from "./work.js"
+
+const outcome = { removed: Schema.NumberFromString, counted: Schema.NumberFromString }
+
+/** The run's row is written by the statement that removes, if it removes anything. */
+const counting = ({ lease, storage }: Work, counted: Counted): Fragment =>
+  adding(storage, lease, { ...counted, batches: 1 }, storage.sql`exists (select from gone)`)
+
+/** If the lease is lost, the transaction comes to nothing. */
+const underLease = <A extends Outcome>(row: A) =>
+  row.removed > 0 && row.counted === 0 ? leaseLost() : Effect.succeed(row)
 
 const ChangesRow = Schema.Struct({
-  removed: Schema.NumberFromString,
-  names: Schema.NullOr(Schema.String),
-  first: Schema.NullOr(Schema.String),
+  ...outcome,
+  ...unseenFields,
+  noted: Schema.NullOr(Schema.String),
   last: Schema.NullOr(Schema.String),
   pages: Schema.NumberFromString
 })
 
-/** Pages that one statement looks at: few if much of them goes, many if nothing does. */
-const fewestPages = 8
-const mostPages = 4096
+/** Pages that one statement looks at: about as many rows as a batch removes. */
+const pages = 100
 
-/** Removes changes of a partition in the order in which they lie there, which is that of time. */
+/** Removes changes of a partition in the order in which they lie there, which is that of time. No batch comes upon rows of an earlier one. */
 export const purgeChanges = Effect.fnUntraced(function* (
   work: Work,
   partition: Partition
 ): Effect.fn.Return<void, WorkError> {
-  const { conditions, lease, limits, storage } = work
+  const { conditions, limits, storage } = work
   const { sql } = storage
   const leaf = leafOf(storage, partition)
   let page = 0
-  let span = 64
+  let after = "(0,0)"
   for (;;) {
     yield* turn(work)
-    const batch = yield* asOwner(
-      storage,
-      Effect.gen(function* () {
-        const [row] = yield* rows(
-          ChangesRow,
-          sql`
-          with going as materialized (
-            select c.ctid as place
-            from ${leaf} c
-            where c.ctid >= ${`(${page},0)`}::tid
-              and c.ctid < ${`(${page + span},0)`}::tid
-              and ${goes(conditions, "c")}
-            limit ${limits.batchSize}
-            for update of c skip locked
-          ),
-          gone as (
-            delete from ${leaf} c
-            using going g
-            where c.ctid = g.place
-            returning c.table_schema, c.table_name, c.captured_at, c.transaction_id
-          ),
-          names as (
-            select n.table_schema, n.table_name, min(n.captured_at) as first, max(n.captured_at) + interval '1 microsecond' as up_to,
-              count(*) as removed
-            from gone n
-            group by n.table_schema, n.table_name
-          )
-          select (select coalesce(sum(n.removed), 0) from names n)::text as removed,
-            (select json_agg(n) from names n)::text as names,
-            (select min(g.transaction_id) from gone g)::text as first,
-            (select max(g.transaction_id) from gone g)::text as last,
-            (pg_relation_size(${leafName(partition)}::regclass) / current_setting('block_size')::int)::text as pages`
-        )
-        const removed = row?.removed ?? 0
-        if (removed > 0) {
-          yield* noteRemoved(
-            storage,
-            sql`
-              select *
-              from json_to_recordset(${row?.names ?? "[]"}::json)
-                n (table_schema text, table_name text, first timestamptz, up_to timestamptz)`
-          )
-          yield* count(storage, lease, { changes: removed, batches: 1, touched: row })
-        }
-        return { removed, pages: row?.pages ?? 0 }
-      })
+    const statement = sql`
+      with ${unseenQuery(work.unseen, storage, mayHaveOld(conditions, "ut"))},
+      going as materialized (
+        select c.ctid as place
+        from ${leaf} c
+        where c.ctid > ${after}::tid
+          and c.ctid < ${`(${page + pages},0)`}::tid
+          and ${goes(conditions, "c", "few")}
+          and not c.transaction_id in (select u.id from unseen u)
+        -- The next batch begins after the last place, whichever way PostgreSQL takes to these rows.
+        order by c.ctid
+        limit ${limits.batchSize}
+        for update of c skip locked
+      ),
+      gone as (
+        delete from ${leaf} c
+        using going g
+        where c.ctid = g.place
+        returning c.table_schema, c.table_name, c.captured_at, c.transaction_id
+      ),
+      noted as (${noting(
+        storage,
+        sql`
+          select g.table_schema, g.table_name, min(g.captured_at) as first, max(g.captured_at) + interval '1 microsecond' as up_to
+          from gone g
+          group by g.table_schema, g.table_name`
+      )}),
+      counted as (${counting(work, {
+        changes: sql`(select count(*) from gone)`,
+        touched: sql`select min(g.transaction_id), max(g.transaction_id) from gone g`
+      })})
+      select (select count(*) from gone)::text as removed, (select count(*) from counted)::text as counted,
+        (select max(n.text) from noted n) as noted, (select max(g.place) from going g)::text as last,
+        (pg_relation_size(${leafName(partition)}::regclass) / current_setting('block_size')::int)::text as pages, ${unseenColumns(storage)}`
+    const found = yield* batch(
+      work,
+      "changes",
+      asOwner(storage, Effect.flatMap(Effect.flatMap(rows(ChangesRow, statement), onlyRow), underLease))
     )
-    if (batch.removed > 0) {
-      yield* done(work, "changes", batch.removed)
-    }
-    if (batch.removed >= limits.batchSize) {
+    work.unseen = looked(work.unseen, work.epoch, found)
+    if (found.last !== null && found.removed >= limits.batchSize) {
       // There may be more in these pages.
-      span = Math.max(fewestPages, span >> 1)
+      after = found.last
+      page = Number(found.last.slice(1).split(",")[0])
       continue
     }
-    page += span
-    if (page >= batch.pages) {
+    page += pages
+    after = `(${page},0)`
+    if (page >= found.pages) {
       return
     }
-    span = Math.min(mostPages, batch.removed * 4 < limits.batchSize ? span * 2 : span)
   }
 })
 
 const OrderedRow = Schema.Struct({
-  removed: Schema.NumberFromString,
+  ...outcome,
   due: Schema.NumberFromString,
   looked: Schema.NumberFromString,
-  first: Schema.NullOr(Schema.String),
-  last: Schema.NullOr(Schema.String),
   place: Schema.NullOr(Schema.String),
   place_id: Schema.NullOr(Schema.String)
 })
@@ -120,7 +120,7 @@ const walk = Effect.fnUntraced(function* (
   work: Work,
   { mayGo, order, phase, within }: Walk
 ): Effect.fn.Return<number, WorkError> {
-  const { lease, limits, storage } = work
+  const { limits, storage } = work
   const { name, sql } = storage
   const table = name(phase === "transactions" ? "audit_transactions" : "audit_actions")
   const major = sql.literal(order)
@@ -132,67 +132,55 @@ const walk = Effect.fnUntraced(function* (
   let place: Fragment = sql``
   for (;;) {
     yield* turn(work)
-    const batch = yield* asOwner(
-      storage,
-      Effect.gen(function* () {
-        const [row] = yield* rows(
-          OrderedRow,
-          sql`
-          with looked as materialized (
-            select r.id, r.${major} as place
-            from ${table} r
-            where ${within}${place}
-            order by r.${sql.literal(order === "id" ? "id" : `${order}, r.id`)}
-            limit ${limits.batchSize}
-          ),
-          due as materialized (
-            select r.id
-            from looked l
-            join ${table} r on r.id = l.id
-            where ${mayGo}
-          ),
-          going as materialized (
-            select r.id
-            from due d
-            join ${table} r on r.id = d.id
-            for update of r skip locked
-          ),
-          gone as (
-            delete from ${table} r
-            using going g
-            where r.id = g.id
-            returning r.id
-          )
-          select (select count(*) from gone)::text as removed, (select count(*) from due)::text as due,
-            (select count(*) from looked)::text as looked, (select min(g.id) from gone g)::text as first,
-            (select max(g.id) from gone g)::text as last, l.place, l.id as place_id
-          from (select) one
-          left join lateral (
-            select ${order === "occurred_at" ? instantColumn(sql, "l.place") : sql`l.place::text`} as place, l.id::text as id
-            from looked l
-            order by l.place desc, l.id desc
-            limit 1
-          ) l on true`
-        )
-        const removed = row?.removed ?? 0
-        if (removed > 0) {
-          yield* count(storage, lease, {
-            [phase]: removed,
-            batches: 1,
-            ...(phase === "transactions" ? { touched: row } : {})
-          })
-        }
-        return row
-      })
+    const statement = sql`
+      with looked as materialized (
+        select r.id, r.${major} as place
+        from ${table} r
+        where ${within}${place}
+        order by r.${sql.literal(order === "id" ? "id" : `${order}, r.id`)}
+        limit ${limits.batchSize}
+      ),
+      due as materialized (
+        select r.id
+        from looked l
+        join ${table} r on r.id = l.id
+        where ${mayGo}
+      ),
+      going as materialized (
+        select r.id
+        from due d
+        join ${table} r on r.id = d.id
+        for update of r skip locked
+      ),
+      gone as (
+        delete from ${table} r
+        using going g
+        where r.id = g.id
+        returning r.id
+      ),
+      counted as (${counting(work, {
+        [phase]: sql`(select count(*) from gone)`,
+        ...(phase === "transactions" ? { touched: sql`select min(g.id), max(g.id) from gone g` } : {})
+      })})
+      select (select count(*) from gone)::text as removed, (select count(*) from counted)::text as counted,
+        (select count(*) from due)::text as due, (select count(*) from looked)::text as looked, l.place, l.id as place_id
+      from (select) one
+      left join lateral (
+        select ${order === "occurred_at" ? instantColumn(sql, "l.place") : sql`l.place::text`} as place, l.id::text as id
+        from looked l
+        order by l.place desc, l.id desc
+        limit 1
+      ) l on true`
+    const found = yield* batch(
+      work,
+      phase,
+      asOwner(storage, Effect.flatMap(Effect.flatMap(rows(OrderedRow, statement), onlyRow), underLease))
     )
-    if (batch !== undefined && batch.removed > 0) {
-      yield* done(work, phase, batch.removed)
-    }
-    locked += batch === undefined ? 0 : batch.due - batch.removed
-    if (batch === undefined || batch.place === null || batch.place_id === null || batch.looked < limits.batchSize) {
+    locked += found.due - found.removed
+    if (found.place === null || found.place_id === null || found.looked < limits.batchSize) {
       return locked
     }
-    place = after(batch.place, batch.place_id)
+    place = after(found.place, found.place_id)
   }
 })
 

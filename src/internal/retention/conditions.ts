@@ -14,11 +14,20 @@ import { checkTables, ofTable, resolveTables, type Table, withStrayedNames } fro
 import { identifier, qualified } from "../sql/sqlText.js"
 import { ofHeldRow } from "./formerKeys.js"
 import { type CheckedPolicy, type Cutoffs, cutoffsOf } from "./policy.js"
-import { type Seen, unseenIds, unseenTransaction } from "./unseen.js"
+import { type Seen, unseenTransaction } from "./unseen.js"
+
+/**
+ * How many rows a statement looks at. If few, what belongs to each is found by an index. For `exists` PostgreSQL may read all of it once,
+ * which is quicker if they are many.
+ */
+type Looks = "few" | "many"
+
+export const some = (sql: Storage["sql"], found: Fragment, looks: Looks): Fragment =>
+  looks === "many" ? sql`exists (select ${found})` : sql`(select true ${found} limit 1) is true`
 
 /** What a hold means for each of the three tables. Undefined if it means nothing for one. */
 interface HoldCondition {
-  readonly change: (alias: string) => Fragment
+  readonly change: (alias: string, looks: Looks) => Fragment
   readonly transaction: ((alias: string) => Fragment) | undefined
   readonly action: ((alias: string) => Fragment) | undefined
   /** Whether a partition holds such a change, found by an index. */
@@ -195,24 +204,24 @@ const holdCondition = (
     action: (alias: string) => Fragment
   ): HoldCondition => ({
     // Both the context of the transaction and its actions may name what is held.
-    change: (alias) => sql`(
-      exists (
-        select from ${name("audit_transactions")} ht
-        where ht.id = ${sql.literal(alias)}.transaction_id and ${condition("ht")}
-      ) or exists (
-        select from ${name("audit_actions")} ha
-        where ha.transaction_id = ${sql.literal(alias)}.transaction_id and ${action("ha")}
-      )
-    )`,
+    change: (alias, looks) => {
+      const as = sql.literal(alias)
+      const transactions = sql`from ${name("audit_transactions")} ht where ht.id = ${as}.transaction_id and ${condition("ht")}`
+      const actions = sql`from ${name("audit_actions")} ha where ha.transaction_id = ${as}.transaction_id and ${action("ha")}`
+      return sql`(${some(sql, transactions, looks)} or ${some(sql, actions, looks)})`
+    },
     transaction: condition,
     action,
+    // An actor in whose name somebody else acted is in no index: only transactions that the partition may have are looked at.
     within: (leaf) => sql`exists (
       select
-      from (
-        select ht.id from ${name("audit_transactions")} ht where ${condition("ht")}
+      from (select min(c.transaction_id), max(c.transaction_id) from ${leaf} c) ids (first, last)
+      cross join lateral (
+        select ht.id from ${name("audit_transactions")} ht
+        where ht.id between ids.first and ids.last and ${condition("ht")}
         union
         select ha.transaction_id from ${name("audit_actions")} ha
-        where ha.transaction_id is not null and ${action("ha")}
+        where ha.transaction_id between ids.first and ids.last and ${action("ha")}
       ) held (id)
       cross join lateral (select from ${leaf} hc where hc.transaction_id = held.id limit 1) one
     )`
@@ -326,10 +335,10 @@ export const isExpired = ({ cutoffs, storage, tables }: Conditions, alias: strin
     : sql`(${sql.literal(alias)}.captured_at < ${cutoffs.latest}::timestamptz and case ${cases.reduce((all, one) => sql`${all}${one}`)}else ${earlier(cutoffs.others)} end)`
 }
 
-export const isHeld = ({ holds, storage }: Conditions, alias: string): Fragment =>
+export const isHeld = ({ holds, storage }: Conditions, alias: string, looks: Looks): Fragment =>
   storage.sql`(${either(
     storage,
-    holds.map(({ change }) => change(alias))
+    holds.map(({ change }) => change(alias, looks))
   )}) is true`
 
 /** From this id on, a consumer of the feed may still need changes, or did when the plan was made. It is asked in the statement itself. */
@@ -338,23 +347,22 @@ const horizon = ({ seen, storage: { name, sql } }: Conditions): Fragment =>
     coalesce((select ${name("feed_horizon")}()), 9223372036854775807), ${seen.horizon ?? "9223372036854775807"}::bigint
   )`
 
+/** Whether a transaction may have changes that are old enough. Nothing else is worth noticing that was committed after a plan. */
+export const mayHaveOld = ({ cutoffs: { latest }, storage: { sql } }: Conditions, alias: string): Fragment =>
+  sql`${sql.literal(alias)}.occurred_at < ${latest}::timestamptz + ${captureMayPrecede}::interval`
+
 export const isAwaited = (conditions: Conditions, alias: string): Fragment => {
   const { sql } = conditions.storage
   return conditions.ignoreFeed ? sql`false` : sql`(${sql.literal(alias)}.id >= ${horizon(conditions)})`
 }
 
-/** The change was not committed when the plan was made. */
-export const isUnseen = ({ seen, storage }: Conditions, alias: string): Fragment =>
-  storage.sql`${storage.sql.literal(alias)}.transaction_id in (${unseenIds(seen, storage)})`
-
-/** The change goes. */
-export const goes = (conditions: Conditions, alias: string): Fragment => {
+/** The change goes, unless it was committed after the plan. */
+export const goes = (conditions: Conditions, alias: string, looks: Looks): Fragment => {
   const { sql } = conditions.storage
   return sql`(
     ${isExpired(conditions, alias)}
-    and not ${isHeld(conditions, alias)}
+    and not ${isHeld(conditions, alias, looks)}
     and not ${isAwaited(conditions, alias)}
-    and not ${isUnseen(conditions, alias)}
   )`
 }
 
@@ -374,10 +382,11 @@ export const someAwaited = (conditions: Conditions, leaf: Fragment): Fragment =>
 }
 
 /**
- * Whether something else in a partition must stay. Each part is found by an index, so the answer takes no longer if there are more rows.
+ * Whether something else in a partition must stay. Each part is found by an index; only who acted in the name of somebody else is found by
+ * looking at the partition's transactions.
  */
 export const someStays = (conditions: Conditions, leaf: Fragment, until: string): Fragment => {
-  const { cutoffs, holds, seen, storage, tables } = conditions
+  const { cutoffs, holds, storage, tables } = conditions
   const { sql } = storage
   if (cutoffs.others === null || cutoffs.others < until) {
     return sql`true`
@@ -391,12 +400,7 @@ export const someStays = (conditions: Conditions, leaf: Fragment, until: string)
           where ${ofTable(storage, table, "sc")}${cutoff === null ? sql`` : sql` and sc.captured_at >= ${cutoff}::timestamptz`}
         )`
       ),
-    ...holds.map(({ within }) => within(leaf)),
-    sql`exists (
-      select
-      from (${unseenIds(seen, storage)}) st (id)
-      cross join lateral (select from ${leaf} sc where sc.transaction_id = st.id limit 1) one
-    )`
+    ...holds.map(({ within }) => within(leaf))
   ])
 }
 

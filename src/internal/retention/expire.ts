@@ -1,17 +1,18 @@
 /** Whole partitions: emptied at once, and dropped. The time that takes, and the locks, do not depend on their rows. */
+import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
 import { rows, type Storage } from "../record/storage.js"
 import { patience, persisting } from "../sql/patience.js"
 import { qualified } from "../sql/sqlText.js"
-import { someAwaited, someStays } from "./conditions.js"
+import { mayHaveOld, someAwaited, someStays } from "./conditions.js"
 import { leafName, leafOf, type Partition, recordedNames } from "./partitions.js"
+import { onlyRow } from "./plan.js"
 import type { RetentionError } from "./retentionError.js"
 import { asOwner, count } from "./runs.js"
+import { looked, unseenColumns, unseenFields, unseenQuery } from "./unseen.js"
 import { noteRemoved, type Work } from "./work.js"
-
-const Ids = Schema.Struct({ first: Schema.NullOr(Schema.String), last: Schema.NullOr(Schema.String) })
 
 const Stays = Schema.Struct({ stays: Schema.Literal("true", "false") })
 
@@ -44,9 +45,30 @@ const orGiveUp = <A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.catchIf(persisting(attempt, lockTimeout, isContended), isContended, () => Effect.succeed(otherwise))
 
+const UnseenRow = Schema.Struct(unseenFields)
+
+/** Looks for what was committed after the plan, so that little of it is left to look at under a lock. */
+const lookForUnseen = (work: Work): Effect.Effect<void, ThreadlineError> => {
+  const { conditions, storage } = work
+  const { sql } = storage
+  return Effect.map(
+    Effect.flatMap(
+      rows(
+        UnseenRow,
+        sql`with ${unseenQuery(work.unseen, storage, mayHaveOld(conditions, "ut"))} select ${unseenColumns(storage)}`
+      ),
+      onlyRow
+    ),
+    (row) => {
+      work.unseen = looked(work.unseen, work.epoch, row)
+    }
+  )
+}
+
 /**
- * Locks a partition and empties it, if nothing in it must stay: that is asked again under the lock. False if something must, or if the
- * lock could not be had.
+ * Locks a partition and empties it, if nothing in it must stay. What was committed until the plan is looked at before: only what a consumer
+ * of the feed needs and what was committed since is asked under the lock, which is held for as long with few rows as with many. False if
+ * something must stay, or if the lock could not be had.
  */
 export const emptyPartition = (
   work: Work,
@@ -57,6 +79,8 @@ export const emptyPartition = (
   const { conditions, lease, limits, storage } = work
   const { sql } = storage
   const leaf = leafOf(storage, partition)
+  const none = (found: Fragment) =>
+    Effect.map(rows(Stays, sql`select (${found})::text as stays`), ([row]) => row?.stays === "false")
   const attempt = asOwner(
     storage,
     Effect.gen(function* () {
@@ -66,13 +90,19 @@ export const emptyPartition = (
       yield* run(
         "set local enable_seqscan = off; set local enable_indexscan = off; set local enable_indexonlyscan = off"
       )
-      const [awaited] = yield* rows(Stays, sql`select (${someAwaited(conditions, leaf)})::text as stays`)
-      yield* run("set local enable_indexscan = on; set local enable_indexonlyscan = on")
-      if (awaited?.stays !== "false") {
+      if (!(yield* none(someAwaited(conditions, leaf)))) {
         return false
       }
-      const [row] = yield* rows(Stays, sql`select (${someStays(conditions, leaf, until)})::text as stays`)
-      if (row?.stays !== "false") {
+      yield* run("set local enable_indexscan = on; set local enable_indexonlyscan = on")
+      const late = sql`(
+        with ${unseenQuery(work.unseen, storage, mayHaveOld(conditions, "ut"))}
+        select exists (
+          select
+          from unseen u
+          cross join lateral (select from ${leaf} sc where sc.transaction_id = u.id limit 1) one
+        )
+      )`
+      if (!(yield* none(late))) {
         return false
       }
       // The names that have changes here, each found by the index of tables.
@@ -84,16 +114,21 @@ export const emptyPartition = (
             ${until}::timestamptz as up_to
           from names n`
       )
-      const [ids] = yield* rows(
-        Ids,
-        sql`select (select min(c.transaction_id) from ${leaf} c)::text as first, (select max(c.transaction_id) from ${leaf} c)::text as last`
-      )
+      yield* count(storage, lease, {
+        changes: planned,
+        batches: 1,
+        partitions: [partition.name],
+        touched: sql`select min(c.transaction_id), max(c.transaction_id) from ${leaf} c`
+      })
       yield* run(`truncate table only ${leafName(partition)}`)
-      yield* count(storage, lease, { changes: planned, batches: 1, partitions: [partition.name], touched: ids })
       return true
     })
   )
-  return orGiveUp(attempt, limits.lockTimeout, false)
+  return Effect.gen(function* () {
+    const stays = !(yield* asOwner(storage, none(someStays(conditions, leaf, until))))
+    yield* asOwner(storage, lookForUnseen(work))
+    return !stays && (yield* orGiveUp(attempt, limits.lockTimeout, false))
+  })
 }
 
 const Empty = Schema.Struct({ empty: Schema.Literal("true", "false") })

@@ -177,12 +177,17 @@ export interface Run extends Schema.Schema.Type<typeof Run> {}
  * @category models
  */
 export interface Progress {
+  /** What is being worked on. */
   readonly phase: "archive" | "changes" | "transactions" | "actions"
   /** What is gone by now, and what the plan said. */
   readonly changes: number
+  /** How many are gone by now. */
   readonly transactions: number
+  /** How many are gone by now. */
   readonly actions: number
+  /** How many were committed by now. */
   readonly batches: number
+  /** What the plan said. */
   readonly plan: Plan
 }
 

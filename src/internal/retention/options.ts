@@ -15,6 +15,7 @@ import type { Progress } from "./model.js"
  * @category models
  */
 export interface ArchivePart {
+  /** The name that the changes were recorded under. */
   readonly table: string
   /** In UTC: `2026-01`. */
   readonly month: string
@@ -32,7 +33,9 @@ export interface ArchivePart {
  * @category models
  */
 export interface Archived<E, R> {
+  /** Where it is, for the record of the run. */
   readonly place: string
+  /** Fails if the archive does not hold what it should. */
   readonly verify: Effect.Effect<void, E, R>
 }
 
@@ -56,7 +59,7 @@ export interface PurgeOptions<E = never, R = never> {
   readonly batchSize?: number | undefined
   /** Stops after so many transactions. A whole partition counts as one. No limit unless given. */
   readonly maxBatches?: number | undefined
-  /** Between two batches: 50 milliseconds unless given. */
+  /** Between two batches: four times as long as the last one took, unless given. */
   readonly pause?: Duration.DurationInput | undefined
   /** How long to try for the locks of a partition: 3 seconds unless given. A partition that stays locked is emptied in batches instead. */
   readonly lockTimeout?: Duration.DurationInput | undefined
@@ -71,7 +74,8 @@ export interface PurgeOptions<E = never, R = never> {
 export interface Limits {
   readonly batchSize: number
   readonly maxBatches: number
-  readonly pause: number
+  /** In milliseconds; undefined if it depends on what was done. */
+  readonly pause: number | undefined
   readonly lockTimeout: number
 }
 
@@ -115,7 +119,7 @@ export const checkedOptions = Effect.fnUntraced(function* <E, R>(
   return {
     batchSize: yield* wholeNumber("batchSize", options.batchSize, 2000, 100_000),
     maxBatches: yield* wholeNumber("maxBatches", options.maxBatches, 1_000_000_000, 1_000_000_000),
-    pause: yield* millis("pause", options.pause ?? 50),
+    pause: options.pause === undefined ? undefined : yield* millis("pause", options.pause, "nothing"),
     lockTimeout: yield* millis("lockTimeout", options.lockTimeout ?? 3000)
   }
 })

@@ -19,9 +19,9 @@ import {
   isAwaited,
   isExpired,
   isHeld,
-  isUnseen,
   latestOfActions,
   latestOfName,
+  some,
   someAwaited,
   someStays,
   transactionMayGo
@@ -95,7 +95,13 @@ export const Now = Schema.Struct({
 /** Where the database is. */
 export const now = ({ name, sql }: Storage) => sql`
   select ${instantColumn(sql, "clock_timestamp()")} as at, pg_current_snapshot()::text as snapshot,
-    coalesce((select max(i.epoch) from ${name("installs")} i), 0)::text as epoch,
+    coalesce((
+      -- Of another cluster: this record was restored, and the first write opens its epoch here.
+      select i.epoch + (i.system_identifier <> (select s.system_identifier from pg_control_system() s))::int
+      from ${name("installs")} i
+      order by i.epoch desc
+      limit 1
+    ), 0)::text as epoch,
     (select ${name("feed_horizon")}())::text as horizon,
     (select max(r.id)::text from ${name("retention_runs")} r where r.kind = 'purge') as "lastRun"`
 
@@ -190,9 +196,9 @@ const items = Effect.fnUntraced(function* (conditions: Conditions, partition: Pa
         )::text as blocks
       from (
         select c.table_schema, c.table_name, c.transaction_id / ${block} as block, to_char(c.captured_at at time zone 'UTC', 'YYYY-MM') as month,
-          ${isHeld(conditions, "c")} as held, ${isAwaited(conditions, "c")} as awaited
+          ${isHeld(conditions, "c", "many")} as held, ${isAwaited(conditions, "c")} as awaited
         from ${leaf} c
-        where ${isOneOf(storage, names, "c")} and ${isExpired(conditions, "c")} and not ${isUnseen(conditions, "c")}
+        where ${isOneOf(storage, names, "c")} and ${isExpired(conditions, "c")}
       ) x
       group by x.table_schema, x.table_name, x.month
       order by x.month, x.table_schema, x.table_name`
@@ -207,12 +213,10 @@ const others = (conditions: Conditions, look: Look) => {
   const { name, sql } = storage
   const latest = latestOfActions(conditions)
   const isWhole = look.settled === undefined
-  // If few are looked at, what belongs to each is found by an index. For "exists" PostgreSQL may read all of it once.
-  const none = (found: Fragment): Fragment =>
-    isWhole ? sql`not exists (select ${found})` : sql`(select true ${found} limit 1) is null`
+  const none = (found: Fragment): Fragment => sql`not (${some(sql, found, isWhole ? "many" : "few")})`
   const transactionGoes = (alias: string) => sql`(
     ${transactionMayGo(conditions, alias)}
-    and ${none(sql`${changesOf(storage, alias)} and not ${goes(conditions, "oc")}`)}
+    and ${none(sql`${changesOf(storage, alias)} and not ${goes(conditions, "oc", "many")}`)}
   )`
   const inBlocks = (table: string, id: string): Fragment => sql`
     select r.*

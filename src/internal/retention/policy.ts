@@ -23,10 +23,7 @@ export type Keep = Duration.Duration | `${number} ${Duration.Unit}` | "forever"
 /**
  * Keeps something from every purge, with the reason why. Exactly one thing is named:
  *
- * - `table`: all changes of a table, under every name that it had
  * - `table` and `key`: all changes of a row, also under the keys that it had before and after this one
- * - `actor`: everything that an actor did, or did in the name of another one; every actor of the type if there is no `id`
- * - `correlationId`: everything of a correlation
  *
  * What is held keeps its transaction, and that keeps its actions.
  *
@@ -34,30 +31,34 @@ export type Keep = Duration.Duration | `${number} ${Duration.Unit}` | "forever"
  * @category models
  */
 export interface Hold {
+  /** Why it is kept. */
   readonly reason: string
+  /** All changes of a table, under every name that it had. */
   readonly table?: string | undefined
+  /** With `table`: all changes of this row, also under the keys that it had before and after this one. */
   readonly key?: string | ReadonlyArray<string> | { readonly [column: string]: string } | undefined
+  /** Everything that an actor did, or did in the name of another one; every actor of the type if there is no `id`. */
   readonly actor?: { readonly type: string; readonly id?: string | undefined } | undefined
+  /** Everything of a correlation. */
   readonly correlationId?: string | undefined
 }
 
 /**
  * What is kept and for how long. Whatever has no duration is kept forever.
  *
- * - `keep`: everything that has no duration of its own
- * - `tables`: changes by table, written as in SQL
- * - `actions`: actions by name
- * - `floor`: no duration may be shorter; `"1 day"` unless given
- * - `holds`: what no purge removes
- *
  * @since 0.1.0
  * @category models
  */
 export interface Policy {
+  /** Everything that has no duration of its own. */
   readonly keep?: Keep | undefined
+  /** Changes by table, written as in SQL. */
   readonly tables?: { readonly [table: string]: Keep } | undefined
+  /** Actions by name. */
   readonly actions?: { readonly [name: string]: Keep } | undefined
+  /** No duration may be shorter; `"1 day"` unless given. */
   readonly floor?: Duration.Duration | `${number} ${Duration.Unit}` | undefined
+  /** What no purge removes. */
   readonly holds?: ReadonlyArray<Hold> | undefined
 }
 

@@ -26,7 +26,7 @@ import { check } from "./policy.js"
 import { RetentionError } from "./retentionError.js"
 import { asOwner, begin, count, finish, heartbeat, type Lease, leaseLost, runById } from "./runs.js"
 import { settledBy, toLookAt } from "./settled.js"
-import { done, Enough, turn, type Work, type WorkError } from "./work.js"
+import { batch, Enough, turn, type Work, type WorkError } from "./work.js"
 
 export type PurgeError = InvalidRequest | NotFound | RetentionError | ThreadlineError
 
@@ -62,12 +62,17 @@ const expire = Effect.fnUntraced(function* (
   planned: number
 ): Effect.fn.Return<void, WorkError> {
   yield* turn(run)
-  const isEmpty = yield* emptyPartition(run, partition, until, planned)
-  if (isEmpty) {
-    yield* done(run, "changes", planned)
-    if (allExpire(run.conditions, until)) {
-      yield* dropPartition(run, partition)
-    }
+  const { isEmpty } = yield* batch(
+    run,
+    "changes",
+    Effect.map(emptyPartition(run, partition, until, planned), (isEmpty) => ({
+      isEmpty,
+      removed: isEmpty ? planned : 0,
+      counted: isEmpty ? 1 : 0
+    }))
+  )
+  if (isEmpty && allExpire(run.conditions, until)) {
+    yield* dropPartition(run, partition)
   }
 })
 
@@ -157,7 +162,7 @@ export const underLease = <E, R>(
 
 /** Resolves what the plan says once more. The plan's own instants count, and they cannot be in the future. */
 const resolved = (storage: Storage, plan: Plan) =>
-  Effect.gen(function* (): Effect.fn.Return<Conditions, PurgeError> {
+  Effect.gen(function* (): Effect.fn.Return<{ conditions: Conditions; epoch: number }, PurgeError> {
     const { at, epoch } = yield* Effect.flatMap(rows(Now, now(storage)), onlyRow)
     if (plan.at > at) {
       return yield* new InvalidRequest({ field: "plan", rule: `was made in the future: the database has ${at}` })
@@ -172,7 +177,8 @@ const resolved = (storage: Storage, plan: Plan) =>
       check(plan.policy),
       ({ field, rule }) => new InvalidRequest({ field: `plan.policy.${field}`, rule })
     )
-    return yield* conditionsOf(storage, policy, plan.at, plan.before ?? undefined, plan, plan.ignoreFeed)
+    const conditions = yield* conditionsOf(storage, policy, plan.at, plan.before ?? undefined, plan, plan.ignoreFeed)
+    return { conditions, epoch: Number(epoch) }
   })
 
 export const purge = Effect.fnUntraced(function* <E, R>(
@@ -186,7 +192,7 @@ export const purge = Effect.fnUntraced(function* <E, R>(
     decodePlan(given),
     () => new InvalidRequest({ field: "plan", rule: "must be a plan, as Retention.plan makes it" })
   )
-  const conditions = yield* snapshot(storage.sql, settings, resolved(storage, plan)).pipe(
+  const { conditions, epoch } = yield* snapshot(storage.sql, settings, resolved(storage, plan)).pipe(
     Effect.catchTag("SqlError", (error) => fromSqlError(error))
   )
   const { changes, transactions, actions } = plan
@@ -207,6 +213,8 @@ export const purge = Effect.fnUntraced(function* <E, R>(
     limits,
     tally,
     settled: null,
+    epoch,
+    unseen: { ids: [], since: plan },
     tell: (phase) => options.onProgress?.({ phase, ...tally, plan }) ?? Effect.void
   }
   return yield* underLease<E | WorkError, R>(

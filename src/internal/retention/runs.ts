@@ -1,5 +1,6 @@
 /** Runs in the database: their lease, what they count, how they end. */
 import { SqlError } from "@effect/sql/SqlError"
+import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -25,6 +26,7 @@ import * as cursors from "../record/cursor.js"
 import { pageOf } from "../record/page.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { beginWriting, transaction } from "../sql/owned.js"
+import { literal } from "../sql/sqlText.js"
 import { type Run, State } from "./model.js"
 import { settings } from "./plan.js"
 import { RetentionError } from "./retentionError.js"
@@ -38,8 +40,6 @@ export interface Lease {
   readonly token: string
 }
 
-const OwnerRow = Schema.Struct({ owner: Schema.String })
-
 /** A short transaction as the owner of the record: only the owner may remove anything. */
 export const asOwner = <A, E, R>(
   storage: Storage,
@@ -48,18 +48,11 @@ export const asOwner = <A, E, R>(
 ): Effect.Effect<A, E | ThreadlineError, R> =>
   transaction(
     storage.sql,
-    beginWriting({ ...settings, ...extra }),
-    Effect.zipRight(
-      rows(
-        OwnerRow,
-        storage.sql`
-          select set_config('role', pg_get_userbyid(n.nspowner), true) as owner
-          from pg_namespace n
-          where n.nspname = ${storage.schema}`,
-        fromSqlError
-      ),
-      body
-    )
+    `${beginWriting({ ...settings, ...extra })};
+      select set_config('role', pg_get_userbyid(n.nspowner), true)
+      from pg_namespace n
+      where n.nspname = ${literal(storage.schema)}`,
+    body
   ).pipe(Effect.mapError((error): E | ThreadlineError => (error instanceof SqlError ? fromSqlError(error) : error)))
 
 const IdRow = Schema.Struct({ id: Schema.String })
@@ -150,46 +143,51 @@ export const leaseLost = () =>
     detail: "the run was cut off for longer than its lease: what it has removed is complete, and another run may go on"
   })
 
+type Count = number | Fragment
+
 export interface Counted {
-  readonly changes?: number
-  readonly transactions?: number
-  readonly actions?: number
+  readonly changes?: Count
+  readonly transactions?: Count
+  readonly actions?: Count
   readonly batches?: number
   readonly partitions?: ReadonlyArray<string>
   readonly details?: JsonObject
-  /** The ids of the transactions that it was about: the first and the last of them. */
-  readonly touched?: { readonly first: string | null; readonly last: string | null } | undefined
+  /** A query of the ids of the transactions that it was about: the first and the last of them. */
+  readonly touched?: Fragment | undefined
 }
 
-/** Adds to what a run has done, in the transaction that did it. If the lease is lost, that transaction comes to nothing. */
-export const count = (
+/** Adds to what a run has done, as a statement that gives no row if the lease is lost, or if `where` is not true. */
+export const adding = (
   { name, sql }: Storage,
   { id, token }: Lease,
+  counted: Counted,
+  where = sql`true`
+): Fragment => sql`
+  update ${name("retention_runs")} r
+  set changes = r.changes + ${counted.changes ?? 0}::bigint,
+    transactions = r.transactions + ${counted.transactions ?? 0}::bigint,
+    actions = r.actions + ${counted.actions ?? 0}::bigint,
+    batches = r.batches + ${counted.batches ?? 0}::bigint,
+    partitions = r.partitions || array(select jsonb_array_elements_text(${JSON.stringify(counted.partitions ?? [])}::jsonb)),
+    details = r.details || ${stringify(counted.details ?? {})}::jsonb,
+    touched = r.touched + coalesce((
+      select int8range(t.first / ${block} * ${block}, (t.last / ${block} + 1) * ${block})::int8multirange
+      from (${counted.touched ?? sql`select null::bigint, null::bigint`}) t (first, last)
+      -- Without its ends a range would be everything.
+      where t.first is not null and t.last is not null
+    ), '{}'),
+    lease_until = clock_timestamp() + make_interval(secs => ${leaseSeconds})
+  where r.id = ${id}::bigint and r.lease_token = ${token} and r.state = 'running' and ${where}
+  returning r.id::text as id`
+
+/** The same, in the transaction that did it. If the lease is lost, that transaction comes to nothing. */
+export const count = (
+  storage: Storage,
+  lease: Lease,
   counted: Counted
 ): Effect.Effect<void, RetentionError | ThreadlineError> =>
-  Effect.flatMap(
-    rows(
-      IdRow,
-      sql`
-        update ${name("retention_runs")} r
-        set changes = r.changes + ${counted.changes ?? 0}::bigint,
-          transactions = r.transactions + ${counted.transactions ?? 0}::bigint,
-          actions = r.actions + ${counted.actions ?? 0}::bigint,
-          batches = r.batches + ${counted.batches ?? 0}::bigint,
-          partitions = r.partitions || array(select jsonb_array_elements_text(${JSON.stringify(counted.partitions ?? [])}::jsonb)),
-          details = r.details || ${stringify(counted.details ?? {})}::jsonb,
-          touched = r.touched + coalesce((
-            select int8range(t.first / ${block} * ${block}, (t.last / ${block} + 1) * ${block})::int8multirange
-            from (select ${counted.touched?.first ?? null}::bigint, ${counted.touched?.last ?? null}::bigint) t (first, last)
-            -- Without its ends a range would be everything.
-            where t.first is not null and t.last is not null
-          ), '{}'),
-          lease_until = clock_timestamp() + make_interval(secs => ${leaseSeconds})
-        where r.id = ${id}::bigint and r.lease_token = ${token} and r.state = 'running'
-        returning r.id::text as id`,
-      fromSqlError
-    ),
-    ([row]) => (row === undefined ? leaseLost() : Effect.void)
+  Effect.flatMap(rows(IdRow, storage.sql`${adding(storage, lease, counted)}`, fromSqlError), ([row]) =>
+    row === undefined ? leaseLost() : Effect.void
   )
 
 /** Says that the run still goes on, until the lease is lost. */
@@ -285,7 +283,9 @@ const runOf = (row: typeof RunRow.Type): Run => ({
 export interface RunFilter extends OrderedPaging {
   /** The run with this id: decimal digits. */
   readonly id?: string | undefined
+  /** Purges, or maintenance. */
   readonly kind?: Run["kind"] | undefined
+  /** How the run stands. */
   readonly state?: Run["state"] | undefined
 }
 

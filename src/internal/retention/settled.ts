@@ -121,11 +121,11 @@ export const toLookAt = (
                 select t.id
                 from ${name("audit_transactions")} t
                 where ${old}${settled.latest === null ? sql`` : sql` and t.occurred_at >= ${settled.latest}::timestamptz`}`,
-              sql`
-                select t.id
-                from (${unseenIds({ epoch: conditions.seen.epoch, snapshot: settled.snapshot }, storage)}) u (id)
-                join ${name("audit_transactions")} t on t.id = u.id
-                where ${old}`
+              unseenIds(
+                { epoch: conditions.seen.epoch, snapshot: settled.snapshot },
+                storage,
+                sql`ut.occurred_at < ${cutoffs.latest}::timestamptz`
+              )
             ]
     const due = settled === undefined ? [] : newlyDue(conditions, cutoffs, settled, "a")
     const parts = [

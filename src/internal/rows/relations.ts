@@ -32,6 +32,7 @@ import { mostRelations } from "../core/limits.js"
  * @category models
  */
 export interface Relation {
+  /** The table of the rows that belong to the row, written as in SQL. */
   readonly table: string
   /** Their column to the column of the row. */
   readonly columns: { readonly [theirs: string]: string }
@@ -72,6 +73,7 @@ const Related = Schema.transform(
  * @category models
  */
 export interface RelatedRows extends Pages.Page<RowAsOf> {
+  /** The table of these rows. */
   readonly table: string
   /** Which rows these are, as `asOfRows` takes it. */
   readonly options: typeof RelatedOptions.Type
@@ -100,6 +102,7 @@ export const RelatedRows: Schema.Schema<RelatedRows, typeof Related.Encoded> = f
  * @category models
  */
 export interface AsOfWith<Name extends string = string> {
+  /** How the row stood. */
   readonly answer: AsOf
   /** Empty pages if the row was not present. */
   readonly related: { readonly [K in Name]: RelatedRows }

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "35942e4dcc0f98cdd7a9265891feaafc268c6fc17b2942e3e0a59bbc4af1cd8a",
+    checksum: "af9594195d1d855a2581061f6f4dadc7c6aceb79687865e5d8cf69243d0dbec0",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -54,14 +54,21 @@ alter sequence audit_transactions_id_seq owned by audit_transactions.id;
 comment on table audit_transactions is
   'One row per database transaction and context that captured something. Unattributed: actor_type is null.';
 
+-- These indexes end with the id, so no two entries are equal. Without the option, PostgreSQL would look for equal ones on each page
+-- that is full, before it splits it: 250,000 instructions for nothing.
 create index audit_transactions_actor_idx on audit_transactions (actor_type, actor_id, id)
+  with (deduplicate_items = off)
   where actor_type is not null;
 create index audit_transactions_unattributed_idx on audit_transactions (id)
+  with (deduplicate_items = off)
   where actor_type is null;
 create index audit_transactions_correlation_idx on audit_transactions (correlation_id, id)
+  with (deduplicate_items = off)
   where correlation_id is not null;
-create index audit_transactions_occurred_idx on audit_transactions (occurred_at, id);
-create index audit_transactions_xid_idx on audit_transactions (xid, epoch, id);
+create index audit_transactions_occurred_idx on audit_transactions (occurred_at, id)
+  with (deduplicate_items = off);
+create index audit_transactions_xid_idx on audit_transactions (xid, epoch, id)
+  with (deduplicate_items = off);
 
 create sequence audit_changes_id_seq;
 
@@ -87,12 +94,16 @@ alter sequence audit_changes_id_seq owned by audit_changes.id;
 comment on table audit_changes is
   'One row per captured row change (insert, update, delete, truncate, baseline), partitioned by captured_at.';
 
-create index audit_changes_transaction_idx on audit_changes (transaction_id, id);
-create index audit_changes_table_idx on audit_changes (table_schema, table_name, transaction_id, id);
+create index audit_changes_transaction_idx on audit_changes (transaction_id, id)
+  with (deduplicate_items = off);
+create index audit_changes_table_idx on audit_changes (table_schema, table_name, transaction_id, id)
+  with (deduplicate_items = off);
 -- It begins with the column that tells rows apart, so a write finds its place by one comparison instead of three.
-create index audit_changes_row_idx on audit_changes (row_key, table_name, table_schema, captured_at, id);
+create index audit_changes_row_idx on audit_changes (row_key, table_name, table_schema, captured_at, id)
+  with (deduplicate_items = off);
 create index audit_changes_previous_key_idx
   on audit_changes (previous_row_key, table_name, table_schema, captured_at, id)
+  with (deduplicate_items = off)
   where previous_row_key is not null;
 
 create table audit_changes_default partition of audit_changes default;
@@ -4631,7 +4642,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "e9833b6805f7753eea19c6691a90176bb310a60dfe9074ab7cf403351ee534d4",
+    checksum: "584c21e44a5603b3dfc76cd387a33463c5abe8ed6a2714c1bc20bd514cb51cdb",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -5106,11 +5117,13 @@ comment on function kept_since(text, text) is 'Since when every change of a tabl
 -- Notes that changes under a name were removed, captured from "first" up to "up_to", which is not part of it: every change of the table
 -- is kept only from then on. It may have another name by now.
 create function note_removed(gone_schema text, gone_name text, first timestamptz, up_to timestamptz) returns void
-language sql
+language plpgsql
 set search_path from current
 set datestyle = 'ISO'
 set timezone = 'UTC'
-begin atomic
+as $$
+begin
+  -- PL/pgSQL keeps the plan: every batch of a purge asks.
   update capture_policies p
   set kept_since = r.until
   from (
@@ -5133,7 +5146,8 @@ begin atomic
   where p.table_schema = r.table_schema
     and p.table_name = r.table_name
     and (p.kept_since is null or p.kept_since < r.until);
-end;
+end
+$$;
 
 -- Runs after any statement that removes changes.
 create function note_removal() returns trigger
@@ -5501,7 +5515,7 @@ from public;
   {
     id: 11,
     name: "reads",
-    checksum: "4d1506658f14e67e09a2d3a2311fb6c5ffd6c80a0c92754d7df2fcdf11282537",
+    checksum: "1b1e21eea74023c281750ddb1457e889b0eb4c52800fa7a79d069a793b5b397f",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
@@ -5514,6 +5528,7 @@ create index audit_changes_time_idx
 -- Deletes and truncates, by table. Inserts and updates do not pay for it.
 create index audit_changes_removed_idx
   on audit_changes (table_schema, table_name, transaction_id, id)
+  with (deduplicate_items = off)
   where op in ('delete', 'truncate');
 
 -- The ids that a host's other systems know a transaction by. They are looked up whole and match few rows, so a Bloom filter for
@@ -5537,13 +5552,162 @@ create index audit_actions_correlation_idx on audit_actions (correlation_id, tra
   where correlation_id is not null;
 create index audit_actions_name_idx on audit_actions (name, transaction_id);
 create index audit_actions_actor_idx on audit_actions (actor_type, actor_id, occurred_at, id)
+  with (deduplicate_items = off)
   where actor_type is not null;
-create index audit_actions_occurred_idx on audit_actions (occurred_at, id);
+create index audit_actions_occurred_idx on audit_actions (occurred_at, id)
+  with (deduplicate_items = off);
 
 -- Failures are few, and nothing else pays for finding them.
-create index audit_actions_failed_idx on audit_actions (occurred_at, id) where status = 'error';
+create index audit_actions_failed_idx on audit_actions (occurred_at, id)
+  with (deduplicate_items = off)
+  where status = 'error';
 create index audit_actions_failed_transaction_idx on audit_actions (transaction_id)
   where status = 'error' and transaction_id is not null;
+
+-- The changes of some keys of a table that are nearest to an instant, at most so many on one side of it: changes under the key, and
+-- those that moved a row away from it. Only changes of a time count: from "since", before "until".
+--
+-- A statement over all partitions takes longer to plan than to run. The plan of a function stays with the session, and leaves out
+-- partitions when it runs. It must not depend on the values: a plan for the values of a call would be made at every call.
+create function changes_near(
+  keys text[], of_schema text, of_name text, side text, instant timestamptz, since timestamptz, until timestamptz, most int
+)
+returns table (
+  own_key text, id bigint, transaction_id bigint, captured_at timestamptz, table_schema text, table_name text, partition_name text,
+  op text, row_pk jsonb, row_key text, previous_row_key text, changed_fields text[], changed_from jsonb, data_after jsonb,
+  details jsonb
+)
+language plpgsql stable rows 10
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  if side = 'before' then
+    return query
+      select k.key, c.*
+      from unnest(keys) k (key)
+      cross join lateral (
+        (
+          select c.*
+          from audit_changes c
+          where c.row_key = k.key
+            and c.table_name = of_name
+            and c.table_schema = of_schema
+            and c.captured_at <= instant
+            and c.captured_at >= since
+            and c.captured_at < until
+          order by c.captured_at desc, c.id desc
+          limit most
+        )
+        union all
+        (
+          select c.*
+          from audit_changes c
+          where c.previous_row_key = k.key and c.row_key is distinct from k.key
+            and c.table_name = of_name
+            and c.table_schema = of_schema
+            and c.captured_at <= instant
+            and c.captured_at >= since
+            and c.captured_at < until
+          order by c.captured_at desc, c.id desc
+          limit most
+        )
+        order by captured_at desc, id desc
+        limit most
+      ) c;
+  else
+    return query
+      select k.key, c.*
+      from unnest(keys) k (key)
+      cross join lateral (
+        (
+          select c.*
+          from audit_changes c
+          where c.row_key = k.key
+            and c.table_name = of_name
+            and c.table_schema = of_schema
+            and c.captured_at > instant
+            and c.captured_at >= since
+            and c.captured_at < until
+          order by c.captured_at, c.id
+          limit most
+        )
+        union all
+        (
+          select c.*
+          from audit_changes c
+          where c.previous_row_key = k.key and c.row_key is distinct from k.key
+            and c.table_name = of_name
+            and c.table_schema = of_schema
+            and c.captured_at > instant
+            and c.captured_at >= since
+            and c.captured_at < until
+          order by c.captured_at, c.id
+          limit most
+        )
+        order by captured_at, id
+        limit most
+      ) c;
+  end if;
+end
+$$;
+
+revoke all on function changes_near(text[], text, text, text, timestamptz, timestamptz, timestamptz, int) from public;
+
+-- The first TRUNCATE of a table behind each of some changes of keys ({ own_key, id, transaction_id, captured_at, next_at, next_id }) and
+-- before the next one of the key: of the whole table, or else one of a partition that may have removed the row. A TRUNCATE removes all rows, but it records only
+-- those that its own snapshot sees. Only those of a time count: from "since", before "until".
+create function truncates_behind(changes jsonb, of_schema text, of_name text, since timestamptz, until timestamptz)
+returns table (
+  own_key text, follows bigint, id bigint, transaction_id bigint, captured_at timestamptz, table_schema text, table_name text, partition_name text,
+  op text, row_pk jsonb, row_key text, previous_row_key text, changed_fields text[], changed_from jsonb, data_after jsonb,
+  details jsonb
+)
+language plpgsql stable rows 1
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select o.own_key, o.id, r.*
+    from jsonb_to_recordset(changes)
+      o (own_key text, id bigint, transaction_id bigint, captured_at timestamptz, next_at timestamptz, next_id bigint)
+    cross join lateral (
+      select r.*
+      from audit_changes r
+      where r.table_name = of_name
+        and r.table_schema = of_schema
+        and r.op = 'truncate'
+        and r.row_key is null
+        and r.captured_at >= since
+        and r.captured_at < until
+        and r.captured_at >= o.captured_at
+        and r.captured_at <= o.next_at
+        and (r.captured_at, r.id) > (o.captured_at, o.id)
+        and (r.captured_at, r.id) < (o.next_at, o.next_id)
+        and (
+          r.partition_name is null
+          or r.details ? 'snapshot' and exists (
+            select
+            from audit_transactions tr
+            join audit_transactions tc on tc.id = o.transaction_id
+            where tr.id = r.transaction_id
+              and tr.epoch = tc.epoch
+              and tr.xid <> tc.xid
+              and not pg_visible_in_snapshot(tc.xid, (r.details ->> 'snapshot')::pg_snapshot)
+          )
+        )
+      order by r.partition_name nulls first, r.captured_at, r.id
+      limit 1
+    ) r;
+end
+$$;
+
+revoke all on function truncates_behind(jsonb, text, text, timestamptz, timestamptz) from public;
 
 -- The key that seals cursors under a scope. Roles that read can read it. The holder of a cursor alone cannot. The oldest key
 -- counts, so that cursors outlive a restore of data alone into a schema that has made a key of its own.
@@ -5575,7 +5739,7 @@ select ensure_cursor_key();
   {
     id: 12,
     name: "feed",
-    checksum: "5bfd1f44272fedc05b9ee7749a757ed1c73ccfb323bd959276416cc32c1e806e",
+    checksum: "9ef770224706fa5b299bdce9c102fe9845f60ffa317b85746ea9aafaa1280f9c",
     sql: `-- The checkpoints of the consumers of the change feed, the leases of their runners, and what retention must keep for them.
 
 create table feed_checkpoints (
@@ -5702,53 +5866,77 @@ $$;
 -- transaction with a smaller id than its own has begun, so that one whose changes are all later is running.
 create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
-language sql stable
+language plpgsql stable
 set search_path from current
 -- JIT compilation takes longer than running it.
 set jit = off
 as $$
-  select
-    p.name,
-    case when p.snapshot is null then 0 else least(p.last_id + 1, oldest.id) end,
-    case
-      when p.last_id is null or oldest.id <= p.last_id then oldest.captured_at
-      else coalesce(p.last_captured_at, oldest.captured_at)
-    end
-  from feed_checkpoints p
-  left join lateral (
-    with recursive epochs as (
-      select i.epoch from installs i
-      union all
-      -- The epoch of the first write after a start is not stored before that write is committed.
-      (
-        select i.epoch + 1
-        from (select * from installs order by epoch desc limit 1) i
-        where i.postmaster_started_at <> pg_postmaster_start_time()
+#variable_conflict use_column
+begin
+  -- PL/pgSQL keeps the plan, which takes longer to make than to run: every batch of a purge asks.
+  return query
+    select
+      p.name,
+      case when p.snapshot is null then 0 else least(p.last_id + 1, oldest.id) end,
+      case
+        when p.last_id is null or oldest.id <= p.last_id then oldest.captured_at
+        else coalesce(p.last_captured_at, oldest.captured_at)
+      end
+    from feed_checkpoints p
+    left join lateral (
+      with recursive epochs as (
+        select i.epoch from installs i
+        union all
+        -- The epoch of the first write after a start is not stored before that write is committed.
+        (
+          select i.epoch + 1
+          from (select * from installs order by epoch desc limit 1) i
+          where i.postmaster_started_at <> pg_postmaster_start_time()
+        )
+      ),
+      later as (
+        select
+          e.epoch,
+          case when e.epoch = p.epoch then (pg_snapshot_xmax(p.snapshot)::text::bigint - 1)::text::xid8 else '0' end as xid,
+          0 as counted,
+          null::bigint as id,
+          null::timestamptz as captured_at
+        from epochs e
+        where e.epoch >= p.epoch
+        union all
+        select l.epoch, n.xid, l.counted + (c.id is not null)::int, c.id, c.captured_at
+        from later l
+        cross join lateral (
+          select t.xid
+          from audit_transactions t
+          where t.epoch = l.epoch
+            and t.xid > l.xid
+          order by t.xid, t.id
+          limit 1
+        ) n
+        left join lateral (
+          select c.id, c.captured_at
+          from audit_transactions t
+          cross join lateral (
+            select c.id, c.captured_at
+            from audit_changes c
+            where c.transaction_id = t.id
+              and c.captured_at >= t.occurred_at - interval '1 day'
+            order by c.transaction_id, c.id
+            limit 1
+          ) c
+          where t.xid = n.xid
+            and t.epoch = l.epoch
+          order by c.id
+          limit 1
+        ) c on true
+        where l.counted < 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
       )
-    ),
-    later as (
-      select
-        e.epoch,
-        case when e.epoch = p.epoch then (pg_snapshot_xmax(p.snapshot)::text::bigint - 1)::text::xid8 else '0' end as xid,
-        0 as counted,
-        null::bigint as id,
-        null::timestamptz as captured_at
-      from epochs e
-      where e.epoch >= p.epoch
-      union all
-      select l.epoch, n.xid, l.counted + (c.id is not null)::int, c.id, c.captured_at
-      from later l
-      cross join lateral (
-        select t.xid
-        from audit_transactions t
-        where t.epoch = l.epoch
-          and t.xid > l.xid
-        order by t.xid, t.id
-        limit 1
-      ) n
-      left join lateral (
+      select f.id, f.captured_at
+      from (
         select c.id, c.captured_at
-        from audit_transactions t
+        from pg_snapshot_xip(p.snapshot) x (xid)
+        join audit_transactions t on t.xid = x.xid and t.epoch = p.epoch
         cross join lateral (
           select c.id, c.captured_at
           from audit_changes c
@@ -5757,34 +5945,15 @@ as $$
           order by c.transaction_id, c.id
           limit 1
         ) c
-        where t.xid = n.xid
-          and t.epoch = l.epoch
-        order by c.id
-        limit 1
-      ) c on true
-      where l.counted < 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
-    )
-    select f.id, f.captured_at
-    from (
-      select c.id, c.captured_at
-      from pg_snapshot_xip(p.snapshot) x (xid)
-      join audit_transactions t on t.xid = x.xid and t.epoch = p.epoch
-      cross join lateral (
-        select c.id, c.captured_at
-        from audit_changes c
-        where c.transaction_id = t.id
-          and c.captured_at >= t.occurred_at - interval '1 day'
-        order by c.transaction_id, c.id
-        limit 1
-      ) c
-      union all
-      select l.id, l.captured_at
-      from later l
-    ) f
-    where f.id is not null
-    order by f.id
-    limit 1
-  ) oldest on true
+        union all
+        select l.id, l.captured_at
+        from later l
+      ) f
+      where f.id is not null
+      order by f.id
+      limit 1
+    ) oldest on true;
+end
 $$;
 
 comment on function feed_pending() is
@@ -7216,7 +7385,7 @@ create unique index retention_runs_running_idx on retention_runs (kind) where st
   {
     id: 16,
     name: "evidence",
-    checksum: "6cb122a86ff0b367afd847925a257b761dcfb47b8c0995a862e0bb11ee94a020",
+    checksum: "cb06b0db2bd6fed71061718c8dcf16d82646f681f8c25177594a28bcc4b736a5",
     sql: `-- Evidence: what a host or Threadline wrote down about how the record is governed. Rows are only added.
 
 create table evidence_records (
@@ -7247,6 +7416,66 @@ comment on table evidence_records is
 create index evidence_records_reference_idx on evidence_records (subject, reference, id);
 create index evidence_records_time_idx on evidence_records (recorded_at, id);
 
+-- The first field of a detail that is missing or of another type than in version 1 of the schema of its subject; null if there is none. The
+-- library checks the values as well.
+create function wrong_evidence_field(subject text, detail jsonb) returns text
+language sql immutable
+set search_path from current
+return (
+  select r.field
+  from (
+    values
+      ('redaction_policy', 'tables', '{array}'::text[]),
+      ('trigger_coverage', 'tables', '{array}'),
+      ('retention_run', 'run', '{string}'),
+      ('retention_run', 'kind', '{string}'),
+      ('retention_run', 'state', '{string}'),
+      ('retention_run', 'startedAt', '{string}'),
+      ('retention_run', 'finishedAt', '{string,"null"}'),
+      ('retention_run', 'cutoff', '{string,"null"}'),
+      ('retention_run', 'changes', '{number}'),
+      ('retention_run', 'transactions', '{number}'),
+      ('retention_run', 'actions', '{number}'),
+      ('retention_policy', 'configured', '{boolean}'),
+      ('retention_policy', 'policy', '{object,"null"}'),
+      ('export_delivery', 'format', '{string}'),
+      ('export_delivery', 'count', '{number}'),
+      ('export_delivery', 'bytes', '{number}'),
+      ('export_delivery', 'sha256', '{string}'),
+      ('support_scope_posture', 'readers', '{array}'),
+      ('support_scope_posture', 'writers', '{array}'),
+      ('support_scope_posture', 'changers', '{array}')
+  ) r (subject, field, types)
+  where r.subject = wrong_evidence_field.subject
+    and coalesce(jsonb_typeof(wrong_evidence_field.detail -> r.field), '') <> all (r.types)
+  limit 1
+);
+
+-- Whether a detail that is said to be derived is what the record itself says, of subjects that speak of one row of it.
+create function is_evidence_of(subject text, status text, detail jsonb) returns boolean
+language sql stable
+set search_path from current
+return case subject
+  when 'retention_run' then exists (
+    select
+    from retention_runs r
+    where r.id::text = detail ->> 'run'
+      and r.kind = detail ->> 'kind'
+      -- It may have ended since.
+      and (r.state = detail ->> 'state' or detail ->> 'state' = 'running')
+      and (
+        detail ->> 'state' = 'running'
+        or (r.changes, r.transactions, r.actions)
+          = ((detail ->> 'changes')::numeric, (detail ->> 'transactions')::numeric, (detail ->> 'actions')::numeric)
+      )
+      and status = case detail ->> 'state' when 'failed' then 'failed' when 'completed' then 'ok' else 'attention' end
+  )
+  when 'export_delivery' then exists (
+    select from audit_actions a where a.id::text = detail ->> 'action'
+  )
+  else true
+end;
+
 -- Adds a record: { subject, reference, status, detail, detailVersion, origin, actor }. The server says who recorded it and when. No
 -- argument replaces that.
 create function record_evidence(evidence jsonb) returns bigint
@@ -7256,6 +7485,7 @@ as $$
 declare
   checked record;
   recorded bigint;
+  wrong text;
 begin
   if jsonb_typeof(evidence) is distinct from 'object'
     or jsonb_typeof(evidence -> 'reference') is distinct from 'string'
@@ -7263,6 +7493,20 @@ begin
     or octet_length(evidence ->> 'detail') > 1048576
   then
     raise exception 'threadline: evidence has a reference, and a detail that is an object of at most a megabyte'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if evidence -> 'detailVersion' is distinct from '1' then
+    raise exception 'threadline: the version of a detail is 1' using errcode = 'invalid_parameter_value';
+  end if;
+  wrong := wrong_evidence_field(evidence ->> 'subject', evidence -> 'detail');
+  if wrong is not null then
+    raise exception 'threadline: the detail of % has "%", of another type or missing here', evidence ->> 'subject', wrong
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if evidence ->> 'origin' = 'derived'
+    and not is_evidence_of(evidence ->> 'subject', evidence ->> 'status', evidence -> 'detail')
+  then
+    raise exception 'threadline: this is not what the record says, so it is not derived: record it as of the host'
       using errcode = 'invalid_parameter_value';
   end if;
   if jsonb_typeof(evidence -> 'actor') = 'object' then
@@ -7290,7 +7534,7 @@ $$;
 
 comment on function record_evidence(jsonb) is 'Adds a record of evidence; who and when is what the server saw.';
 
-revoke all on function record_evidence(jsonb) from public;
+revoke all on function record_evidence(jsonb), wrong_evidence_field(text, jsonb), is_evidence_of(text, text, jsonb) from public;
 `
   },
   {

@@ -28,9 +28,13 @@ export type TypeId = typeof TypeId
  * @category models
  */
 export interface Migration {
+  /** Its number. They are applied in this order. */
   readonly id: number
+  /** What it is about; with the number, the name of its file. */
   readonly name: string
+  /** The statements, as they are in the file. */
   readonly sql: string
+  /** SHA-256 of `sql`, in hexadecimal. */
   readonly checksum: string
 }
 
@@ -209,7 +213,7 @@ const PlainStatus = Schema.Struct({
   latest: Schema.Int,
   applied: Schema.Array(Applied),
   pending: Schema.Array(Summary),
-  /** Applied with another text than this library has. */
+  /** Applied with other statements than this library has. */
   mismatched: Schema.Array(Applied),
   /** Applied, and not known to this library. */
   unknown: Schema.Array(Applied)

@@ -37,16 +37,18 @@ const reserved = /^(pg_.*|public|information_schema|none)$/
 const checkName = (field: string, name: string): Effect.Effect<string, InvalidRequest> => {
   const bytes = typeof name === "string" ? Buffer.byteLength(name, "utf8") : 0
   return bytes < 1 || bytes > 63 || name.includes("\0")
-    ? Effect.fail(new InvalidRequest({ field, rule: "a name has 1 to 63 bytes" }))
+    ? Effect.fail(new InvalidRequest({ field, rule: "must have 1 to 63 bytes" }))
     : reserved.test(name)
-      ? Effect.fail(new InvalidRequest({ field, rule: "this name is reserved" }))
+      ? Effect.fail(new InvalidRequest({ field, rule: "must not be a reserved name" }))
       : Effect.succeed(name)
 }
 
 export const checkId = (field: string, id: number): Effect.Effect<number, InvalidRequest> =>
   Number.isInteger(id) && id >= 1 && id <= migrationFiles.length
     ? Effect.succeed(id)
-    : Effect.fail(new InvalidRequest({ field, rule: `a migration has a number from 1 to ${migrationFiles.length}` }))
+    : Effect.fail(
+        new InvalidRequest({ field, rule: `must be the number of a migration, from 1 to ${migrationFiles.length}` })
+      )
 
 /** The options of all that runs or prints migrations. */
 const knownOptions = {
@@ -74,7 +76,7 @@ export const settingsOf = Effect.fnUntraced(function* (options: RunOptions) {
   if (settings.watchSchema === true && settings.to < migrationFiles.length) {
     return yield* new InvalidRequest({
       field: "watchSchema",
-      rule: "needs every migration: leave the last one (to) out"
+      rule: "needs every migration: leave out `to`"
     })
   }
   return settings
@@ -281,7 +283,7 @@ const refuse = (settings: Settings, comparison: compare.Comparison): Effect.Effe
     return Effect.fail(
       new MigrationError({
         reason: "ChecksumMismatch",
-        detail: `migration ${list(comparison.mismatched)} was applied with another text than this Threadline has`
+        detail: `migration ${list(comparison.mismatched)} was applied with other statements than this version of Threadline has`
       })
     )
   }

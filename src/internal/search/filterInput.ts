@@ -15,6 +15,7 @@ type OneOrMore<A> = A | readonly [A, ...Array<A>]
  * @category models
  */
 export interface ActorInput {
+  /** What kind of actor it is. */
   readonly type: "user" | "admin" | "service_account" | "job" | "system" | "anonymous"
   /** Every actor of the type unless given. */
   readonly id?: string | undefined

@@ -1,5 +1,5 @@
 /**
- * The one text of a filter: a URL query. Equal filters have equal texts, and a text reads back as the filter it was made of.
+ * A filter as one string: a URL query. Equal filters have equal strings, and a string reads back as the filter that it was made of.
  */
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
@@ -14,7 +14,7 @@ import { format as formatTable } from "../core/tableName.js"
 import { tableOf } from "../record/key.js"
 import { isObject, type JsonValue } from "../core/jsonValue.js"
 
-/** How the value of a field is written and read again. If a text cannot be read, the schema refuses it. */
+/** How the value of a field is written and read again. If a string cannot be read, the schema refuses it. */
 interface Form {
   readonly write: (value: unknown) => ReadonlyArray<string>
   readonly read: (texts: ReadonlyArray<string>) => unknown

@@ -120,8 +120,11 @@ export interface SchemaEvent extends Schema.Schema.Type<typeof SchemaEvent> {}
 export interface SchemaEventFilter extends OrderedPaging {
   /** As in SQL. Events of its former names are found by its present one. */
   readonly table?: string | undefined
+  /** What the event did to the capture of its table. */
   readonly effect?: SchemaEffect | undefined
+  /** Events at this instant or later. */
   readonly from?: InstantInput | undefined
+  /** Events at this instant or earlier. */
   readonly to?: InstantInput | undefined
 }
 
@@ -241,6 +244,7 @@ export const schemaEvents = Effect.fnUntraced(function* (
  * @category models
  */
 export interface HistoryWithEvents {
+  /** Changes of the row. */
   readonly page: Page<Change>
   /** In the order of the page, at most 1000. Each event is on one page only. */
   readonly schemaEvents: ReadonlyArray<SchemaEvent>

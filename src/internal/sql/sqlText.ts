@@ -17,5 +17,5 @@ export const literal = (value: string): string => {
   return escaped.includes("\\") ? ` E'${escaped.replaceAll("\\", "\\\\")}'` : `'${escaped}'`
 }
 
-/** An array of texts as a literal, `array['a', 'b']::text[]`. */
+/** An array of strings as a literal, `array['a', 'b']::text[]`. */
 export const textArray = (values: ReadonlyArray<string>): string => `array[${values.map(literal).join(", ")}]::text[]`

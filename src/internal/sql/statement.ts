@@ -13,6 +13,7 @@ import { literal } from "./sqlText.js"
  * @category models
  */
 export interface SqlStatement {
+  /** The SQL, with `$1` for the first value. */
   readonly text: string
   /** Not readonly, because the types of `pg` ask for an array that they could write to. */
   readonly values: Array<string>

@@ -23,19 +23,18 @@ export interface OwnerInput {
 /**
  * What is saved.
  *
- * - `name`: 1 to 256 bytes, without control characters, and without white space at its ends
- * - `filter`: a cursor and a limit are no part of a view, and are left out; at most 16 KiB as text
- * - `since`: of `SavedView`; the filter has no `from` and no `to` then
- * - `replace`: whether a view of that name is replaced; else it is a `SavedViewError`
- *
  * @since 0.1.0
  * @category models
  */
 export interface Given {
   readonly owner: OwnerInput
+  /** 1 to 256 bytes, without control characters, and without white space at its ends. */
   readonly name: string
+  /** A cursor and a limit are no part of a view, and are left out; at most 16 KiB as text. */
   readonly filter?: FilterInput | undefined
+  /** Of `SavedView`; the filter has no `from` and no `to` then. */
   readonly since?: string | undefined
+  /** Whether a view of that name is replaced; else it is a `SavedViewError`. */
   readonly replace?: boolean | undefined
 }
 

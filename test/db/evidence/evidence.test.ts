@@ -126,7 +126,9 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
         [Evidence.proof({ ...period, lookedActions: "report.viewed" as never }), "lookedActions: must be a list"],
         [Evidence.derive("retention_run", { reference: "r", runs: "7" } as never), "runs: is not known here"],
         [Evidence.derive("retention_run", { reference: "r", run: 7 as never }), "run: must be an id"],
-        [Evidence.derive("export_delivery", { reference: "r", action: "first" }), "action: must be an id"]
+        [Evidence.derive("export_delivery", { reference: "r", action: "first" }), "action: must be an id"],
+        [Evidence.derive("trigger_coverage", { reference: "r", run: "7" }), "run: is only for retention_run"],
+        [Evidence.derive("retention_run", { reference: "r", action: "7" }), "action: is only for export_delivery"]
       ] as const) {
         expect(yield* refused<unknown, { readonly message: string }, Evidence.Sources>(asked), message).toContain(
           message
@@ -137,6 +139,76 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
       )
       expect(yield* Evidence.list({ limit: 1 })).toEqual(before)
     })
+  )
+
+  it.effect(
+    "asks in the database for every field that its schema requires, and for what the record says if it is derived",
+    () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const at = "2026-01-01T00:00:00.000000Z"
+        const run = yield* sql<{ id: string }>`
+        insert into threadline.retention_runs (kind, state, changes, lease_token, lease_until)
+        values ('purge', 'failed', 3, 'x', now())
+        returning id::text`
+        const ran = { run: run[0]?.id ?? "", kind: "purge", startedAt: at, finishedAt: null, cutoff: null } as const
+        const complete: { readonly [S in Evidence.Subject]: Evidence.Details[S] } = {
+          redaction_policy: { tables: [] },
+          trigger_coverage: { tables: [] },
+          retention_run: { ...ran, state: "failed", changes: 3, transactions: 0, actions: 0 },
+          retention_policy: { configured: false, policy: null },
+          export_delivery: delivery,
+          support_scope_posture: { readers: [], writers: [], changers: [] }
+        }
+        const record = (subject: string, detail: object, extra: object = {}) =>
+          Effect.match(
+            sql`select threadline.record_evidence(${JSON.stringify({
+              subject,
+              reference: "sql",
+              status: "failed",
+              detail,
+              detailVersion: 1,
+              origin: "host",
+              ...extra
+            })}::jsonb)`,
+            { onSuccess: () => "added", onFailure: (error) => sqlState(error) ?? "" }
+          )
+        for (const subject of Evidence.subjects) {
+          const detail = complete[subject]
+          expect([subject, yield* record(subject, detail)]).toEqual([subject, "added"])
+          for (const field of Object.keys(detail)) {
+            const { [field]: _, ...without } = detail as { readonly [field: string]: unknown }
+            expect([subject, field, yield* record(subject, without)]).toEqual([subject, field, "22023"])
+            expect([subject, field, yield* record(subject, { ...detail, [field]: { not: "so" } })]).toEqual([
+              subject,
+              field,
+              field === "policy" ? "added" : "22023"
+            ])
+            // The library requires the same.
+            expect(
+              yield* refused(Evidence.record(subject, { reference: "r", status: "ok", detail: without as never })),
+              field
+            ).toContain(`detail.${field}: is missing`)
+          }
+          for (const extra of [{ detailVersion: 2 }, { detailVersion: "1" }, { detail: [] }, { detail: null }]) {
+            expect(yield* record(subject, detail, extra)).toBe("22023")
+          }
+        }
+        const derived = { origin: "derived" }
+        const { retention_run } = complete
+        expect(yield* record("retention_run", retention_run, derived)).toBe("added")
+        for (const [detail, extra] of [
+          [{ ...retention_run, changes: 4 }, {}],
+          [{ ...retention_run, state: "completed" }, {}],
+          [{ ...retention_run, run: "999" }, {}],
+          [retention_run, { status: "ok" }]
+        ] as const) {
+          expect(yield* record("retention_run", detail, { ...derived, ...extra })).toBe("22023")
+        }
+        expect(yield* record("export_delivery", { ...delivery, action: "999" }, derived)).toBe("22023")
+        yield* sql`delete from threadline.retention_runs`
+        yield* sql`delete from threadline.evidence_records where reference = 'sql'`
+      })
   )
 
   it.effect("derives all six subjects, and only that is a verdict", () =>
@@ -205,6 +277,9 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
       expect(proof.incomplete).toEqual([])
       const page = Evidence.toHtml(proof)
       expect(page).not.toMatch(/<script/i)
+      // What it cannot say of a past period stands in both documents.
+      expect(proof.notes.join(" ")).toContain("not of the period")
+      expect(proof.notes.every((note) => page.includes(note))).toBe(true)
       expect(page).toContain("user &lt;script&gt;")
       expect(page).toContain(`evidence ${proof.evidence[0]?.id ?? ""}`)
       expect(Json.stringify(proof)).not.toContain("secret")

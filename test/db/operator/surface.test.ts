@@ -29,6 +29,9 @@ describe("options that cannot be used", () => {
     expect(attempt({ unauthenticated: true, prefix: "audit" })).toThrow(/prefix/)
     expect(attempt({ unauthenticated: true, prefix: "/a/../b" })).toThrow(/prefix/)
     expect(attempt({ unauthenticated: true, timeZone: "Mars/Base" })).toThrow(/timeZone/)
+    for (const timeout of [0, -1, "-1 seconds", "soon" as never] as const) {
+      expect(attempt({ unauthenticated: true, timeout })).toThrow(/timeout: must be a duration/)
+    }
     expect(attempt({ unauthenticated: true, secret: "short" })).toThrow(/secret/)
   })
 })

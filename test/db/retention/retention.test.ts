@@ -468,6 +468,91 @@ describe("Retention", () => {
     )
   )
 
+  it.scopedLive("leaves what is committed between two of its batches, and looks for each of them once", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const database = yield* TestDatabase.TestDatabase
+        // A note that is kept in each month, so that the posts of the month go in batches.
+        yield* sql`
+          insert into threadline.audit_changes (transaction_id, captured_at, table_schema, table_name, op)
+          select id, occurred_at, 'public', 'notes', 'insert' from threadline.audit_transactions where id % 40 = 1`
+        const raw = yield* database.rawClient()
+        const query = (text: string) => Effect.promise(() => raw.query(text))
+        const old = `
+          with late as (
+            insert into threadline.audit_transactions (xid, epoch, occurred_at, db_user, backend_pid)
+            values (pg_current_xact_id(), (select max(epoch) from threadline.installs), '2026-03-20', 'app', 1)
+            returning id
+          )
+          insert into threadline.audit_changes (transaction_id, captured_at, table_schema, table_name, op)
+          select id, '2026-03-20', 'public', 'posts', 'insert' from late`
+        yield* query(`begin; ${old}`)
+        const plan = yield* Retention.plan({ ...policy, tables: { notes: "forever" } })
+        yield* query("commit")
+        // What others write meanwhile is not old.
+        yield* query(
+          `do $$ begin for i in 1..300 loop insert into posts values (1000 + i, 'x'); commit; end loop; end $$`
+        )
+        yield* sql`vacuum analyze threadline.audit_transactions`
+        yield* sql`select pg_stat_force_next_flush(), pg_stat_reset_single_table_counters('threadline.audit_transactions'::regclass)`
+        let batches = 0
+        const purger = Layer.provide(
+          Retention.layer,
+          PgClient.layer({ url: Redacted.make(database.url), maxConnections: 2 })
+        )
+        const run = yield* Retention.purge(plan, {
+          batchSize: 5,
+          pause: 1,
+          maxBatches: 30,
+          onProgress: ({ phase }) => (phase === "changes" && ++batches === 3 ? query(old) : Effect.void)
+        }).pipe(Effect.provide(purger))
+        expect([run.state, run.batches]).toEqual(["stopped", 30])
+        expect(
+          yield* number(
+            "select count(*) from threadline.audit_changes where captured_at = '2026-03-20' and op = 'insert' and row_key is null"
+          )
+        ).toBe(2)
+        expect(yield* orphans).toBe(0)
+        // The sessions of the purge have ended, so what they read is counted.
+        const read = yield* number(`
+          select seq_tup_read + idx_tup_fetch + (
+            select sum(i.idx_tup_read) from pg_stat_user_indexes i where i.relid = 'threadline.audit_transactions'::regclass
+          )
+          from pg_stat_user_tables where relid = 'threadline.audit_transactions'::regclass`)
+        expect(read).toBeLessThan(4000)
+      })
+    )
+  )
+
+  it.scopedLive("leaves no change behind, whichever way PostgreSQL takes to them", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const database = yield* TestDatabase.TestDatabase
+        // On disk they lie against their order in every index.
+        yield* sql`create table kept as select * from threadline.audit_changes`
+        yield* sql`delete from threadline.audit_changes`
+        yield* sql`insert into threadline.audit_changes select * from kept order by id desc`
+        yield* sql`drop table kept`
+        yield* sql`
+          insert into threadline.audit_changes (transaction_id, captured_at, table_schema, table_name, op)
+          select id, occurred_at, 'public', 'notes', 'insert' from threadline.audit_transactions where id % 40 = 1`
+        const name = sql.literal(new URL(database.url).pathname.slice(1))
+        for (const way of ["tidscan", "seqscan", "bitmapscan", "sort"]) {
+          yield* sql`alter database ${name} set ${sql.literal(`enable_${way}`)} = off`
+        }
+        const purger = Layer.provide(
+          Retention.layer,
+          PgClient.layer({ url: Redacted.make(database.url), maxConnections: 2 })
+        )
+        const plan = yield* Retention.plan({ ...policy, tables: { notes: "forever" } })
+        const run = yield* Retention.purge(plan, { batchSize: 7, pause: 1 }).pipe(Effect.provide(purger))
+        expect([run.state, run.changes, plan.changes]).toEqual(["completed", 160, 160])
+      })
+    )
+  )
+
   it.scopedLive("looks once at what is old, and again at what may have changed since", () =>
     withPosts(
       Effect.gen(function* () {
@@ -544,7 +629,7 @@ describe("Retention", () => {
         }
         const options = yield* sql<{ readonly options: ReadonlyArray<string> }>`
           select reloptions as options from pg_class where oid = 'threadline.audit_changes_20260201_row_key_table_name_table_schema_capt_idx'::regclass`
-        expect(options).toEqual([{ options: ["fillfactor=100"] }])
+        expect(options).toEqual([{ options: ["deduplicate_items=off", "fillfactor=100"] }])
         const again = yield* Retention.maintain({ months: 1 })
         expect(again.details["reindexed"]).toEqual([])
       })

@@ -1,19 +1,45 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import { end, head, tupleOf, TupleReader } from "../../../src/internal/export/tuples.js"
+import { end, head, tupleOf, TupleReader, wholeCells } from "../../../src/internal/export/tuples.js"
 import { runs, seed } from "../../support/runs.js"
 
 type Cells = ReadonlyArray<string | null>
 
+/** Cells as parts, and as a whole; both must be what was sent. */
 const readIn = (bytes: Buffer, cuts: ReadonlyArray<number>) => {
   const rows: Array<Cells> = []
-  const reader = new TupleReader((piece, starts, ends) => {
-    rows.push(starts.map((start, index) => (ends[index] === -1 ? null : piece.toString("utf8", start, ends[index]))))
+  const inParts: Array<Cells> = []
+  let [cells, partial]: [Array<string | null>, Array<string | null>] = [[], []]
+  let parts: Array<Buffer> = []
+  const whole = wholeCells(
+    (piece, start, end) => cells.push(end === -1 ? null : piece.toString("utf8", start, end)),
+    () => {
+      rows.push(cells)
+      inParts.push(partial)
+      cells = []
+      partial = []
+    }
+  )
+  const reader = new TupleReader({
+    part: (piece, start, end, left) => {
+      whole.part(piece, start, end, left)
+      parts.push(piece.subarray(start, end))
+      if (left === 0) {
+        partial.push(Buffer.concat(parts).toString())
+        parts = []
+      }
+    },
+    none: () => {
+      whole.none()
+      partial.push(null)
+    },
+    row: whole.row
   })
   const places = [0, ...cuts.map((cut) => cut % bytes.length), bytes.length].sort((a, b) => a - b)
   for (const [index, place] of places.entries()) {
     reader.push(bytes.subarray(place, places[index + 1] ?? place))
   }
+  expect(inParts).toEqual(rows)
   return { rows, isWhole: reader.isWhole }
 }
 

@@ -19,7 +19,7 @@ export const tokenOf = (key: string, job: string, until: number): string => {
 
 // One sentence for every mistake. Different sentences would help a forger.
 const refused = () =>
-  Either.left(new ExportError({ reason: "LinkRefused", detail: "this link is not valid, or not any more" }))
+  Either.left(new ExportError({ reason: "LinkRefused", detail: "this link is not valid, or no longer" }))
 
 const same = (a: string, b: string): boolean => {
   const [left, right] = [Buffer.from(a), Buffer.from(b)]

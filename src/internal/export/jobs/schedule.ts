@@ -122,7 +122,7 @@ const cronOf = (text: string, zone: DateTime.TimeZone): Either.Either<Cron.Cron,
       Either.mapBoth(
         Either.try(() => Cron.next(cron, new Date(0))),
         {
-          onLeft: () => new InvalidRequest({ field: "cron", rule: "never comes true: there is no such date" }),
+          onLeft: () => new InvalidRequest({ field: "cron", rule: "never matches: there is no such date" }),
           onRight: () => cron
         }
       )
@@ -217,11 +217,14 @@ const decoded = Effect.fnUntraced(function* (
   const parsed = yield* cronOf(fields.cron, yield* zoneOf(fields.timeZone))
   const asked = yield* decodeAsked(rest)
   if (asked.request.limit !== null) {
-    return yield* new InvalidRequest({ field: "limit", rule: "would leave out the rest for good: a schedule has none" })
+    return yield* new InvalidRequest({
+      field: "limit",
+      rule: "must not be given for a schedule: the rest would be left out for good"
+    })
   }
   for (const field of ["from", "to"] as const) {
     if (asked.request.filter[field] !== undefined) {
-      return yield* new InvalidRequest({ field, rule: "is said by the window of the schedule" })
+      return yield* new InvalidRequest({ field, rule: "must not be given: the window of the schedule sets it" })
     }
   }
   return { fields, cron: parsed, asked }

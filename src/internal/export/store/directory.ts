@@ -16,7 +16,7 @@ const pieceSize = 262_144
 const notReadable = (path: string) => (cause: unknown) => {
   const code = Predicate.hasProperty(cause, "code") ? String(cause.code) : "unknown"
   return code === "ENOENT"
-    ? new ExportError({ reason: "Expired", detail: "the file of this export is not there any more", cause })
+    ? new ExportError({ reason: "Expired", detail: "the file of this export is no longer there", cause })
     : new ExportError({ reason: "NotReadable", detail: `${path} cannot be read (${code})`, cause })
 }
 
@@ -42,7 +42,7 @@ const read = (path: string): Stream.Stream<Uint8Array, ExportError> =>
     )
   )
 
-/** Files in a directory, which must be there. All workers and whoever downloads must see the same one. */
+/** Files in a directory, which must be there. All workers, and all processes that serve downloads, must see the same one. */
 export const directory = (given: string): Service => {
   const pathOf = (name: string): string => join(resolve(given), name)
   return {

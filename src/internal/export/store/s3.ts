@@ -42,7 +42,7 @@ const isMissing = (cause: unknown): boolean => nameOf(cause) === "NoSuchKey" || 
 
 const gone = (cause: unknown) =>
   isMissing(cause)
-    ? new ExportError({ reason: "Expired", detail: "the file of this export is not there any more", cause })
+    ? new ExportError({ reason: "Expired", detail: "the file of this export is no longer there", cause })
     : failed("read")(cause)
 
 /** Waits until the other end has room. */

@@ -151,7 +151,7 @@ export const Frame = ({
   readonly asked?: string
 }): VNode => {
   const { to, viewer, zone } = useSite()
-  // Who is not let in is told nothing of what there is, not even where.
+  // A viewer who is not let in is told nothing of the pages, not even where they are.
   if (!viewer.may("read")) {
     return (
       <>

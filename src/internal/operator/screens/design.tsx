@@ -1,4 +1,4 @@
-/** All components side by side, for whoever works on them. */
+/** All components side by side, for people who work on them. */
 import type { VNode } from "preact"
 import type * as Query from "../../../Query.js"
 import { OperationBadge, Tag } from "../design/Badge.js"

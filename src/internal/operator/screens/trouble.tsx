@@ -49,7 +49,7 @@ export const denied = (status: 401 | 403, signIn: string | undefined): Page => {
       <p class="facts">
         {status === 401
           ? "This part of the application shows who changed what. It is only for those who are signed in."
-          : "Your account may not see this part of the application. Whoever operates it can give you access."}
+          : "Your account may not see this part of the application. Its operators can give you access."}
       </p>
       {href === undefined ? null : (
         <p>
@@ -68,8 +68,8 @@ export const noCapability = (capability: string): Page =>
     "No access to this page",
     <>
       <p class="facts">
-        You may read the audit log. For this page you also need the capability <b>{capability}</b>, which whoever
-        operates the application grants.
+        You may read the audit log. For this page you also need the capability <b>{capability}</b>. The operators of the
+        application can grant it.
       </p>
       <Start />
     </>
@@ -255,8 +255,8 @@ export const notReady = (reference: string): Page =>
     "The record cannot be read here",
     <>
       <p class="facts">
-        The schema of Threadline is not installed as this version needs it, or the role of the pages lacks a right.
-        Whoever operates the application can put that right; the log says how.
+        The schema of Threadline is not installed as this version needs it, or the role of the pages lacks a right. The
+        operators of the application can put that right. The log says how.
       </p>
       <Reference reference={reference} />
     </>

@@ -1,7 +1,6 @@
 /**
- * Compiles the `ts` blocks of README.md, of docs, and of the docstrings of src, each as a module of its own against the sources.
- * What a block of a page leaves to the reader's imagination is declared in a comment right before it, which the rendered page does
- * not show:
+ * The `ts` blocks of README.md, of docs, and of the docstrings of src, each as a module of its own. What a block of a page leaves to
+ * the reader's imagination is declared in a comment right before it, which the rendered page does not show:
  *
  *     <!-- setup
  *     declare const app: HttpApp.Default
@@ -13,7 +12,7 @@ import ts from "typescript"
 
 const root = join(import.meta.dirname, "..")
 
-interface Block {
+export interface Block {
   readonly file: string
   readonly path: string
   readonly text: string
@@ -73,56 +72,45 @@ const docstringsOf = (source: string): string => {
     .join("\n")
 }
 
-const readConfig = (): ts.CompilerOptions => {
-  const file = join(root, "tsconfig.json")
-  const parsed = ts.parseJsonConfigFileContent(
-    ts.readConfigFile(file, (path) => ts.sys.readFile(path)).config,
-    ts.sys,
-    root
-  )
-  return { ...parsed.options, noUnusedLocals: false, noUnusedParameters: false }
-}
-
-const compile = (blocks: ReadonlyArray<Block>): ReadonlyArray<string> => {
-  const options = readConfig()
-  const virtual = new Map(blocks.map((block) => [block.path, block]))
-  const host = ts.createCompilerHost(options, true)
-  const beneath = { ...host }
-  host.fileExists = (path) => virtual.has(path) || beneath.fileExists(path)
-  host.readFile = (path) => virtual.get(path)?.text ?? beneath.readFile(path)
-  host.getSourceFile = (path, language, onError, create) => {
-    const block = virtual.get(path)
-    return block === undefined
-      ? beneath.getSourceFile(path, language, onError, create)
-      : ts.createSourceFile(path, block.text, language, true)
-  }
-  const program = ts.createProgram([...virtual.keys()], options, host)
-  return blocks.flatMap((block) => {
-    const source = program.getSourceFile(block.path)
-    if (source === undefined) {
-      return [`${block.file}: could not be read`]
-    }
-    return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)].map((diagnostic) => {
-      const line = block.lines[source.getLineAndCharacterOfPosition(diagnostic.start ?? 0).line] ?? 0
-      return `${block.file}:${line} ${ts.flattenDiagnosticMessageText(diagnostic.messageText, "\n  ")}`
-    })
-  })
-}
-
 const under = (directory: string, extension: string): ReadonlyArray<string> =>
   ts.sys.readDirectory(join(root, directory), [extension]).map((path) => relative(root, path))
 const read = (file: string): string => readFileSync(join(root, file), "utf8")
 
 const pages = ["README.md", ...under("docs", ".md")]
 const sources = under("src", ".ts")
-const files = [...pages, ...sources]
-const blocks = [
+
+/** Every example. */
+export const examples: ReadonlyArray<Block> = [
   ...pages.flatMap((file) => blocksOf(file, read(file))),
   ...sources.flatMap((file) => blocksOf(file, docstringsOf(read(file))))
 ]
-const errors = compile(blocks)
-for (const error of errors) {
-  console.error(error)
+
+/** A host of the compiler for which the examples are files, too. */
+export const withExamples = (host: ts.CompilerHost): ts.CompilerHost => {
+  const virtual = new Map(examples.map((block) => [block.path, block]))
+  return {
+    ...host,
+    fileExists: (path) => virtual.has(path) || host.fileExists(path),
+    readFile: (path) => virtual.get(path)?.text ?? host.readFile(path),
+    getSourceFile: (path, language, onError, create) => {
+      const block = virtual.get(path)
+      return block === undefined
+        ? host.getSourceFile(path, language, onError, create)
+        : ts.createSourceFile(path, block.text, language, true)
+    }
+  }
 }
-console.log(`${blocks.length} examples in ${files.length} files, ${errors.length} errors`)
-process.exitCode = errors.length === 0 && blocks.length > 0 ? 0 : 1
+
+/** What the compiler says of an example, at its place in the page. What it declares and does not use is no error there. */
+export const problemsOf = (program: ts.Program, block: Block): ReadonlyArray<string> => {
+  const source = program.getSourceFile(block.path)
+  if (source === undefined) {
+    return [`${block.file}: could not be read`]
+  }
+  return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)]
+    .filter(({ reportsUnnecessary }) => reportsUnnecessary === undefined)
+    .map((diagnostic) => {
+      const line = block.lines[source.getLineAndCharacterOfPosition(diagnostic.start ?? 0).line] ?? 0
+      return `${block.file}:${line} ${ts.flattenDiagnosticMessageText(diagnostic.messageText, "\n  ")}`
+    })
+}
