@@ -194,20 +194,21 @@ end
 $$`
 }
 
-/** Bytes of everything a contestant keeps, indexes and all, and how many changes that is. */
+const schemaOf = (contestant: "generic" | "ours"): string => (contestant === "ours" ? "threadline.audit_" : "generic.")
+
+/** Bytes of everything a contestant keeps, indexes and all. */
 export const size = (contestant: "generic" | "ours"): string => {
-  const schema = contestant === "ours" ? "threadline" : "generic"
-  const [changes, transactions] =
-    contestant === "ours" ? ["audit_changes", "audit_transactions"] : ["changes", "transactions"]
-  return `select (
-    select sum(pg_total_relation_size(p.relid))
+  const schema = schemaOf(contestant)
+  return `select sum(pg_total_relation_size(p.relid))::text
     from (
-      select relid from pg_partition_tree('${schema}.${changes}')
-      union select '${schema}.${changes}'::regclass
-      union select '${schema}.${transactions}'::regclass
-    ) p
-  )::float8 / (select count(*) from ${schema}.${changes})`
+      select relid from pg_partition_tree('${schema}changes')
+      union select '${schema}changes'::regclass
+      union select '${schema}transactions'::regclass
+    ) p`
 }
+
+export const changes = (contestant: "generic" | "ours"): string =>
+  `select count(*)::text from ${schemaOf(contestant)}changes`
 
 export const empty =
   "truncate threadline.audit_changes, threadline.audit_transactions, generic.transactions, generic.changes, bare.changes"

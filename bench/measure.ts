@@ -1,5 +1,5 @@
 /** The rounds: contestants take turns within each, so that a busy machine is busy for all of them. */
-import { bulk, type Contestant, contestants, empty, type Op, ops, select, size } from "./contestants.js"
+import { bulk, changes, type Contestant, contestants, empty, type Op, ops, select, size } from "./contestants.js"
 import type { Cost, Session } from "./server.js"
 
 export interface Effort {
@@ -26,8 +26,13 @@ export type Figures = Readonly<Record<Contestant, Figure>>
 export interface Measured {
   readonly single: Readonly<Record<Op, Figures>>
   readonly bulk: Readonly<Record<Op, Figures>>
-  /** Of a change that came from a single-row transaction, with its transaction; of one in a bulk statement. */
+  /**
+   * Of a change that came from a single-row transaction, with its transaction; of one in a bulk statement. What tables and partitions
+   * take while they are empty is not counted.
+   */
   readonly bytes: Readonly<Record<Shape, Readonly<Record<"generic" | "ours", number>>>>
+  /** Bytes of all tables while they are empty. */
+  readonly emptyBytes: Readonly<Record<"generic" | "ours", number>>
 }
 
 export const median = (values: ReadonlyArray<number>): number => {
@@ -73,6 +78,8 @@ export const measure = async (
   ) => {
     const seen: Record<Op, Array<Map<Contestant, Cost>>> = { insert: [], update: [], delete: [] }
     await session.run(empty)
+    const number = async (statement: string) => Number((await session.column(statement))[0])
+    const emptyBytes = { generic: await number(size("generic")), ours: await number(size("ours")) }
     // The first round fills caches and is not counted.
     for (let round = 0; round <= effort.rounds; round++) {
       progress(`${shape}: round ${round} of ${effort.rounds}`)
@@ -90,14 +97,16 @@ export const measure = async (
         for (const op of ops) seen[op].push(costs.get(op) ?? new Map<Contestant, Cost>())
       }
     }
-    const bytes = async (of: "generic" | "ours") => Number((await session.column(size(of)))[0])
+    const bytes = async (of: "generic" | "ours") =>
+      ((await number(size(of))) - emptyBytes[of]) / (await number(changes(of)))
     return {
       figures: {
         insert: figures(seen.insert, rows),
         update: figures(seen.update, rows),
         delete: figures(seen.delete, rows)
       },
-      bytes: { generic: await bytes("generic"), ours: await bytes("ours") }
+      bytes: { generic: await bytes("generic"), ours: await bytes("ours") },
+      emptyBytes
     }
   }
 
@@ -106,5 +115,10 @@ export const measure = async (
     return `call single_rows('${op}', ${first}, ${effort.singleRows}, '${contestant}')`
   })
   const many = await run("bulk", effort.bulkRows, (op) => bulk(op, effort.bulkRows))
-  return { single: single.figures, bulk: many.figures, bytes: { single: single.bytes, bulk: many.bytes } }
+  return {
+    single: single.figures,
+    bulk: many.figures,
+    bytes: { single: single.bytes, bulk: many.bytes },
+    emptyBytes: single.emptyBytes
+  }
 }

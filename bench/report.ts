@@ -89,6 +89,8 @@ export const print = (result: Report): string => {
     const { generic, ours } = result.measured.bytes[shape]
     lines.push(`bytes per change, ${shape}: ours ${ours.toFixed(0)}, generic ${generic.toFixed(0)}`)
   }
+  const { generic, ours } = result.measured.emptyBytes
+  lines.push(`kilobytes while empty: ours ${(ours / 1024).toFixed(0)}, generic ${(generic / 1024).toFixed(0)}`)
   const { audited, plain } = result.transaction
   lines.push(
     `whole transaction, wall: Audit.transaction ${audited.toFixed(0)}, sql.withTransaction ${plain.toFixed(0)}`,

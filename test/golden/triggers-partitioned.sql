@@ -123,7 +123,7 @@ begin
       coalesce(of_table, 'jobs'),
       of_partition,
       'insert',
-      jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
+      jsonb_object(array['id', now ->> 'id', 'state', now ->> 'state']),
       key_of_texts(array[now ->> 'id', now ->> 'state']),
       now
     );
@@ -149,11 +149,15 @@ begin
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-      'insert', jsonb_build_object('id', r.image ->> 'id', 'state', r.image ->> 'state'), key_of_texts(array[r.image ->> 'id', r.image ->> 'state']), null, null,
+      'insert', jsonb_object(array['id', r.key_1, 'state', r.key_2]), key_of_texts(array[r.key_1, r.key_2]), null, null,
       null, r.image
     from (
-      select case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image
-      from threadline_new x
+      select i.image, i.image ->> 'id' as key_1, i.image ->> 'state' as key_2
+      from (
+        select case when pg_column_size(s.source) < 150000 then to_jsonb(s.source) else image(s.source) end as image
+        from (select coalesce(x.*) as source from threadline_new x offset 0) s
+        offset 0
+      ) i
       offset 0
     ) r;
     if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
@@ -350,7 +354,7 @@ begin
       coalesce(of_table, 'jobs'),
       of_partition,
       'update',
-      jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
+      jsonb_object(array['id', now ->> 'id', 'state', now ->> 'state']),
       key_of_texts(array[now ->> 'id', now ->> 'state']),
       former_key,
       fields,
@@ -392,15 +396,15 @@ begin
       while place < total loop
         insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
         select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-          'update', jsonb_build_object('id', p.now ->> 'id', 'state', p.now ->> 'state'), key_of_texts(array[p.now ->> 'id', p.now ->> 'state']),
-          case when not p.same @> array['id', 'state']::text[] then nullif(key_of_texts(array[p.was ->> 'id', p.was ->> 'state']), key_of_texts(array[p.now ->> 'id', p.now ->> 'state'])) end,
+          'update', jsonb_object(array['id', p.key_1, 'state', p.key_2]), key_of_texts(array[p.key_1, p.key_2]),
+          case when p.moved then nullif(key_of_texts(array[p.was ->> 'id', p.was ->> 'state']), key_of_texts(array[p.key_1, p.key_2])) end,
           p.fields,
           p.was - p.same,
           p.now
         from (
-          select d.was, d.now, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'payload' end, case when d.differ[3] then 'state' end]::text[], null) as fields, array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'payload' end, case when not d.differ[3] then 'state' end]::text[], null) as same
+          select d.was, d.now, d.key_1, d.key_2, d.differ[1] or d.differ[3] as moved, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'payload' end, case when d.differ[3] then 'state' end]::text[], null) as fields, array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'payload' end, case when not d.differ[3] then 'state' end]::text[], null) as same
           from (
-            select i.was as was, i.now as now, array[
+            select i.was as was, i.now as now, i.now ->> 'id' as key_1, i.now ->> 'state' as key_2, array[
               i.was ->> 'id' is distinct from i.now ->> 'id',
               i.was ->> 'payload' is distinct from i.now ->> 'payload',
               i.was ->> 'state' is distinct from i.now ->> 'state'
@@ -419,21 +423,21 @@ begin
     elsif arrived = total then
       insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
       select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-        'update', jsonb_build_object('id', p.now ->> 'id', 'state', p.now ->> 'state'), key_of_texts(array[p.now ->> 'id', p.now ->> 'state']),
-        case when not p.same @> array['id', 'state']::text[] then nullif(key_of_texts(array[p.was ->> 'id', p.was ->> 'state']), key_of_texts(array[p.now ->> 'id', p.now ->> 'state'])) end,
+        'update', jsonb_object(array['id', p.key_1, 'state', p.key_2]), key_of_texts(array[p.key_1, p.key_2]),
+        case when p.moved then nullif(key_of_texts(array[p.was ->> 'id', p.was ->> 'state']), key_of_texts(array[p.key_1, p.key_2])) end,
         p.fields,
         p.was - p.same,
         p.now
       from (
-        select d.was, d.now, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'payload' end, case when d.differ[3] then 'state' end]::text[], null) as fields, array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'payload' end, case when not d.differ[3] then 'state' end]::text[], null) as same
+        select d.was, d.now, d.key_1, d.key_2, d.differ[1] or d.differ[3] as moved, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'payload' end, case when d.differ[3] then 'state' end]::text[], null) as fields, array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'payload' end, case when not d.differ[3] then 'state' end]::text[], null) as same
         from (
-          select o.place, o.image as was, n.image as now, array[
+          select o.place, o.image as was, n.image as now, n.image ->> 'id' as key_1, n.image ->> 'state' as key_2, array[
             o.image ->> 'id' is distinct from n.image ->> 'id',
             o.image ->> 'payload' is distinct from n.image ->> 'payload',
             o.image ->> 'state' is distinct from n.image ->> 'state'
           ]::boolean[] as differ
-          from (select row_number() over () as place, case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image from threadline_old x) o
-          full join (select row_number() over () as place, case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image from threadline_new x) n on n.place = o.place
+          from (select row_number() over () as place, case when pg_column_size(s.source) < 150000 then to_jsonb(s.source) else image(s.source) end as image from (select coalesce(x.*) as source from threadline_old x offset 0) s) o
+          full join (select row_number() over () as place, case when pg_column_size(s.source) < 150000 then to_jsonb(s.source) else image(s.source) end as image from (select coalesce(x.*) as source from threadline_new x offset 0) s) n on n.place = o.place
           offset 0
         ) d
         where true = any (d.differ)
@@ -651,7 +655,7 @@ begin
       coalesce(of_table, 'jobs'),
       of_partition,
       'delete',
-      jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'),
+      jsonb_object(array['id', was ->> 'id', 'state', was ->> 'state']),
       key_of_texts(array[was ->> 'id', was ->> 'state']),
       was
     );
@@ -677,11 +681,15 @@ begin
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-      'delete', jsonb_build_object('id', r.image ->> 'id', 'state', r.image ->> 'state'), key_of_texts(array[r.image ->> 'id', r.image ->> 'state']), null, null,
+      'delete', jsonb_object(array['id', r.key_1, 'state', r.key_2]), key_of_texts(array[r.key_1, r.key_2]), null, null,
       r.image, null
     from (
-      select case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image
-      from threadline_old x
+      select i.image, i.image ->> 'id' as key_1, i.image ->> 'state' as key_2
+      from (
+        select case when pg_column_size(s.source) < 150000 then to_jsonb(s.source) else image(s.source) end as image
+        from (select coalesce(x.*) as source from threadline_old x offset 0) s
+        offset 0
+      ) i
       offset 0
     ) r;
     if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
@@ -845,7 +853,7 @@ begin
       coalesce(of_table, 'jobs'),
       of_partition,
       'delete',
-      jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'),
+      jsonb_object(array['id', was ->> 'id', 'state', was ->> 'state']),
       key_of_texts(array[was ->> 'id', was ->> 'state']),
       was,
       '{"moved": true}'
@@ -987,7 +995,7 @@ begin
       coalesce(of_table, 'jobs'),
       of_partition,
       'insert',
-      jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
+      jsonb_object(array['id', now ->> 'id', 'state', now ->> 'state']),
       key_of_texts(array[now ->> 'id', now ->> 'state']),
       now,
       '{"moved": true}'
@@ -1070,6 +1078,11 @@ execute function "threadline"."open_leave_jobs_562f12dff4"();
 create or replace trigger "0_threadline_enter_562f12dff4" after insert on "public"."jobs"
 for each row
 when (pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '')
+execute function "threadline"."open_enter_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_route_562f12dff4" before insert on "public"."jobs"
+for each row
+when (false)
 execute function "threadline"."open_enter_jobs_562f12dff4"();
 
 create or replace trigger "0_threadline_truncate" before truncate on "public"."jobs"

@@ -109,7 +109,7 @@ begin
       coalesce(of_table, 'posts'),
       of_partition,
       'insert',
-      jsonb_build_object('id', now ->> 'id'),
+      jsonb_object(array['id', now ->> 'id']),
       now ->> 'id',
       now
     );
@@ -135,11 +135,15 @@ begin
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-      'insert', jsonb_build_object('id', r.image ->> 'id'), case when octet_length(r.image ->> 'id') <= 512 then r.image ->> 'id' else bounded_key(r.image ->> 'id') end, null, null,
+      'insert', jsonb_object(array['id', r.key_1]), case when octet_length(r.key_1) <= 512 then r.key_1 else bounded_key(r.key_1) end, null, null,
       null, r.image
     from (
-      select case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image
-      from threadline_new x
+      select i.image, i.image ->> 'id' as key_1
+      from (
+        select case when pg_column_size(s.source) < 150000 then to_jsonb(s.source) else image(s.source) end as image
+        from (select coalesce(x.*) as source from threadline_new x offset 0) s
+        offset 0
+      ) i
       offset 0
     ) r;
     if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
@@ -321,7 +325,7 @@ begin
       coalesce(of_table, 'posts'),
       of_partition,
       'update',
-      jsonb_build_object('id', now ->> 'id'),
+      jsonb_object(array['id', now ->> 'id']),
       now ->> 'id',
       former_key,
       fields,
@@ -364,21 +368,21 @@ begin
       while place < total loop
         insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
         select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-          'update', jsonb_build_object('id', p.now ->> 'id'), case when octet_length(p.now ->> 'id') <= 512 then p.now ->> 'id' else bounded_key(p.now ->> 'id') end,
-          case when not p.same @> array['id']::text[] then nullif(case when octet_length(p.was ->> 'id') <= 512 then p.was ->> 'id' else bounded_key(p.was ->> 'id') end, case when octet_length(p.now ->> 'id') <= 512 then p.now ->> 'id' else bounded_key(p.now ->> 'id') end) end,
+          'update', jsonb_object(array['id', p.key_1]), case when octet_length(p.key_1) <= 512 then p.key_1 else bounded_key(p.key_1) end,
+          case when p.moved then nullif(case when octet_length(p.was ->> 'id') <= 512 then p.was ->> 'id' else bounded_key(p.was ->> 'id') end, case when octet_length(p.key_1) <= 512 then p.key_1 else bounded_key(p.key_1) end) end,
           p.fields,
           p.was - p.same,
           p.now,
           p.details
         from (
-          select d.was, d.now, coalesce(a.alike, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null)) as fields,
+          select d.was, d.now, d.key_1, d.differ[1] as moved, coalesce(a.alike, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null)) as fields,
             case
               when a.alike is null then array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)
               else array(select s from unnest(array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)) s where s <> all (a.alike))
             end as same,
             case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
           from (
-            select i.was as was, i.now as now, i.old_row, i.new_row, array[
+            select i.was as was, i.now as now, i.now ->> 'id' as key_1, i.old_row, i.new_row, array[
               i.was ->> 'id' is distinct from i.now ->> 'id',
               i.was ->> 'published_at' is distinct from i.now ->> 'published_at',
               (i.was -> 'tags')::text is distinct from (i.now -> 'tags')::text,
@@ -405,28 +409,28 @@ begin
     elsif arrived = total then
       insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
       select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-        'update', jsonb_build_object('id', p.now ->> 'id'), case when octet_length(p.now ->> 'id') <= 512 then p.now ->> 'id' else bounded_key(p.now ->> 'id') end,
-        case when not p.same @> array['id']::text[] then nullif(case when octet_length(p.was ->> 'id') <= 512 then p.was ->> 'id' else bounded_key(p.was ->> 'id') end, case when octet_length(p.now ->> 'id') <= 512 then p.now ->> 'id' else bounded_key(p.now ->> 'id') end) end,
+        'update', jsonb_object(array['id', p.key_1]), case when octet_length(p.key_1) <= 512 then p.key_1 else bounded_key(p.key_1) end,
+        case when p.moved then nullif(case when octet_length(p.was ->> 'id') <= 512 then p.was ->> 'id' else bounded_key(p.was ->> 'id') end, case when octet_length(p.key_1) <= 512 then p.key_1 else bounded_key(p.key_1) end) end,
         p.fields,
         p.was - p.same,
         p.now,
         p.details
       from (
-        select d.was, d.now, coalesce(a.alike, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null)) as fields,
+        select d.was, d.now, d.key_1, d.differ[1] as moved, coalesce(a.alike, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null)) as fields,
           case
             when a.alike is null then array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)
             else array(select s from unnest(array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)) s where s <> all (a.alike))
           end as same,
           case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
         from (
-          select o.place, o.image as was, n.image as now, o.source as old_row, n.source as new_row, array[
+          select o.place, o.image as was, n.image as now, n.image ->> 'id' as key_1, o.source as old_row, n.source as new_row, array[
             o.image ->> 'id' is distinct from n.image ->> 'id',
             o.image ->> 'published_at' is distinct from n.image ->> 'published_at',
             (o.image -> 'tags')::text is distinct from (n.image -> 'tags')::text,
             o.image ->> 'title' is distinct from n.image ->> 'title'
           ]::boolean[] as differ
-          from (select row_number() over () as place, case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image, coalesce(x.*) as source from threadline_old x) o
-          full join (select row_number() over () as place, case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image, coalesce(x.*) as source from threadline_new x) n on n.place = o.place
+          from (select row_number() over () as place, case when pg_column_size(s.source) < 150000 then to_jsonb(s.source) else image(s.source) end as image, s.source from (select coalesce(x.*) as source from threadline_old x offset 0) s) o
+          full join (select row_number() over () as place, case when pg_column_size(s.source) < 150000 then to_jsonb(s.source) else image(s.source) end as image, s.source from (select coalesce(x.*) as source from threadline_new x offset 0) s) n on n.place = o.place
           offset 0
         ) d
         cross join lateral (
@@ -600,7 +604,7 @@ begin
       coalesce(of_table, 'posts'),
       of_partition,
       'delete',
-      jsonb_build_object('id', was ->> 'id'),
+      jsonb_object(array['id', was ->> 'id']),
       was ->> 'id',
       was
     );
@@ -626,11 +630,15 @@ begin
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-      'delete', jsonb_build_object('id', r.image ->> 'id'), case when octet_length(r.image ->> 'id') <= 512 then r.image ->> 'id' else bounded_key(r.image ->> 'id') end, null, null,
+      'delete', jsonb_object(array['id', r.key_1]), case when octet_length(r.key_1) <= 512 then r.key_1 else bounded_key(r.key_1) end, null, null,
       r.image, null
     from (
-      select case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image
-      from threadline_old x
+      select i.image, i.image ->> 'id' as key_1
+      from (
+        select case when pg_column_size(s.source) < 150000 then to_jsonb(s.source) else image(s.source) end as image
+        from (select coalesce(x.*) as source from threadline_old x offset 0) s
+        offset 0
+      ) i
       offset 0
     ) r;
     if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then

@@ -98,7 +98,7 @@ begin
       coalesce(of_table, 'jobs'),
       of_partition,
       'insert',
-      jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
+      jsonb_object(array['id', now ->> 'id', 'state', now ->> 'state']),
       key_of_texts(array[now ->> 'id', now ->> 'state']),
       now
     );
@@ -257,7 +257,7 @@ begin
       coalesce(of_table, 'jobs'),
       of_partition,
       'update',
-      jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
+      jsonb_object(array['id', now ->> 'id', 'state', now ->> 'state']),
       key_of_texts(array[now ->> 'id', now ->> 'state']),
       former_key,
       fields,
@@ -403,7 +403,7 @@ begin
       coalesce(of_table, 'jobs'),
       of_partition,
       'delete',
-      jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'),
+      jsonb_object(array['id', was ->> 'id', 'state', was ->> 'state']),
       key_of_texts(array[was ->> 'id', was ->> 'state']),
       was
     );

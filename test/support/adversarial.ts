@@ -134,6 +134,7 @@ export const reset = `
     "audit_actions",
     "capture_policies",
     "capture_alterations",
+    "capture_baselines",
     "schema_events"
   )};
   drop schema public cascade;

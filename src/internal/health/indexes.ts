@@ -9,7 +9,7 @@ export const recordIndexes: ReadonlyArray<{
   {
     name: "audit_actions_actor_idx",
     table: "audit_actions",
-    using: "btree (actor_type, actor_id, occurred_at, id) WHERE (actor_type IS NOT NULL)"
+    using: "btree (actor_type, actor_id, occurred_at, id) WITH (deduplicate_items=off) WHERE (actor_type IS NOT NULL)"
   },
   {
     name: "audit_actions_correlation_idx",
@@ -19,7 +19,7 @@ export const recordIndexes: ReadonlyArray<{
   {
     name: "audit_actions_failed_idx",
     table: "audit_actions",
-    using: "btree (occurred_at, id) WHERE (status = 'error'::text)"
+    using: "btree (occurred_at, id) WITH (deduplicate_items=off) WHERE (status = 'error'::text)"
   },
   {
     name: "audit_actions_failed_transaction_idx",
@@ -34,7 +34,7 @@ export const recordIndexes: ReadonlyArray<{
   {
     name: "audit_actions_occurred_idx",
     table: "audit_actions",
-    using: "btree (occurred_at, id)"
+    using: "btree (occurred_at, id) WITH (deduplicate_items=off)"
   },
   {
     name: "audit_actions_transaction_idx",
@@ -44,23 +44,24 @@ export const recordIndexes: ReadonlyArray<{
   {
     name: "audit_changes_previous_key_idx",
     table: "audit_changes",
-    using: "btree (previous_row_key, table_name, table_schema, captured_at, id) WHERE (previous_row_key IS NOT NULL)"
+    using:
+      "btree (previous_row_key, table_name, table_schema, captured_at, id) WITH (deduplicate_items=off) WHERE (previous_row_key IS NOT NULL)"
   },
   {
     name: "audit_changes_removed_idx",
     table: "audit_changes",
     using:
-      "btree (table_schema, table_name, transaction_id, id) WHERE (op = ANY (ARRAY['delete'::text, 'truncate'::text]))"
+      "btree (table_schema, table_name, transaction_id, id) WITH (deduplicate_items=off) WHERE (op = ANY (ARRAY['delete'::text, 'truncate'::text]))"
   },
   {
     name: "audit_changes_row_idx",
     table: "audit_changes",
-    using: "btree (row_key, table_name, table_schema, captured_at, id)"
+    using: "btree (row_key, table_name, table_schema, captured_at, id) WITH (deduplicate_items=off)"
   },
   {
     name: "audit_changes_table_idx",
     table: "audit_changes",
-    using: "btree (table_schema, table_name, transaction_id, id)"
+    using: "btree (table_schema, table_name, transaction_id, id) WITH (deduplicate_items=off)"
   },
   {
     name: "audit_changes_time_idx",
@@ -70,17 +71,17 @@ export const recordIndexes: ReadonlyArray<{
   {
     name: "audit_changes_transaction_idx",
     table: "audit_changes",
-    using: "btree (transaction_id, id)"
+    using: "btree (transaction_id, id) WITH (deduplicate_items=off)"
   },
   {
     name: "audit_transactions_actor_idx",
     table: "audit_transactions",
-    using: "btree (actor_type, actor_id, id) WHERE (actor_type IS NOT NULL)"
+    using: "btree (actor_type, actor_id, id) WITH (deduplicate_items=off) WHERE (actor_type IS NOT NULL)"
   },
   {
     name: "audit_transactions_correlation_idx",
     table: "audit_transactions",
-    using: "btree (correlation_id, id) WHERE (correlation_id IS NOT NULL)"
+    using: "btree (correlation_id, id) WITH (deduplicate_items=off) WHERE (correlation_id IS NOT NULL)"
   },
   {
     name: "audit_transactions_ids_idx",
@@ -91,16 +92,16 @@ export const recordIndexes: ReadonlyArray<{
   {
     name: "audit_transactions_occurred_idx",
     table: "audit_transactions",
-    using: "btree (occurred_at, id)"
+    using: "btree (occurred_at, id) WITH (deduplicate_items=off)"
   },
   {
     name: "audit_transactions_unattributed_idx",
     table: "audit_transactions",
-    using: "btree (id) WHERE (actor_type IS NULL)"
+    using: "btree (id) WITH (deduplicate_items=off) WHERE (actor_type IS NULL)"
   },
   {
     name: "audit_transactions_xid_idx",
     table: "audit_transactions",
-    using: "btree (xid, epoch, id)"
+    using: "btree (xid, epoch, id) WITH (deduplicate_items=off)"
   }
 ]

@@ -14,7 +14,7 @@ import type { Standing } from "./standing.js"
 import { anyRow, imageCondition } from "./standingStatement.js"
 import { instantOf } from "./asOf.js"
 import { sharingOf, standing, standingNear } from "./standing.js"
-import { type Candidates, keysOfFew, type Range, stretchOf } from "./candidates.js"
+import { type Candidates, hasFew, keysOfFew, type Range, stretchOf } from "./candidates.js"
 import type { RowPk } from "../record/change.js"
 import { textOf } from "../record/condition.js"
 import { Document } from "../record/document.js"
@@ -71,12 +71,15 @@ export interface RowsBudget {
   readonly stretch: number
   /** Keys whose rows are looked at. */
   readonly keys: number
-  /** A table with at most this many changes counts as a table of few changes. */
+  /**
+   * A table with at most this many changes counts as a table of few changes. Its changes are read if the index of keys mostly has
+   * keys of other tables, and those of a quarter of this number at once.
+   */
   readonly few: number
 }
 
 export class Budget extends Context.Reference<Budget>()("threadline/Query/RowsBudget", {
-  defaultValue: (): RowsBudget => ({ entries: 40_000, stretch: 2000, keys: 2000, few: 20_000 })
+  defaultValue: (): RowsBudget => ({ entries: 32_000, stretch: 4000, keys: 2000, few: 20_000 })
 }) {}
 
 const byBytes = (left: string, right: string): number => Buffer.compare(Buffer.from(left), Buffer.from(right))
@@ -122,13 +125,22 @@ const rangeOf = (columns: ReadonlyArray<KeyColumn> = [], contains: JsonObject = 
     : { after: start, before: `${start}-` }
 }
 
-/** The end of a slice of keys of which so many may be found. Few rows are found after an instant that are not found before it. */
-const endOf = (keys: ReadonlyArray<string>, from: number, slice: number, nearest: Candidates["nearest"]): number => {
+/**
+ * How many rows may be found at a key. If no change of it is before the instant, few are; `late` is how many it has been so far.
+ */
+const chance = (key: string, nearest: Candidates["nearest"], late: number): number => {
+  const near = nearest.get(key)
+  return near === undefined ? (nearest.has(key) ? 0 : 1) : near.side === "before" ? 1 : late
+}
+
+const chances = ({ keys, nearest }: Candidates, late: number): number =>
+  keys.reduce((sum, key) => sum + chance(key, nearest, late), 0)
+
+/** The end of a slice of keys of which so many rows may be found. */
+const endOf = ({ keys, nearest }: Candidates, from: number, slice: number, late: number): number => {
   let end = from
-  for (let left = slice; left > 0 && end < keys.length && end - from < 500; end++) {
-    const key = keys[end] ?? ""
-    const near = nearest.get(key)
-    left -= near?.side === "before" || !nearest.has(key) ? 1 : near === undefined ? 0 : 0.25
+  for (let left = slice; left > 0 && end < keys.length && end - from < 1000; end++) {
+    left -= chance(keys[end] ?? "", nearest, late)
   }
   return end
 }
@@ -158,27 +170,57 @@ export const asOfRows = Effect.fnUntraced(function* (
   // are some.
   const exhaustive = storage.restriction !== undefined && range.before !== undefined
   let entries = 0
-  let offered = 0
+  /** Known once for a page: whether the changes of the table are few enough to read them all. */
+  let isOfFew: boolean | undefined
   let keysLookedAt = 0
   let slice = limit + 1
+  // Of keys whose changes are all after the instant: how many rows were found, of how many.
+  let late = 0.25
+  let lateKeys = 0
+  let lateRows = 0
 
-  /** The keys to look at next: a stretch of the index, or all keys of a table of few changes. */
+  const stretchBehind = Effect.fnUntraced(function* (
+    from: string | undefined,
+    reach: number
+  ): Effect.fn.Return<Candidates, ReadError> {
+    entries += reach
+    return yield* stretchOf(storage, namedTable, { after: from, before: range.before }, reach, around)
+  })
+
+  /** The keys to look at next: as many stretches of the index as a page may need, or all keys of a table of few changes. */
   const next = Effect.fnUntraced(function* (): Effect.fn.Return<Candidates, ReadError> {
     if (decoded.keys !== undefined) {
       const keys = yield* rowKeys(storage, name, decoded.keys)
       return { keys: [...new Set(keys)].sort(byBytes).filter(behind), upTo: undefined, nearest: new Map() }
     }
-    const isSecondStretch = entries === budget.stretch
-    const reach = Math.min(Math.max(entries, budget.stretch), 8 * budget.stretch)
-    entries += reach
-    const stretch = yield* stretchOf(storage, namedTable, { after, before: range.before }, reach, around)
-    offered += stretch.keys.length
-    // After two stretches it is known whether the table is rare among the others.
-    if (!isSecondStretch || stretch.upTo === undefined || offered > limit) {
-      return stretch
+    const isFirst = entries === 0
+    const few = keysOfFew(storage, namedTable, { after, before: range.before }, budget.keys, around)
+    isOfFew ??= yield* hasFew(storage, namedTable, Math.floor(budget.few / 4))
+    if (isOfFew) {
+      return yield* few
     }
-    const few = keysOfFew(storage, namedTable, { after, before: range.before }, budget.keys, budget.few, around)
-    return (yield* few) ?? stretch
+    let found = yield* stretchBehind(after, Math.min(Math.max(entries, budget.stretch), 8 * budget.stretch))
+    // One stretch tells whether the table is rare among the others.
+    if (isFirst && found.upTo !== undefined && found.keys.length <= limit) {
+      isOfFew = yield* hasFew(storage, namedTable, budget.few)
+      if (isOfFew) {
+        return yield* few
+      }
+    }
+    while (
+      found.upTo !== undefined &&
+      entries < budget.entries &&
+      found.keys.length < budget.keys &&
+      presentRows.length + chances(found, late) <= limit
+    ) {
+      const more = yield* stretchBehind(found.upTo, Math.min(entries, 8 * budget.stretch))
+      found = {
+        keys: [...found.keys, ...more.keys],
+        nearest: new Map([...found.nearest, ...more.nearest]),
+        upTo: more.upTo
+      }
+    }
+    return found
   })
   const behind = (key: string): boolean => position === undefined || byBytes(key, position) > 0
 
@@ -196,22 +238,27 @@ export const asOfRows = Effect.fnUntraced(function* (
     return lastPage()
   }
   const around = { at, since: captured.since, until: captured.until }
-  // Known once for a page: it is asked for only if there are keys at all.
+  // The same: it is asked for only if there are keys at all.
   let isShared: boolean | undefined
   for (;;) {
-    const { keys, nearest, upTo } = yield* next()
+    const candidates = yield* next()
+    const { keys, nearest, upTo } = candidates
     isShared ??= nearest.size > 0 ? (yield* sharingOf(storage, namedTable)) === "several" : undefined
     for (let from = 0; from < keys.length;) {
       if (keysLookedAt >= budget.keys && !exhaustive && decoded.keys === undefined && after !== undefined) {
         return yield* partialPage(after)
       }
-      const keySlice = keys.slice(from, isShared === false ? endOf(keys, from, slice, nearest) : from + slice)
+      const keySlice = keys.slice(from, isShared === false ? endOf(candidates, from, slice, late) : from + slice)
       const request = { table: namedTable, keys: keySlice, at, captured, contains, where, presentOnly: true }
       const standingByKey = yield* isShared === false
         ? standingNear(storage, request, nearest)
         : standing(storage, request)
       for (const key of keySlice) {
         const standingRow = standingByKey.get(key)
+        if (nearest.get(key)?.side === "after") {
+          lateKeys += 1
+          lateRows += standingRow?.answer._tag === "Present" ? 1 : 0
+        }
         if (standingRow?.answer._tag === "Present") {
           const { answer, rowPk } = standingRow
           presentRows.push({
@@ -228,6 +275,7 @@ export const asOfRows = Effect.fnUntraced(function* (
       from += keySlice.length
       keysLookedAt += keySlice.length
       after = keySlice.at(-1)
+      late = lateKeys < 50 ? late : Math.max(1 / 32, lateRows / lateKeys)
       // If few rows match, more rows are looked at together.
       slice = Math.min(500, slice * 4)
     }

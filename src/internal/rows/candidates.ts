@@ -5,10 +5,11 @@
  * read once. If a stretch ends within a busy row, the next one begins behind that row. A table with few changes in a large log is
  * read by its own index instead. Otherwise most keys of a stretch would be those of other tables.
  */
-import type { Fragment } from "@effect/sql/Statement"
+import type { Fragment, Statement } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
+import { type Around, leavesNoRow } from "./life.js"
 import { all, rows, type Storage, unionAll } from "../record/storage.js"
 import { byName, ofTable, type Table } from "../record/tables.js"
 
@@ -32,15 +33,11 @@ export interface Candidates {
   readonly keys: ReadonlyArray<string>
   /** All keys up to this one were looked at. Undefined if there are no further keys. */
   readonly upTo: string | undefined
-  /** For keys of which all changes were seen; undefined if none is in the captured time around the instant. */
+  /**
+   * For keys of which all changes were seen. Undefined if none is in the captured time around the instant, or if it certainly left
+   * no row.
+   */
   readonly nearest: ReadonlyMap<string, Nearest | undefined>
-}
-
-/** An instant, and the captured time around it. */
-export interface Around {
-  readonly at: string
-  readonly since: string | undefined
-  readonly until: string | undefined
 }
 
 export interface Range {
@@ -48,10 +45,16 @@ export interface Range {
   readonly before: string | undefined
 }
 
-const within = ({ sql }: Storage, column: string, { after, before }: Range): Fragment =>
+/** `upTo` is the last key of the range. */
+const within = (
+  { sql }: Storage,
+  column: string,
+  { after, before, upTo }: Range & { readonly upTo?: string | undefined }
+): Fragment =>
   all([
     sql`${sql.literal(column)} ${after === undefined ? sql`is not null` : sql`> ${after}`}`,
-    before === undefined ? undefined : sql`${sql.literal(column)} < ${before}`
+    before === undefined ? undefined : sql`${sql.literal(column)} < ${before}`,
+    upTo === undefined ? undefined : sql`${sql.literal(column)} <= ${upTo}`
   ])
 
 const KeyRow = Schema.Struct({
@@ -129,13 +132,16 @@ const nearestOf = ({ sql }: Storage, entries: Fragment, { at, since, until }: Ar
             ) e
           ) e
         ) e
+        where e.place in (0, 1)
+          or e.place is null
+          or e.row_key is null
         group by e.key`
 }
 
 const keyColumns = ["row_key", "previous_row_key"] as const
 
-const keyRowColumns = ({ sql }: Storage): Fragment => sql`
-      k.side as side,
+const keyRowColumns = ({ sql }: Storage, side: Fragment = sql`k.side`): Fragment => sql`
+      ${side} as side,
       k.entry_key as entry_key,
       to_json(k.entry_at) #>> '{}' as entry_at,
       k.entry_id::text as entry_id,
@@ -143,7 +149,7 @@ const keyRowColumns = ({ sql }: Storage): Fragment => sql`
       to_json(k.second_at) #>> '{}' as second_at,
       k.second_id::text as second_id`
 
-const StretchRow = Schema.Struct({ ...KeyRow.fields, up_to: Schema.NullOr(Schema.String) })
+const EndRow = Schema.Struct({ key: Schema.NullOr(Schema.String), seen: Schema.NullOr(Schema.String) })
 
 const FoundRow = Schema.Struct({ found: Schema.Literal("true", "false") })
 
@@ -161,113 +167,65 @@ const isOfTable = (storage: Storage, table: Table, key: string): Effect.Effect<b
 }
 
 /**
+ * Where a stretch of so many entries of the index ends: the key of its last entry, and the last key before that one. A key that
+ * fills a quarter of the stretch has no key before it: it is looked at alone. Undefined if there are fewer entries.
+ */
+const endStatement = (storage: Storage, range: Range, entries: number): Statement<unknown> => {
+  const { name, sql } = storage
+  const quarter = Math.ceil(entries / 4)
+  // Only the end of the stretch is kept. To keep all of it would take longer than to read it.
+  const last = (column: string): Fragment => sql`
+      select c.${sql.literal(column)} as key
+      from ${name("audit_changes")} c
+      where ${within(storage, `c.${column}`, range)}
+      order by c.${sql.literal(column)}
+      offset ${entries - quarter}
+      limit ${quarter}`
+  const key = (from: string, offset: number): Fragment =>
+    sql`(select f.key from ${sql.literal(from)} f offset ${offset} limit 1)`
+  return sql`
+    with own as materialized (${last(keyColumns[0])}
+    ),
+    moved as materialized (${last(keyColumns[1])}
+    )
+    select e.key as key,
+      case
+        when e.key is distinct from ${key("own", 0)} and e.key is distinct from ${key("moved", 0)}
+        then (
+          select max(f.key)
+          from (
+            select o.key from own o
+            union all
+            select m.key from moved m
+          ) f
+          where f.key < e.key
+        )
+      end as seen
+    from (
+      select least(${key("own", quarter - 1)}, ${key("moved", quarter - 1)}) as key
+    ) e`
+}
+
+/**
  * Keys behind one and before another, as far as `entries` entries of the index reach. The last key may continue behind them, and the
  * next stretch begins with it. If it fills a quarter of them, it is a candidate of which only the key is known.
  */
 export const stretchOf = Effect.fnUntraced(function* (
   storage: Storage,
   table: Table,
-  { after, before }: Range,
+  range: Range,
   entries: number,
   around: Around
 ): Effect.fn.Return<Candidates, ThreadlineError> {
   const { name, sql } = storage
-  const source = (column: string, reach?: Fragment): Fragment => sql`
-      select c.${sql.literal(column)} as key, c.table_schema, c.table_name, c.row_key, c.captured_at, c.id
-      from ${name("audit_changes")} c
-      where ${all([within(storage, `c.${column}`, { after, before }), reach])}
-      order by c.${sql.literal(column)}
-      limit ${entries}`
-  const ends = (from: string): Fragment => sql`
-        select case when count(*) = ${entries} then max(key) end as key from ${sql.literal(from)}`
-  const ofStretch = (from: string): Fragment => sql`
-          select c.key, c.row_key, c.captured_at, c.id
-          from ${sql.literal(from)} c
-          where ${all([ofTable(storage, table, "c"), sql`(u.key is null or c.key < u.key)`])}`
-  const stretchRows = yield* rows(
-    StretchRow,
-    sql`
-    with own as materialized (${source(keyColumns[0])}
-    ),
-    reach as materialized (${ends("own")}
-    ),
-    moved as materialized (${source(
-      keyColumns[1],
-      sql`((select r.key from reach r) is null or c.previous_row_key <= (select r.key from reach r))`
-    )}
-    ),
-    up_to as materialized (
-      select e.key, case when count(*) filter (where f.key = e.key) < ${Math.ceil(entries / 4)} then max(f.key) filter (where f.key < e.key) end as seen
-      from (
-        select min(r.key) as key
-        from (
-          select r.key from reach r
-          union all${ends("moved")}
-        ) r
-      ) e
-      cross join (
-        select o.key from own o
-        union all
-        select m.key from moved m
-      ) f
-      group by e.key
-    )
-    select k.key as key,
-      coalesce(k.complete, false)::text as complete,${keyRowColumns(storage)},
-      coalesce(u.seen, u.key) as up_to
-    from up_to u
-    left join lateral (${nearestOf(
-      storage,
-      sql`${ofStretch("own")}
-          union all${ofStretch("moved")}
-            and c.row_key is distinct from c.key`,
-      around
-    )}
-        union all
-        select u.key, false, null, null, null, null, null, null, null
-        where u.seen is null
-          and u.key is not null
-    ) k on true
-    order by k.key`
-  )
-  const upTo = stretchRows[0]?.up_to ?? undefined
-  const last = stretchRows.at(-1)
-  const isBusy = last?.complete === "false" && last.key !== null && last.key === upTo
-  const isOfAnother = isBusy && !(yield* isOfTable(storage, table, last.key))
-  return candidatesOf(isOfAnother ? stretchRows.slice(0, -1) : stretchRows, () => upTo)
-})
-
-const SizeRow = Schema.Struct({ changes: Schema.NumberFromString })
-
-/** Keys of a table in a range, at most `limit`; undefined if the table has more than `few` changes. */
-export const keysOfFew = Effect.fnUntraced(function* (
-  storage: Storage,
-  table: Table,
-  range: Range,
-  limit: number,
-  few: number,
-  around: Around
-): Effect.fn.Return<Candidates | undefined, ThreadlineError> {
-  const { name, sql } = storage
-  const [size] = yield* rows(
-    SizeRow,
-    sql`
-    select count(*)::text as changes
-    from (
-      ${unionAll(
-        byName(storage, table, "c").map(
-          (ofName) => sql`(
-      select from ${name("audit_changes")} c
-      where ${ofName}
-      limit ${few + 1}
-      )`
-        )
-      )}
-    ) c`
-  )
-  if (size === undefined || size.changes > few) {
-    return undefined
-  }
+  const [end] = yield* rows(EndRow, endStatement(storage, range, entries))
+  const seen = end?.seen ?? undefined
+  const busy = seen === undefined ? (end?.key ?? undefined) : undefined
+  const stretch = { after: range.after, before: busy ?? range.before, upTo: seen }
+  const branch = (column: string): Fragment => sql`
+          select c.${sql.literal(column)} as key, c.row_key, c.captured_at, c.id
+          from ${name("audit_changes")} c
+          where ${all([ofTable(storage, table, "c"), within(storage, `c.${column}`, stretch)])}`
   const keyRows = yield* rows(
     KeyRow,
     sql`
@@ -275,21 +233,90 @@ export const keysOfFew = Effect.fnUntraced(function* (
       k.complete::text as complete,${keyRowColumns(storage)}
     from (${nearestOf(
       storage,
+      sql`${branch(keyColumns[0])}
+          union all${branch(keyColumns[1])}
+            and c.row_key is distinct from c.previous_row_key`,
+      around
+    )}
+    ) k
+    order by k.key`
+  )
+  const found = candidatesOf(keyRows, () => seen ?? busy)
+  return busy !== undefined && (yield* isOfTable(storage, table, busy))
+    ? { ...found, keys: [...found.keys, busy] }
+    : found
+})
+
+const SizeRow = Schema.Struct({ changes: Schema.NumberFromString })
+
+/** Whether a table has at most so many changes. */
+export const hasFew = (storage: Storage, table: Table, few: number): Effect.Effect<boolean, ThreadlineError> => {
+  const { name, sql } = storage
+  const branch = (ofName: Fragment): Fragment => sql`(
+      select from ${name("audit_changes")} c
+      where ${ofName}
+      limit ${few + 1}
+      )`
+  return Effect.map(
+    rows(
+      SizeRow,
       sql`
-          select v.key, c.row_key, c.captured_at, c.id
-          from ${name("audit_changes")} c
-          cross join lateral (
-            select c.row_key as key
-            union
-            select c.previous_row_key
-          ) v
-          where ${all([ofTable(storage, table, "c"), within(storage, "v.key", range)])}`,
+    select count(*)::text as changes
+    from (
+      ${unionAll(byName(storage, table, "c").map(branch))}
+    ) c`
+    ),
+    ([size]) => size !== undefined && size.changes <= few
+  )
+}
+
+/**
+ * Keys of a table of few changes in a range, at most `limit`. Its changes are read, so a key that certainly has no row is told apart:
+ * it has no nearest change.
+ */
+export const keysOfFew = (
+  storage: Storage,
+  table: Table,
+  range: Range,
+  limit: number,
+  around: Around
+): Effect.Effect<Candidates, ThreadlineError> => {
+  const { name, sql } = storage
+  const keyStatement = sql`
+    with changes as materialized (
+      select c.row_key, c.previous_row_key, c.captured_at, c.id, c.op, c.transaction_id
+      from ${name("audit_changes")} c
+      where ${ofTable(storage, table, "c")}
+    )
+    select k.key as key,
+      k.complete::text as complete,${keyRowColumns(
+        storage,
+        sql`case
+        when (${leavesNoRow(sql, "k.side", "f", "k.key")}) and f.transaction_id is distinct from s.transaction_id
+        then null
+        else k.side
+      end`
+      )}
+    from (${nearestOf(
+      storage,
+      sql`
+          select c.row_key as key, c.row_key, c.captured_at, c.id
+          from changes c
+          where ${within(storage, "c.row_key", range)}
+          union all
+          select c.previous_row_key, c.row_key, c.captured_at, c.id
+          from changes c
+          where ${within(storage, "c.previous_row_key", range)}
+            and c.row_key is distinct from c.previous_row_key`,
       around
     )}
         order by e.key
         limit ${limit}
     ) k
+    left join changes f on f.id = k.entry_id
+    left join changes s on s.id = k.second_id
     order by k.key`
+  return Effect.map(rows(KeyRow, keyStatement), (keyRows) =>
+    candidatesOf(keyRows, (keys) => (keys.length < limit ? undefined : keys.at(-1)))
   )
-  return candidatesOf(keyRows, (keys) => (keys.length < limit ? undefined : keys.at(-1)))
-})
+}

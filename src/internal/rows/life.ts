@@ -5,6 +5,7 @@
  * right for each row, but not for each key: at some keys the arrival stands before the departure. If constraints are deferred,
  * several statements may do this one after another.
  */
+import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
@@ -87,33 +88,36 @@ const changeNames =
   "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, " +
   "changed_fields, changed_from, data_after, details"
 
-/**
- * TRUNCATEs of a whole table, and those of a partition alone that `orPartition` lets through. It is the SQL after a select list,
- * with the alias `r`.
- */
-export const truncatesOf = (storage: Storage, table: Table, orPartition?: Fragment): Fragment => storage.sql`
+/** TRUNCATEs of a whole table. It is the SQL after a select list, with the alias `r`. */
+const truncatesOf = (storage: Storage, table: Table): Fragment => storage.sql`
         from ${storage.name("audit_changes")} r
         where ${ofTable(storage, table, "r")}
           and r.op = 'truncate'
           and r.row_key is null
-          and ${orPartition === undefined ? storage.sql`r.partition_name is null` : storage.sql`(r.partition_name is null or ${orPartition})`}`
+          and r.partition_name is null`
 
 /**
- * Whether a TRUNCATE `r` of a partition alone may have removed, without a trace, the row that a change left. A TRUNCATE removes
- * all rows, but it records only those that its own snapshot sees.
+ * The first TRUNCATE behind each of some changes and before the next one: of the whole table, or else of a partition alone if it
+ * may have removed the row without a trace. `changes` is a select of `own_key, id, transaction_id, captured_at, next_at,
+ * next_id`: one change may be of two keys. `follows` is the id of the change.
  */
-export const mayHaveRemoved = ({ name, sql }: Storage, change: Fragment): Fragment => sql`(
-            r.details ? 'snapshot'
-            and exists (
-              select
-              from ${name("audit_transactions")} tr
-              join ${name("audit_transactions")} tc on tc.id = ${change}
-              where tr.id = r.transaction_id
-                and tr.epoch = tc.epoch
-                and tr.xid <> tc.xid
-                and not pg_visible_in_snapshot(tc.xid, (r.details ->> 'snapshot')::pg_snapshot)
-            )
-          )`
+export const truncatesBehind = ({ name, sql }: Storage, table: Table, changes: Fragment): Fragment => {
+  const time = (at: string | null, none: string): Fragment =>
+    at === null ? sql.literal(`'${none}'`) : sql`${at}::timestamptz`
+  const branches = table.spans.map(
+    (span) => sql`(
+        select r.*
+        from ${name("truncates_behind")}(
+          (select jsonb_agg(to_jsonb(o)) from (${changes}) o),
+          ${span.schema}, ${span.name}, ${time(span.since, "-infinity")}, ${time(span.until, "infinity")}
+        ) r
+      )`
+  )
+  return sql`
+      select distinct on (r.own_key, r.follows) r.*
+      from (${unionAll(branches)}) r
+      order by r.own_key, r.follows, r.partition_name nulls first, r.captured_at, r.id`
+}
 
 /**
  * The changes at a key that are nearest to an instant, a number of them on one side: changes under the key, and changes that
@@ -149,6 +153,63 @@ export const nearest = (
       )`
 }
 
+/** An instant, and the captured time around it, as `Instant` writes them. */
+export interface Around {
+  readonly at: string
+  readonly since: string | undefined
+  readonly until: string | undefined
+}
+
+/**
+ * The nearest changes of each of some keys: `own_key` and the columns of a change. A function of the database has the plan for a
+ * table that always had one name.
+ */
+export const nearestOfKeys = (
+  storage: Storage,
+  table: Table,
+  keys: ReadonlyArray<string>,
+  side: "before" | "after",
+  count: number,
+  { at, since, until }: Around
+): Fragment => {
+  const { name, sql } = storage
+  const [span, ...otherSpans] = table.spans
+  const instant = (text: string): Fragment => sql`${text}::timestamptz`
+  if (span === undefined || otherSpans.length > 0) {
+    const [firstKey, ...otherKeys] = keys
+    // If the one key is a constant, the planner knows how many changes it has.
+    const isSingle = firstKey !== undefined && otherKeys.length === 0
+    const key = isSingle ? sql`${firstKey}` : sql`k.key`
+    const bounds = [
+      sql`c.captured_at ${sql.literal(side === "before" ? "<=" : ">")} ${instant(at)}`,
+      ...(since === undefined ? [] : [sql`c.captured_at >= ${instant(since)}`]),
+      ...(until === undefined ? [] : [sql`c.captured_at < ${instant(until)}`])
+    ]
+    return sql`
+          select ${isSingle ? sql`${firstKey}::text` : key} as own_key, o.*
+          from ${isSingle ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`}
+          cross join lateral ${nearest(storage, table, key, side, count, bounds)} o`
+  }
+  const latest = (
+    times: ReadonlyArray<string | null | undefined>,
+    of: "greatest" | "least",
+    none: string
+  ): Fragment => {
+    const known = times.filter((time) => time !== undefined && time !== null)
+    return known.length === 0
+      ? sql`${sql.literal(`'${none}'`)}::timestamptz`
+      : sql`${sql.literal(of)}(${sql.csv(known.map(instant))})`
+  }
+  return sql`
+          select o.*
+          from ${name("changes_near")}(
+            array(select k.key from jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)),
+            ${span.schema}, ${span.name}, ${side}, ${instant(at)},
+            ${latest([since, span.since], "greatest", "-infinity")}, ${latest([until, span.until], "least", "infinity")},
+            ${count}
+          ) o`
+}
+
 /** A change of a key that is known to be one of its nearest: `nth` 0, and 1 for the one behind it. */
 export interface Known {
   readonly key: string
@@ -159,9 +220,26 @@ export interface Known {
 }
 
 /**
+ * Whether a change leaves no row at a key on one side of an instant: it is the nearest one before it and took the row away, or the
+ * nearest one after it and brought the row. `side` is an expression, `change` an alias of `audit_changes`. The key has certainly no
+ * row if the next change is of another transaction, unless rows may share the key from one transaction to another.
+ */
+export const leavesNoRow = (sql: SqlClient, side: string, change: string, key: string): Fragment => {
+  const conditions: ReadonlyArray<readonly [side: string, condition: string]> = [
+    ["before", `${change}.op in ('delete', 'truncate') or ${change}.row_key is distinct from ${key}`],
+    [
+      "after",
+      `${change}.op in ('insert', 'baseline') or (${change}.row_key = ${key} and coalesce(${change}.previous_row_key, ${key}) <> ${key})`
+    ]
+  ]
+  return sql.literal(
+    `case ${side} ${conditions.map(([name, condition]) => `when '${name}' then ${condition}`).join(" ")} end`
+  )
+}
+
+/**
  * Changes that are known already, each read where it is: `key` and the columns of a change. Left out are keys that certainly have
- * no row: if the change nearest before an instant took it away, or the one nearest after it brought it, and the next one is of
- * another transaction. This does not hold for tables in which rows may share a key from one transaction to another.
+ * no row (`leavesNoRow`).
  */
 export const known = (
   storage: Storage,
@@ -178,10 +256,6 @@ export const known = (
               and c.captured_at = k.at
               and c.id = k.id
           )`
-  const comesOrGoes =
-    side === "before"
-      ? sql`o.op in ('delete', 'truncate') or o.row_key is distinct from o.key`
-      : sql`o.op in ('insert', 'baseline') or (o.row_key = o.key and coalesce(o.previous_row_key, o.key) <> o.key)`
   return sql`(
         select o.*
         from (
@@ -193,7 +267,7 @@ export const known = (
           ) c
         ) o
         where o.nth = 0
-          and (not (${comesOrGoes}) or o.transaction_id = o.next_transaction)
+          and (not (${leavesNoRow(sql, `'${side}'`, "o", "o.key")}) or o.transaction_id = o.next_transaction)
       )`
 }
 

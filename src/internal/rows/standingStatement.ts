@@ -7,7 +7,7 @@ import type { Fragment, Statement } from "@effect/sql/Statement"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
-import { type Known, known, mayHaveRemoved, nearest, truncatesOf } from "./life.js"
+import { type Known, known, nearestOfKeys, truncatesBehind } from "./life.js"
 import { JsonObjectFromText } from "../core/jsonSchema.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { instantColumn, Operation } from "../record/change.js"
@@ -133,12 +133,6 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
   const { at, captured, keys, presentOnly, table } = standingRequest
   const { sql } = storage
   const instantSql = sql`${at}::timestamptz`
-  const [firstKey, ...otherKeys] = keys
-  // If the one key is a constant, the planner knows how many changes it has.
-  const isSingleKey = firstKey !== undefined && otherKeys.length === 0
-  const keyed = isSingleKey ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
-  const key = isSingleKey ? sql`${firstKey}` : sql`k.key`
-  const ownKey = isSingleKey ? sql`${firstKey}::text` : sql`k.key`
   const visible = (side?: "before"): Fragment => visibleChange(storage, "c", side) ?? sql`true`
   // The caller's condition is not tried on rows that the reader may not see. A condition that fails would reveal something of
   // them.
@@ -146,20 +140,7 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
     const condition = conditionOf(storage, standingRequest, image)
     return condition === undefined ? sql`true` : sql`case when ${isVisible} then ${condition} else false end`
   }
-  const boundsOf = (alias: string): ReadonlyArray<Fragment> => {
-    const capturedAt = sql.literal(`${alias}.captured_at`)
-    return [
-      side === "before" ? sql`${capturedAt} <= ${instantSql}` : sql`${capturedAt} > ${instantSql}`,
-      ...(side === "before"
-        ? captured?.since === undefined
-          ? []
-          : [sql`${capturedAt} >= ${captured.since}::timestamptz`]
-        : captured?.until === undefined
-          ? []
-          : [sql`${capturedAt} < ${captured.until}::timestamptz`])
-    ]
-  }
-  const bounds = boundsOf("c")
+  const around = { at, since: captured?.since, until: captured?.until }
   const isShown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
   const noTruncates = storage.restriction === undefined ? sql`true` : sql`false`
   return sql`
@@ -177,10 +158,7 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
           } as visible_before
         from (${
           typeof looked === "number"
-            ? sql`
-          select ${ownKey} as own_key, o.*
-          from ${keyed}
-          cross join lateral ${nearest(storage, table, key, side, looked, bounds)} o`
+            ? nearestOfKeys(storage, table, keys, side, looked, around)
             : sql`
           select o.key as own_key, o.*
           from ${known(storage, table, looked, side)} o`
@@ -207,27 +185,25 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
       side === "after"
         ? sql`,
     threadline_cut as materialized (
-      select r.captured_at, r.id${truncatesOf(storage, table)}
-        and r.captured_at > ${instantSql}
-      order by r.captured_at, r.id
-      limit 1
+      select r.captured_at, r.id
+      from (${truncatesBehind(
+        storage,
+        table,
+        sql`
+          select null as own_key, 9223372036854775807 as id, null as transaction_id, ${instantSql} as captured_at, 'infinity' as next_at,
+            0 as next_id`
+      )}) r
     )`
         : sql`,
     threadline_truncates as materialized (
-      select r.*, o.own_key, o.id as follows
-      from threadline_own o
-      cross join lateral (
-        select r.*${truncatesOf(storage, table, mayHaveRemoved(storage, sql`o.transaction_id`))}
-          -- Known when the statement is planned: later partitions, and those before the captured time, are left out.
-          and ${all(boundsOf("r"))}
-          and r.captured_at >= o.captured_at
-          and r.captured_at <= o.next_at
-          and (r.captured_at, r.id) > (o.captured_at, o.id)
-          and (r.captured_at, r.id) < (o.next_at, o.next_id)
-        order by r.partition_name nulls first, r.captured_at, r.id
-        limit 1
-      ) r
-      where o.selected
+      ${truncatesBehind(
+        storage,
+        table,
+        sql`
+          select o.own_key, o.id, o.transaction_id, o.captured_at, o.next_at, o.next_id
+          from threadline_own o
+          where o.selected`
+      )}
     )`
     }
     select

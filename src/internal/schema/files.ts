@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "35942e4dcc0f98cdd7a9265891feaafc268c6fc17b2942e3e0a59bbc4af1cd8a",
+    checksum: "af9594195d1d855a2581061f6f4dadc7c6aceb79687865e5d8cf69243d0dbec0",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -54,14 +54,21 @@ alter sequence audit_transactions_id_seq owned by audit_transactions.id;
 comment on table audit_transactions is
   'One row per database transaction and context that captured something. Unattributed: actor_type is null.';
 
+-- These indexes end with the id, so no two entries are equal. Without the option, PostgreSQL would look for equal ones on each page
+-- that is full, before it splits it: 250,000 instructions for nothing.
 create index audit_transactions_actor_idx on audit_transactions (actor_type, actor_id, id)
+  with (deduplicate_items = off)
   where actor_type is not null;
 create index audit_transactions_unattributed_idx on audit_transactions (id)
+  with (deduplicate_items = off)
   where actor_type is null;
 create index audit_transactions_correlation_idx on audit_transactions (correlation_id, id)
+  with (deduplicate_items = off)
   where correlation_id is not null;
-create index audit_transactions_occurred_idx on audit_transactions (occurred_at, id);
-create index audit_transactions_xid_idx on audit_transactions (xid, epoch, id);
+create index audit_transactions_occurred_idx on audit_transactions (occurred_at, id)
+  with (deduplicate_items = off);
+create index audit_transactions_xid_idx on audit_transactions (xid, epoch, id)
+  with (deduplicate_items = off);
 
 create sequence audit_changes_id_seq;
 
@@ -87,12 +94,16 @@ alter sequence audit_changes_id_seq owned by audit_changes.id;
 comment on table audit_changes is
   'One row per captured row change (insert, update, delete, truncate, baseline), partitioned by captured_at.';
 
-create index audit_changes_transaction_idx on audit_changes (transaction_id, id);
-create index audit_changes_table_idx on audit_changes (table_schema, table_name, transaction_id, id);
+create index audit_changes_transaction_idx on audit_changes (transaction_id, id)
+  with (deduplicate_items = off);
+create index audit_changes_table_idx on audit_changes (table_schema, table_name, transaction_id, id)
+  with (deduplicate_items = off);
 -- It begins with the column that tells rows apart, so a write finds its place by one comparison instead of three.
-create index audit_changes_row_idx on audit_changes (row_key, table_name, table_schema, captured_at, id);
+create index audit_changes_row_idx on audit_changes (row_key, table_name, table_schema, captured_at, id)
+  with (deduplicate_items = off);
 create index audit_changes_previous_key_idx
   on audit_changes (previous_row_key, table_name, table_schema, captured_at, id)
+  with (deduplicate_items = off)
   where previous_row_key is not null;
 
 create table audit_changes_default partition of audit_changes default;
@@ -5504,7 +5515,7 @@ from public;
   {
     id: 11,
     name: "reads",
-    checksum: "4d1506658f14e67e09a2d3a2311fb6c5ffd6c80a0c92754d7df2fcdf11282537",
+    checksum: "1b1e21eea74023c281750ddb1457e889b0eb4c52800fa7a79d069a793b5b397f",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
@@ -5517,6 +5528,7 @@ create index audit_changes_time_idx
 -- Deletes and truncates, by table. Inserts and updates do not pay for it.
 create index audit_changes_removed_idx
   on audit_changes (table_schema, table_name, transaction_id, id)
+  with (deduplicate_items = off)
   where op in ('delete', 'truncate');
 
 -- The ids that a host's other systems know a transaction by. They are looked up whole and match few rows, so a Bloom filter for
@@ -5540,13 +5552,162 @@ create index audit_actions_correlation_idx on audit_actions (correlation_id, tra
   where correlation_id is not null;
 create index audit_actions_name_idx on audit_actions (name, transaction_id);
 create index audit_actions_actor_idx on audit_actions (actor_type, actor_id, occurred_at, id)
+  with (deduplicate_items = off)
   where actor_type is not null;
-create index audit_actions_occurred_idx on audit_actions (occurred_at, id);
+create index audit_actions_occurred_idx on audit_actions (occurred_at, id)
+  with (deduplicate_items = off);
 
 -- Failures are few, and nothing else pays for finding them.
-create index audit_actions_failed_idx on audit_actions (occurred_at, id) where status = 'error';
+create index audit_actions_failed_idx on audit_actions (occurred_at, id)
+  with (deduplicate_items = off)
+  where status = 'error';
 create index audit_actions_failed_transaction_idx on audit_actions (transaction_id)
   where status = 'error' and transaction_id is not null;
+
+-- The changes of some keys of a table that are nearest to an instant, at most so many on one side of it: changes under the key, and
+-- those that moved a row away from it. Only changes of a time count: from "since", before "until".
+--
+-- A statement over all partitions takes longer to plan than to run. The plan of a function stays with the session, and leaves out
+-- partitions when it runs. It must not depend on the values: a plan for the values of a call would be made at every call.
+create function changes_near(
+  keys text[], of_schema text, of_name text, side text, instant timestamptz, since timestamptz, until timestamptz, most int
+)
+returns table (
+  own_key text, id bigint, transaction_id bigint, captured_at timestamptz, table_schema text, table_name text, partition_name text,
+  op text, row_pk jsonb, row_key text, previous_row_key text, changed_fields text[], changed_from jsonb, data_after jsonb,
+  details jsonb
+)
+language plpgsql stable rows 10
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  if side = 'before' then
+    return query
+      select k.key, c.*
+      from unnest(keys) k (key)
+      cross join lateral (
+        (
+          select c.*
+          from audit_changes c
+          where c.row_key = k.key
+            and c.table_name = of_name
+            and c.table_schema = of_schema
+            and c.captured_at <= instant
+            and c.captured_at >= since
+            and c.captured_at < until
+          order by c.captured_at desc, c.id desc
+          limit most
+        )
+        union all
+        (
+          select c.*
+          from audit_changes c
+          where c.previous_row_key = k.key and c.row_key is distinct from k.key
+            and c.table_name = of_name
+            and c.table_schema = of_schema
+            and c.captured_at <= instant
+            and c.captured_at >= since
+            and c.captured_at < until
+          order by c.captured_at desc, c.id desc
+          limit most
+        )
+        order by captured_at desc, id desc
+        limit most
+      ) c;
+  else
+    return query
+      select k.key, c.*
+      from unnest(keys) k (key)
+      cross join lateral (
+        (
+          select c.*
+          from audit_changes c
+          where c.row_key = k.key
+            and c.table_name = of_name
+            and c.table_schema = of_schema
+            and c.captured_at > instant
+            and c.captured_at >= since
+            and c.captured_at < until
+          order by c.captured_at, c.id
+          limit most
+        )
+        union all
+        (
+          select c.*
+          from audit_changes c
+          where c.previous_row_key = k.key and c.row_key is distinct from k.key
+            and c.table_name = of_name
+            and c.table_schema = of_schema
+            and c.captured_at > instant
+            and c.captured_at >= since
+            and c.captured_at < until
+          order by c.captured_at, c.id
+          limit most
+        )
+        order by captured_at, id
+        limit most
+      ) c;
+  end if;
+end
+$$;
+
+revoke all on function changes_near(text[], text, text, text, timestamptz, timestamptz, timestamptz, int) from public;
+
+-- The first TRUNCATE of a table behind each of some changes of keys ({ own_key, id, transaction_id, captured_at, next_at, next_id }) and
+-- before the next one of the key: of the whole table, or else one of a partition that may have removed the row. A TRUNCATE removes all rows, but it records only
+-- those that its own snapshot sees. Only those of a time count: from "since", before "until".
+create function truncates_behind(changes jsonb, of_schema text, of_name text, since timestamptz, until timestamptz)
+returns table (
+  own_key text, follows bigint, id bigint, transaction_id bigint, captured_at timestamptz, table_schema text, table_name text, partition_name text,
+  op text, row_pk jsonb, row_key text, previous_row_key text, changed_fields text[], changed_from jsonb, data_after jsonb,
+  details jsonb
+)
+language plpgsql stable rows 1
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select o.own_key, o.id, r.*
+    from jsonb_to_recordset(changes)
+      o (own_key text, id bigint, transaction_id bigint, captured_at timestamptz, next_at timestamptz, next_id bigint)
+    cross join lateral (
+      select r.*
+      from audit_changes r
+      where r.table_name = of_name
+        and r.table_schema = of_schema
+        and r.op = 'truncate'
+        and r.row_key is null
+        and r.captured_at >= since
+        and r.captured_at < until
+        and r.captured_at >= o.captured_at
+        and r.captured_at <= o.next_at
+        and (r.captured_at, r.id) > (o.captured_at, o.id)
+        and (r.captured_at, r.id) < (o.next_at, o.next_id)
+        and (
+          r.partition_name is null
+          or r.details ? 'snapshot' and exists (
+            select
+            from audit_transactions tr
+            join audit_transactions tc on tc.id = o.transaction_id
+            where tr.id = r.transaction_id
+              and tr.epoch = tc.epoch
+              and tr.xid <> tc.xid
+              and not pg_visible_in_snapshot(tc.xid, (r.details ->> 'snapshot')::pg_snapshot)
+          )
+        )
+      order by r.partition_name nulls first, r.captured_at, r.id
+      limit 1
+    ) r;
+end
+$$;
+
+revoke all on function truncates_behind(jsonb, text, text, timestamptz, timestamptz) from public;
 
 -- The key that seals cursors under a scope. Roles that read can read it. The holder of a cursor alone cannot. The oldest key
 -- counts, so that cursors outlive a restore of data alone into a schema that has made a key of its own.

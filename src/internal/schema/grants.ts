@@ -46,6 +46,8 @@ const reading = [
   "table_names(text, text)",
   "column_names(text, text)",
   "strayed_names()",
+  "changes_near(text[], text, text, text, timestamptz, timestamptz, timestamptz, int)",
+  "truncates_behind(jsonb, text, text, timestamptz, timestamptz)",
   "capture_gap(text, text)",
   "capture_gaps(text, text)",
   "row_holders(oid)",

@@ -9,6 +9,7 @@ import {
   comparedColumns,
   differs,
   imageOf,
+  keyTexts,
   masking,
   type Parts,
   redacted,
@@ -36,23 +37,45 @@ export const manyRows = (parts: Parts, op: Op): Code => code`
   ${op === "update" ? updates(parts) : insertsOrDeletes(parts, op)}
 `
 
-/** The image of a row of any size. */
+/** The image of a row of any size. `row` is read twice, so it is a column of a subquery. */
 const sizedImage = (parts: Parts, row: string): string =>
   `case when pg_column_size(${row}) < ${directSize} then ${imageOf(parts, row)} else image(${row}) end`
 
-const insertsOrDeletes = (parts: Parts, op: "insert" | "delete"): Code => code`
-  insert into audit_changes (${changeColumns})
-  select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${target(parts)},
-    ${literal(op)}, ${rowPk(parts, "r.image")}, ${rowKey(parts, "r.image")}, null, null,
-    ${op === "insert" ? `null, ${redacted(parts, "r.image")}` : `${redacted(parts, "r.image")}, null`}
-  from (
-    select ${sizedImage(parts, "x.*")} as image
-    from threadline_${op === "insert" ? "new" : "old"} x
-    offset 0
-  ) r;
-  ${settleOrder}
-  return null;
-`
+// "coalesce" makes a value of the row without naming it: a column may have any name.
+const wholeRow = "coalesce(x.*)"
+
+const keyColumn = (index: number): string => `key_${index + 1}`
+
+/** The texts of the key's columns as further columns of a subquery, which computes each of them once. */
+const keyColumnsOf = (parts: Parts, image: string): string =>
+  keyTexts(parts, image)
+    .map((text, index) => `, ${text} as ${keyColumn(index)}`)
+    .join("")
+
+/** The same texts outside of the subquery. */
+const keyOf = ({ shape }: Parts, alias: string): ReadonlyArray<string> =>
+  shape.key.map((_, index) => `${alias}.${keyColumn(index)}`)
+
+const insertsOrDeletes = (parts: Parts, op: "insert" | "delete"): Code => {
+  const key = keyOf(parts, "r")
+  return code`
+    insert into audit_changes (${changeColumns})
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${target(parts)},
+      ${literal(op)}, ${rowPk(parts, key)}, ${rowKey(key)}, null, null,
+      ${op === "insert" ? `null, ${redacted(parts, "r.image")}` : `${redacted(parts, "r.image")}, null`}
+    from (
+      select i.image${keyColumnsOf(parts, "i.image")}
+      from (
+        select ${sizedImage(parts, "s.source")} as image
+        from (select ${wholeRow} as source from threadline_${op === "insert" ? "new" : "old"} x offset 0) s
+        offset 0
+      ) i
+      offset 0
+    ) r;
+    ${settleOrder}
+    return null;
+  `
+}
 
 interface Pairs {
   /** The source of the pairs. */
@@ -65,6 +88,15 @@ interface Pairs {
   readonly place?: string
 }
 
+/** Whether a column of the key differs, as a column; none if there is no key. */
+const movedColumn = (parts: Parts): ReadonlyArray<string> => {
+  const keyNames = new Set(parts.shape.key.map(({ name }) => name))
+  const differing = comparedColumns(parts).flatMap(({ name }, index) =>
+    keyNames.has(name) ? [`d.differ[${index + 1}]`] : []
+  )
+  return differing.length === 0 ? [] : [`${differing.join(" or ")} as moved`]
+}
+
 /** The pairs that differ, with the names of the fields that do, and of those that do not. */
 const differingPairs = (parts: Parts, { from, now, place, rows, was }: Pairs): Code => {
   const columns = comparedColumns(parts)
@@ -74,10 +106,11 @@ const differingPairs = (parts: Parts, { from, now, place, rows, was }: Pairs): C
         (column, index) => `case when ${different ? "" : "not "}d.differ[${index + 1}] then ${literal(column.name)} end`
       )
       .join(", ")}]::text[], null)`
+  const pair = ["d.was", "d.now", ...keyOf(parts, "d"), ...movedColumn(parts)].join(", ")
   const ordered = place === undefined ? nothing : ["order by d.place"]
   const compared = code`
     (
-      select ${place === undefined ? "" : `${place}, `}${was} as was, ${now} as now${parts.hides ? `, ${rows}` : ""}, array[
+      select ${place === undefined ? "" : `${place}, `}${was} as was, ${now} as now${keyColumnsOf(parts, now)}${parts.hides ? `, ${rows}` : ""}, array[
         ${listed(columns.map((column) => differs(column, was, now)))}
       ]::boolean[] as differ
       from ${from}
@@ -86,7 +119,7 @@ const differingPairs = (parts: Parts, { from, now, place, rows, was }: Pairs): C
   `
   return parts.hides
     ? code`
-        select d.was, d.now, coalesce(a.alike, ${fieldsWhere(true)}) as fields,
+        select ${pair}, coalesce(a.alike, ${fieldsWhere(true)}) as fields,
           case
             when a.alike is null then ${fieldsWhere(false)}
             else array(select s from unnest(${fieldsWhere(false)}) s where s <> all (a.alike))
@@ -104,7 +137,7 @@ const differingPairs = (parts: Parts, { from, now, place, rows, was }: Pairs): C
         ${ordered}
       `
     : code`
-        select d.was, d.now, ${fieldsWhere(true)} as fields, ${fieldsWhere(false)} as same
+        select ${pair}, ${fieldsWhere(true)} as fields, ${fieldsWhere(false)} as same
         from ${compared}
         where true = any (d.differ)
         ${ordered}
@@ -113,8 +146,8 @@ const differingPairs = (parts: Parts, { from, now, place, rows, was }: Pairs): C
 
 /** The changes of paired images. */
 const insertUpdates = (parts: Parts, pairs: Pairs): Code => {
-  const { excluded, key, masked } = parts.shape
-  const keyNames = key.map((column) => column.name)
+  const { excluded, masked } = parts.shape
+  const key = keyOf(parts, "p")
   const from = `p.was - p.same${excluded.length === 0 ? "" : ` - ${textArray(excluded)}`}`
   const values = [
     "p.fields",
@@ -125,8 +158,8 @@ const insertUpdates = (parts: Parts, pairs: Pairs): Code => {
   return code`
     insert into audit_changes (${changeColumns}${parts.hides ? ", details" : ""})
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${target(parts)},
-      'update', ${rowPk(parts, "p.now")}, ${rowKey(parts, "p.now")},
-      ${keyNames.length === 0 ? "null" : `case when not p.same @> ${textArray(keyNames)} then nullif(${rowKey(parts, "p.was")}, ${rowKey(parts, "p.now")}) end`},
+      'update', ${rowPk(parts, key)}, ${rowKey(key)},
+      ${key.length === 0 ? "null" : `case when p.moved then nullif(${rowKey(keyTexts(parts, "p.was"))}, ${rowKey(key)}) end`},
       ${listed(values)}
     from (
       ${differingPairs(parts, pairs)}
@@ -135,8 +168,7 @@ const insertUpdates = (parts: Parts, pairs: Pairs): Code => {
 }
 
 const updates = (parts: Parts): Code => {
-  // "coalesce" makes a value of the row without naming it: a column may have any name.
-  const rows = (name: string) => `unnest(array(select coalesce(x.*) from threadline_${name} x offset place limit step))`
+  const rows = (name: string) => `unnest(array(select ${wholeRow} from threadline_${name} x offset place limit step))`
   const inStep = insertUpdates(parts, {
     from: code`
       (
@@ -150,7 +182,7 @@ const updates = (parts: Parts): Code => {
     rows: "i.old_row, i.new_row"
   })
   const placed = (name: string) =>
-    `(select row_number() over () as place, ${sizedImage(parts, "x.*")} as image${parts.hides ? ", coalesce(x.*) as source" : ""} from threadline_${name} x)`
+    `(select row_number() over () as place, ${sizedImage(parts, "s.source")} as image${parts.hides ? ", s.source" : ""} from (select ${wholeRow} as source from threadline_${name} x offset 0) s)`
   const joined = insertUpdates(parts, {
     from: code`
       ${placed("old")} o

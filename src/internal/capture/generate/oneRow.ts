@@ -10,6 +10,7 @@ import {
   hasNew,
   isUnaltered,
   keyIsShort,
+  keyTexts,
   masking,
   type Parts,
   redacted,
@@ -44,7 +45,7 @@ const insertChange = (
     ["captured_at", "clock_timestamp()"],
     ...targetColumns(parts),
     ["op", literal(op)],
-    ["row_pk", rowPk(parts, image)],
+    ["row_pk", rowPk(parts, keyTexts(parts, image))],
     ["row_key", shortRowKey(parts, image)],
     ...values
   ]
@@ -100,7 +101,7 @@ const settleFormerKey = (parts: Parts): Code =>
     ? nothing
     : code`
         if fields && ${textArray(parts.shape.key.map((column) => column.name))} then
-          former_key := nullif(${rowKey(parts, "was")}, ${rowKey(parts, "now")});
+          former_key := nullif(${rowKey(keyTexts(parts, "was"))}, ${rowKey(keyTexts(parts, "now"))});
         end if;
       `
 

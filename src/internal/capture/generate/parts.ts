@@ -139,19 +139,23 @@ const keyText = (image: string, column: KeyColumn): string => {
   return column.text === "text" ? text : `key_text(${text}, ${literal(column.text)})`
 }
 
-export const rowPk = (parts: Parts, image: string): string =>
-  parts.shape.key.length === 0
-    ? "null::jsonb"
-    : `jsonb_build_object(${parts.shape.key
-        .map((column) => `${literal(column.name)}, ${keyText(image, column)}`)
-        .join(", ")})`
+/** The texts of the key's columns in an image. */
+export const keyTexts = ({ shape }: Parts, image: string): ReadonlyArray<string> =>
+  shape.key.map((column) => keyText(image, column))
 
-export const rowKey = (parts: Parts, image: string): string => {
-  const [first, ...otherColumns] = parts.shape.key
+/** `row_pk`, from the texts of the key's columns. */
+export const rowPk = ({ shape }: Parts, texts: ReadonlyArray<string>): string =>
+  texts.length === 0
+    ? "null::jsonb"
+    : `jsonb_object(array[${texts.map((text, index) => `${literal(shape.key[index]?.name ?? "")}, ${text}`).join(", ")}])`
+
+/** `row_key`, from the same texts. */
+export const rowKey = (texts: ReadonlyArray<string>): string => {
+  const [first, ...others] = texts
   if (first === undefined) return "null::text"
-  return otherColumns.length === 0
-    ? `case when octet_length(${keyText(image, first)}) <= ${longestKey} then ${keyText(image, first)} else bounded_key(${keyText(image, first)}) end`
-    : `key_of_texts(array[${parts.shape.key.map((column) => keyText(image, column)).join(", ")}])`
+  return others.length === 0
+    ? `case when octet_length(${first}) <= ${longestKey} then ${first} else bounded_key(${first}) end`
+    : `key_of_texts(array[${texts.join(", ")}])`
 }
 
 /** True while the image has the column of a plain key, and a string in it that is short enough to be taken as it is. */
@@ -160,7 +164,7 @@ export const keyIsShort = ({ shape }: Parts, image: string): ReadonlyArray<strin
 
 /** The `row_key` of an image for which `keyIsShort` holds. */
 export const shortRowKey = (parts: Parts, image: string): string =>
-  isPlainKey(parts.shape.key) ? parts.shape.key.map((column) => keyText(image, column)).join() : rowKey(parts, image)
+  isPlainKey(parts.shape.key) ? keyTexts(parts, image).join() : rowKey(keyTexts(parts, image))
 
 /** The image of a row, for any values, and even if the table was altered. */
 export const generalImage = ({ columnNames, texts }: Parts, row: string): string =>
