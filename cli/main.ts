@@ -4,22 +4,24 @@ import packageJson from "../package.json" with { type: "json" }
 
 const argv = process.argv.slice(2)
 
-let hasLeft = false
+/** The exit code, if the output cannot be written any more. */
+let outputEnded: number | undefined
 
-// It is no failure if a reader such as "head" closes the output early. Running work then ends as on Ctrl+C, so that nothing of it
-// is left in the database.
+// It is no failure if a reader such as "head" closes the output early. In any case running work then ends as on Ctrl+C, so that nothing of it
+// is left in the database, and the record has how far it came.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") {
+  if (outputEnded !== undefined) {
+    return
+  }
+  const code = error.code === "EPIPE" ? 0 : 1
+  outputEnded = code
+  if (code !== 0) {
     process.stderr.write(`threadline: the output cannot be written: ${error.message}\n`)
-    process.exit(1)
   }
-  if (!hasLeft) {
-    hasLeft = true
-    if (!process.emit("SIGINT")) {
-      process.exit(0)
-    }
-    setTimeout(() => process.exit(0), 5000).unref()
+  if (!process.emit("SIGINT")) {
+    process.exit(code)
   }
+  setTimeout(() => process.exit(code), 5000).unref()
 })
 
 if (argv.length === 1 && argv[0] === "--version") {
@@ -31,5 +33,5 @@ if (argv.length === 1 && argv[0] === "--version") {
     setFlagsFromString("--semi-space-growth-factor=1")
   }
   const { start } = await import("./start.js")
-  start(argv, packageJson.version, () => hasLeft)
+  start(argv, packageJson.version, () => outputEnded)
 }

@@ -17,16 +17,20 @@ const processConsole = Effect.consoleWith((console) =>
 )
 
 /**
- * Runs the program, and ends the process with its exit code. If the reader of its output has left (`hasLeft`), an interruption is
- * no failure.
+ * Runs the program, and ends the process with its exit code. If its output cannot be written any more, that decides it (`outputEnded`): a reader who
+ * has left is no failure.
  */
-export const start = (argv: ReadonlyArray<string>, version: string, hasLeft: () => boolean): void => {
+export const start = (argv: ReadonlyArray<string>, version: string, outputEnded: () => number | undefined): void => {
   const program = Effect.flatMap(processConsole, (console) => Effect.withConsole(run(argv, version), console))
   NodeRuntime.runMain(program, {
     disableErrorReporting: true,
     disablePrettyLogger: true,
     // Interrupted by a signal: the exit code is the one that shells report.
     teardown: (exit, onExit) =>
-      onExit(Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : hasLeft() ? 0 : 130)
+      onExit(
+        Exit.isSuccess(exit) && typeof exit.value === "number"
+          ? exit.value || (outputEnded() ?? 0)
+          : (outputEnded() ?? 130)
+      )
   })
 }

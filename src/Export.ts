@@ -272,6 +272,30 @@ export const stream = (options: StreamOptions): Stream.Stream<Uint8Array, Failur
   Stream.unwrap(Effect.map(Export, (exports) => exports.stream(options)))
 
 /**
+ * Runs an effect for each piece of the bytes of an export, one after the other, and gives the manifest. The memory of a piece is used again when
+ * its effect has ended: copy what you keep. So this takes less memory than `stream`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Export } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const toStandardOutput = Export.runForEach({ format: "ndjson" }, (bytes) =>
+ *   Effect.async<void>((resume) => {
+ *     process.stdout.write(bytes, () => resume(Effect.void))
+ *   })
+ * )
+ * ```
+ */
+export const runForEach = <E, R>(
+  options: StreamOptions,
+  write: (bytes: Uint8Array) => Effect.Effect<void, E, R>
+): Effect.Effect<Manifest, E | Failure, Export | R> =>
+  Effect.flatMap(Export, (exports) => exports.runForEach(options, write))
+
+/**
  * Writes a file and its manifest; see `Service`.
  *
  * @since 0.1.0

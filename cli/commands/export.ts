@@ -54,7 +54,7 @@ const toOutput = Effect.fnUntraced(function* (request: Export.Options) {
           `${request.format === "parquet" ? "Parquet" : "what is compressed"} is not for a terminal: give --output, or send it elsewhere`
         )
   }
-  yield* withProgress((onProgress) => Stream.runForEach(Export.stream({ ...request, onProgress }), write))
+  yield* withProgress((onProgress) => Export.runForEach({ ...request, onProgress }, write))
 })
 
 const toFile = Effect.fnUntraced(function* (options: Options, file: string, request: Export.Options) {

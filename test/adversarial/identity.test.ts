@@ -238,6 +238,28 @@ attacks("what nobody saw is a lapse, never a ghost", (attack) => {
     })
   )
 
+  attack(
+    "a table that was written under another name for a while: status says so, and apply finds what was written",
+    (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run("create table g (id int primary key, v text)")
+        yield* apply("g")
+        yield* db.run(
+          "insert into g values (1, 'a')",
+          "alter table g rename to aside",
+          "update aside set v = 'b'",
+          "alter table aside rename to g"
+        )
+        expect(yield* asOf(host, "g", "1")).toBe("BeforeCapture")
+        expect(yield* host.findings({ table: "g" })).toEqual(["AlteredMeanwhile"])
+        expect((yield* capture.plan([{ table: "g" }])).map(({ kind }) => kind)).toEqual(["follow"])
+        yield* apply("g")
+        expect(yield* host.findings({ table: "g" })).toEqual([])
+        expect(yield* asOf(host, "g", "1")).toBe('Present "b"')
+      })
+  )
+
   attack("a table that had another name for a while, and was dropped and created again", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host

@@ -93,7 +93,7 @@ attacks("the schema watch", (attack) => {
   )
 
   attack(
-    "notes the true instants of triggers that were disabled for a while, which leaves no other trace",
+    "notes the true instants of triggers that were disabled for a while",
     watched((host, app) =>
       Effect.gen(function* () {
         yield* app.run("create table posts (id int primary key, v text)")

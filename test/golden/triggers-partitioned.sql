@@ -1080,6 +1080,11 @@ for each row
 when (pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '')
 execute function "threadline"."open_enter_jobs_562f12dff4"();
 
+create or replace trigger "0_threadline_route_562f12dff4" before insert on "public"."jobs"
+for each row
+when (false)
+execute function "threadline"."open_enter_jobs_562f12dff4"();
+
 create or replace trigger "0_threadline_truncate" before truncate on "public"."jobs"
 for each statement
 execute function "threadline"."capture_truncate_jobs_562f12dff4"();

@@ -77,6 +77,26 @@ it.scoped("a reader of the pipe may close it before everything is said", () =>
   })
 )
 
+it.scoped("an export whose output cannot be written fails, and the record has how far it came", () =>
+  Effect.gen(function* () {
+    const { rawClient, url } = yield* TestDatabase.make()
+    const host = yield* rawClient()
+    yield* Effect.promise(() => host.query("create table posts (id int primary key)"))
+    yield* Cli.text(["capture", "apply", "--table", "posts"], { url })
+    yield* Effect.promise(() => host.query("insert into posts select generate_series(1, 100)"))
+    const env = { DATABASE_URL: url }
+    const { code, stderr } = yield* Process.runIntoFull(["export", "--format", "csv"], env)
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringContaining("the output cannot be written: ENOSPC")
+    })
+    expect(stderr.match(/cannot be written/g)).toHaveLength(1)
+    expect(yield* Process.runIntoFull(["timeline"], env)).toMatchObject({ code: 1 })
+    const { items } = yield* Cli.json(["actions"], { url })
+    expect(items).toMatchObject([{ name: "export.ended", status: "error", data: { format: "csv" } }])
+  })
+)
+
 it.scoped("feed --follow goes on until the process is interrupted", () =>
   Effect.gen(function* () {
     const database = yield* TestDatabase.make()

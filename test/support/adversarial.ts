@@ -128,7 +128,7 @@ const makeHost = Effect.gen(function* () {
 export const reset = `
   set lock_timeout = '5s';
   truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions, threadline.capture_policies,
-    threadline.capture_alterations, threadline.schema_events;
+    threadline.capture_alterations, threadline.capture_baselines, threadline.schema_events;
   drop schema public cascade;
   create schema public;
   grant usage on schema public to public;

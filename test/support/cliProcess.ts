@@ -59,6 +59,18 @@ export const runLimited = (blocks: number, args: ReadonlyArray<string>): Effect.
     )
   )
 
+/** The same, with an output that takes nothing. */
+export const runIntoFull = (
+  args: ReadonlyArray<string>,
+  env: Readonly<Record<string, string>> = {}
+): Effect.Effect<Outcome> =>
+  Effect.scoped(
+    Effect.flatMap(
+      started(["sh", "-c", 'exec "$@" > /dev/full', "sh", process.execPath, commandLine(), ...args], env),
+      ended
+    )
+  )
+
 /** Runs a copy of the bundle in a directory, to its end. */
 export const runProgram = (program: string, args: ReadonlyArray<string>, cwd: string): Effect.Effect<Outcome> =>
   Effect.scoped(Effect.flatMap(started([process.execPath, program, ...args], {}, cwd), ended))

@@ -149,6 +149,7 @@ export interface Op {
  */
 export type Step =
   | { readonly do: "apply" }
+  | { readonly do: "baseline" }
   | {
       readonly do: "each" | "message" | "transaction" | "aborted" | "savepoint"
       readonly session: 0 | 1
@@ -159,6 +160,7 @@ export type Step =
       readonly outer: ReadonlyArray<Op>
       readonly inner: ReadonlyArray<Op>
       readonly apply: boolean
+      readonly baseline: boolean
     }
 
 export interface TableSeed {
@@ -194,7 +196,7 @@ const historiesOf = (
   const step: FastCheck.Arbitrary<Step> = FastCheck.oneof(
     {
       weight: 12,
-      arbitrary: FastCheck.record<Exclude<Step, { readonly do: "apply" | "overlap" }>>({
+      arbitrary: FastCheck.record<Exclude<Step, { readonly do: "apply" | "baseline" | "overlap" }>>({
         do: FastCheck.constantFrom(
           "each",
           "each",
@@ -215,10 +217,12 @@ const historiesOf = (
         do: FastCheck.constant("overlap" as const),
         outer: ops(3),
         inner: ops(2),
-        apply: FastCheck.boolean()
+        apply: FastCheck.boolean(),
+        baseline: FastCheck.boolean()
       })
     },
-    { weight: 3, arbitrary: FastCheck.constant({ do: "apply" as const }) }
+    { weight: 3, arbitrary: FastCheck.constant({ do: "apply" as const }) },
+    { weight: 2, arbitrary: FastCheck.constant({ do: "baseline" as const }) }
   )
   return FastCheck.record({
     tables: FastCheck.array(
@@ -669,7 +673,7 @@ const smaller = (history: History): ReadonlyArray<History> => {
     ...steps.map((_, place) => ({ ...history, steps: without(steps, place) })),
     ...(tables.length > 1 ? tables.map((_, place) => ({ ...history, tables: without(tables, place) })) : []),
     ...steps.flatMap((step, place): ReadonlyArray<History> => {
-      if (step.do === "apply") {
+      if (step.do === "apply" || step.do === "baseline") {
         return []
       }
       if (step.do === "overlap") {

@@ -4,6 +4,11 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import type { FeedError } from "../../src/Feed.js"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Context from "effect/Context"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Continuity from "../../src/Continuity.js"
 import type * as Capture from "../../src/Capture.js"
 import { same, stringify } from "../../src/internal/core/json.js"
 import type { JsonValue } from "../../src/internal/core/jsonValue.js"
@@ -33,6 +38,7 @@ export interface Stage {
   readonly readers: Readers
   readonly sessions: readonly [Pair, Pair]
   readonly twin: Session
+  readonly continuity: Continuity.Continuity["Type"]
 }
 
 /** A session of the captured database, and one of the twin. */
@@ -58,7 +64,15 @@ export const makeStage = Effect.fnUntraced(function* (
   const twin = yield* plain()
   yield* twin.run(pinned)
   yield* host.db.run(pinned, patience)
-  return { host, readers, sessions: [yield* pair, yield* pair], twin }
+  const client = PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 2 })
+  const services = yield* Layer.build(Layer.provide(Continuity.layer, client))
+  return {
+    host,
+    readers,
+    sessions: [yield* pair, yield* pair],
+    twin,
+    continuity: Context.get(services, Continuity.Continuity)
+  }
 })
 
 const emptyTwin = `do $$
@@ -138,7 +152,7 @@ const explains = (
 }
 
 export const runHistory = Effect.fnUntraced(function* (
-  { host, readers, sessions, twin }: Stage,
+  { continuity, host, readers, sessions, twin }: Stage,
   history: History,
   /** What was done, line by line, while it is done. */
   log: Array<string> = []
@@ -236,8 +250,8 @@ export const runHistory = Effect.fnUntraced(function* (
     const gaps = yield* db.rows(
       `select p.table_schema || '.' || p.table_name as name, g.gap
        from threadline.capture_policies p
-       cross join lateral threadline.capture_gap(p.table_schema, p.table_name) g
-       where p.removed_at is null`
+       left join lateral threadline.capture_gap(p.table_schema, p.table_name) g on true
+       where p.removed_at is null and upper_inf(threadline.capture_lapses(p.table_schema, p.table_name))`
     )
     const statuses = yield* capture.status()
     for (const { gap, name } of gaps) {
@@ -310,9 +324,48 @@ export const runHistory = Effect.fnUntraced(function* (
     }
   })
 
+  /** Afterwards every row is known of the tables that it has read whole, unless somebody writes meanwhile. */
+  const baseline = Effect.fnUntraced(function* (quiet: boolean) {
+    // It is refused while nothing is known of a table.
+    const tables = yield* db.column(
+      `select p.table_schema || '.' || p.table_name
+       from threadline.capture_policies p
+       where p.removed_at is null
+         and p.key_columns <> '[]'
+         and threadline.baseline_known_from(p.table_schema, p.table_name) is not null
+       order by 1`
+    )
+    const recorded = yield* Effect.either(
+      continuity.baseline({ tables: tables.map(String), patience: "50 millis", batchSize: 2 })
+    )
+    if (Either.isLeft(recorded)) {
+      say(`  baseline -- ${recorded.left.message}`)
+      return quiet ? complain(`baseline fails: ${recorded.left.message}`) : undefined
+    }
+    say(
+      `  baseline ${recorded.right.map(({ recorded: rows, state, table }) => `${table} ${state} ${rows}`).join(", ")}`
+    )
+    const taken = yield* takeNote(db)
+    for (const { state, table: name } of quiet ? recorded.right : []) {
+      const keys = taken.tables
+        .filter(({ table }) => nameOf(table) === name)
+        .flatMap(({ rows }) => rows.flatMap(({ key }) => (key === null ? [] : [key])))
+      const answers = yield* Effect.either(readers.query.asOfKeys(name, keys, taken.at))
+      const unknown = Either.isLeft(answers)
+        ? [answers.left.message]
+        : answers.right.flatMap(({ answer, rowKey }) => (answer._tag === "Present" ? [] : [`${rowKey} ${answer._tag}`]))
+      if (state !== "done" || unknown.length > 0) {
+        complain(`after a baseline, which is ${state}, of ${name}: ${unknown.join(", ")}`)
+      }
+    }
+  })
+
   const perform = Effect.fnUntraced(function* (step: Step) {
     if (step.do === "apply") {
       return yield* apply(true)
+    }
+    if (step.do === "baseline") {
+      return yield* baseline(true)
     }
     if (step.do === "overlap") {
       const [outer, inner] = sessions
@@ -323,6 +376,9 @@ export const runHistory = Effect.fnUntraced(function* (
       yield* inOrder(inner, step.inner)
       if (step.apply) {
         yield* apply(false)
+      }
+      if (step.baseline) {
+        yield* baseline(false)
       }
       say("  -- and back")
       yield* inOrder(outer, rest)
@@ -390,7 +446,11 @@ export const runHistory = Effect.fnUntraced(function* (
   yield* note
   yield* history.filled === "captured" ? Effect.zipRight(fill, note) : Effect.void
   for (const step of history.steps) {
-    say(step.do === "apply" || step.do === "overlap" ? step.do : `${step.do}, session ${step.session}`)
+    say(
+      step.do === "apply" || step.do === "baseline" || step.do === "overlap"
+        ? step.do
+        : `${step.do}, session ${step.session}`
+    )
     yield* perform(step)
     yield* note
   }

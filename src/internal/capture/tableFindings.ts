@@ -125,7 +125,9 @@ export const reportTable = (
   if (
     (gap === "key" && !isKeyChanged && renamedEnums.length === 0 && changes.retyped.length === 0) ||
     (gap === "rewritten" && rewritten.length === 0) ||
-    gap === "touched"
+    gap === "touched" ||
+    // It had another name for a while. What was written under it counts after apply.
+    catalog.strayed.some(({ from, to }) => sameName(from, to) && sameName(to, policyName(policy)))
   ) {
     report({ kind: "AlteredMeanwhile", severity: "error", mend: apply.mend })
   }

@@ -47,7 +47,7 @@ export const operations = {
     "historyWithEvents"
   ],
   feed: ["read", "stream", "consume", "checkpoints", "forget"],
-  export: ["stream", "toFile", "toResponse", "toWebResponse"],
+  export: ["stream", "runForEach", "toFile", "toResponse", "toWebResponse"],
   exportJobs: [
     "queue",
     "list",

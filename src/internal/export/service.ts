@@ -3,6 +3,8 @@
  */
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import * as telemetry from "../core/telemetry.js"
@@ -34,6 +36,14 @@ export interface Service {
    * reader leaves, the statement is cancelled.
    */
   readonly stream: (options: StreamOptions) => Stream.Stream<Uint8Array, Failure>
+  /**
+   * Runs an effect for each piece of the bytes, one after the other, and gives the manifest. The memory of a piece is used again when its effect
+   * has ended, so this takes less memory than `stream`.
+   */
+  readonly runForEach: <E, R>(
+    options: StreamOptions,
+    write: (bytes: Uint8Array) => Effect.Effect<void, E, R>
+  ) => Effect.Effect<Manifest, E | Failure, R>
   /**
    * Writes a file, and `FILE.manifest.json` beside it. The final name never shows half a file: the file has a temporary name until it is
    * complete. A failure leaves nothing behind. `ExportError` says why a path cannot be written.
@@ -121,10 +131,10 @@ const fileOptions = (path: string, given: FileOptions) =>
   })
 
 export const make = (exporting: Exporting): Service => {
-  const named = <A, E>(
+  const named = <A, E, R>(
     name: (typeof telemetry.operations.export)[number],
-    effect: Effect.Effect<A, E>
-  ): Effect.Effect<A, E> => telemetry.operation("export", name)(effect)
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> => telemetry.operation("export", name)(effect)
 
   const toResponse = (given: ResponseOptions): Effect.Effect<HttpServerResponse.HttpServerResponse, Failure> =>
     Effect.gen(function* () {
@@ -145,6 +155,21 @@ export const make = (exporting: Exporting): Service => {
         Stream.unwrap,
         Stream.ensuringWith((exit) => telemetry.measuredEnd(telemetry.nameOf("export", "stream"), exit)),
         Stream.withSpan(telemetry.nameOf("export", "stream"), { captureStackTrace: false })
+      ),
+    runForEach: (given, write) =>
+      named(
+        "runForEach",
+        Effect.gen(function* () {
+          const { hooks, request } = yield* decoded(given)
+          const manifest = yield* Ref.make(Option.none<Manifest>())
+          const bytes = lentBytesOf(exporting, request, {
+            ...hooks,
+            onManifest: (made) =>
+              Effect.zipRight(Ref.set(manifest, Option.some(made)), hooks.onManifest?.(made) ?? Effect.void)
+          })
+          yield* Stream.runForEach(bytes, write)
+          return yield* Effect.orDie(Effect.flatten(Ref.get(manifest)))
+        })
       ),
     toFile: (path, given) =>
       named(

@@ -30,8 +30,8 @@ const ChangesRow = Schema.Struct({
   pages: Schema.NumberFromString
 })
 
-/** Pages that one statement looks at. */
-const pages = 256
+/** Pages that one statement looks at: about as many rows as a batch removes. */
+const pages = 100
 
 /** Removes changes of a partition in the order in which they lie there, which is that of time. No batch comes upon rows of an earlier one. */
 export const purgeChanges = Effect.fnUntraced(function* (
@@ -54,6 +54,8 @@ export const purgeChanges = Effect.fnUntraced(function* (
           and c.ctid < ${`(${page + pages},0)`}::tid
           and ${goes(conditions, "c", "few")}
           and not c.transaction_id in (select u.id from unseen u)
+        -- The next batch begins after the last place, whichever way PostgreSQL takes to these rows.
+        order by c.ctid
         limit ${limits.batchSize}
         for update of c skip locked
       ),

@@ -320,6 +320,50 @@ it.layer(layer)("Export", (it) => {
         where datname = current_database() and state <> 'idle' and query ilike 'copy%'`
     })
 
+    it.effect("run an effect for each piece, which then is used again, and give the manifest", () =>
+      Effect.gen(function* () {
+        yield* reset
+        yield* write({
+          transactions: [{ id: "1", occurredAt: at(1) }],
+          changes: Array.from({ length: 300 }, (_, index) => ({
+            id: String(index + 1),
+            transactionId: "1",
+            at: at(1),
+            op: "insert" as const,
+            key: String(index),
+            after: { id: index, text: "x".repeat(3000) }
+          }))
+        })
+        for (const format of ["csv", "ndjson", "json", "parquet"] as const) {
+          const whole = yield* bytesOf(Export.stream({ format, limit: 300 }))
+          const pieces: Array<Buffer> = []
+          const memories = new Set<ArrayBufferLike>()
+          const manifest = yield* Export.runForEach({ format, limit: 300 }, (bytes) =>
+            Effect.sync(() => {
+              memories.add(bytes.buffer)
+              pieces.push(Buffer.from(bytes))
+            })
+          )
+          const copy = Buffer.concat(pieces)
+          if (format === "csv" || format === "ndjson") {
+            expect(copy).toEqual(whole)
+            expect(pieces.length).toBeGreaterThan(4)
+            // One that is read, and one that is written meanwhile.
+            expect(memories.size).toBeLessThanOrEqual(4)
+          }
+          const sha256 = createHash("sha256").update(copy).digest("hex")
+          expect(manifest).toMatchObject({ format, count: 300, bytes: copy.length, sha256 })
+        }
+        const failure = Export.runForEach({ format: "csv" }, () => Effect.fail("no room" as const))
+        expect(yield* Effect.flip(failure)).toBe("no room")
+        const { items } = yield* Query.actions({ action: "export.ended" })
+        expect(items[0]).toMatchObject({ status: "error", data: { format: "csv" } })
+        expect(yield* Effect.flip(Export.runForEach({ format: "csv", limit: 0 }, () => Effect.void))).toMatchObject({
+          field: "limit"
+        })
+      })
+    )
+
     it.effect(
       "one that is left cancels its statement, and the pool goes on",
       () =>

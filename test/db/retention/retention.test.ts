@@ -525,6 +525,34 @@ describe("Retention", () => {
     )
   )
 
+  it.scopedLive("leaves no change behind, whichever way PostgreSQL takes to them", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const database = yield* TestDatabase.TestDatabase
+        // On disk they lie against their order in every index.
+        yield* sql`create table kept as select * from threadline.audit_changes`
+        yield* sql`delete from threadline.audit_changes`
+        yield* sql`insert into threadline.audit_changes select * from kept order by id desc`
+        yield* sql`drop table kept`
+        yield* sql`
+          insert into threadline.audit_changes (transaction_id, captured_at, table_schema, table_name, op)
+          select id, occurred_at, 'public', 'notes', 'insert' from threadline.audit_transactions where id % 40 = 1`
+        const name = sql.literal(new URL(database.url).pathname.slice(1))
+        for (const way of ["tidscan", "seqscan", "bitmapscan", "sort"]) {
+          yield* sql`alter database ${name} set ${sql.literal(`enable_${way}`)} = off`
+        }
+        const purger = Layer.provide(
+          Retention.layer,
+          PgClient.layer({ url: Redacted.make(database.url), maxConnections: 2 })
+        )
+        const plan = yield* Retention.plan({ ...policy, tables: { notes: "forever" } })
+        const run = yield* Retention.purge(plan, { batchSize: 7, pause: 1 }).pipe(Effect.provide(purger))
+        expect([run.state, run.changes, plan.changes]).toEqual(["completed", 160, 160])
+      })
+    )
+  )
+
   it.scopedLive("looks once at what is old, and again at what may have changed since", () =>
     withPosts(
       Effect.gen(function* () {

@@ -86,10 +86,21 @@ const moveTriggers = (
     calls: openFunctionName(shape, purpose),
     ...common
   })
+  // It never fires. But if a partition has such a trigger, PostgreSQL takes each row for the transition tables from the partition. Without
+  // it, a MERGE that has inserted a row puts that row in the place of each row that it updates afterwards.
+  const route: Trigger = {
+    name: clonedTriggerName(shape, "route"),
+    event: "insert",
+    timing: "before",
+    level: "row",
+    condition: "false",
+    calls: openFunctionName(shape, "enter"),
+    ...common
+  }
   return [
     // Rows of a partition without partitions have nowhere to move to.
     ...(relation.kind === "partitioned" ? [begin] : []),
-    ...(relation.position === "root" ? [move("leave", "delete"), move("enter", "insert")] : [])
+    ...(relation.position === "root" ? [move("leave", "delete"), move("enter", "insert"), route] : [])
   ]
 }
 

@@ -47,12 +47,12 @@ export const functionNames = (table: TableName): ReadonlyArray<string> => [
   ...open.map((purpose) => openFunctionName(table, purpose))
 ]
 
-/** Names of triggers; the digit sorts before the names of the host's own triggers. */
-export const triggerName = (purpose: Purpose): string => `0_threadline_${purpose}`
+/** Names of triggers; the digit sorts before the names of the host's own triggers. "route" has no function of its own. */
+export const triggerName = (purpose: Purpose | "route"): string => `0_threadline_${purpose}`
 
 /**
  * The same for a row trigger that PostgreSQL clones to partitions. A partition may be a captured table that was attached, which has
  * triggers of its own: the names must differ, or the table could not be attached.
  */
-export const clonedTriggerName = (table: TableName, purpose: Purpose): string =>
+export const clonedTriggerName = (table: TableName, purpose: Purpose | "route"): string =>
   `${triggerName(purpose)}_${hashOf(table)}`
