@@ -160,7 +160,6 @@ export type Step =
       readonly outer: ReadonlyArray<Op>
       readonly inner: ReadonlyArray<Op>
       readonly apply: boolean
-      readonly baseline: boolean
     }
 
 export interface TableSeed {
@@ -217,8 +216,7 @@ const historiesOf = (
         do: FastCheck.constant("overlap" as const),
         outer: ops(3),
         inner: ops(2),
-        apply: FastCheck.boolean(),
-        baseline: FastCheck.boolean()
+        apply: FastCheck.boolean()
       })
     },
     { weight: 3, arbitrary: FastCheck.constant({ do: "apply" as const }) },

@@ -324,8 +324,8 @@ export const runHistory = Effect.fnUntraced(function* (
     }
   })
 
-  /** Afterwards every row is known of the tables that it has read whole, unless somebody writes meanwhile. */
-  const baseline = Effect.fnUntraced(function* (quiet: boolean) {
+  /** Afterwards every row is known of the tables that it has read. */
+  const baseline = Effect.gen(function* () {
     // It is refused while nothing is known of a table.
     const tables = yield* db.column(
       `select p.table_schema || '.' || p.table_name
@@ -340,13 +340,13 @@ export const runHistory = Effect.fnUntraced(function* (
     )
     if (Either.isLeft(recorded)) {
       say(`  baseline -- ${recorded.left.message}`)
-      return quiet ? complain(`baseline fails: ${recorded.left.message}`) : undefined
+      return complain(`baseline fails: ${recorded.left.message}`)
     }
     say(
       `  baseline ${recorded.right.map(({ recorded: rows, state, table }) => `${table} ${state} ${rows}`).join(", ")}`
     )
     const taken = yield* takeNote(db)
-    for (const { state, table: name } of quiet ? recorded.right : []) {
+    for (const { state, table: name } of recorded.right) {
       const keys = taken.tables
         .filter(({ table }) => nameOf(table) === name)
         .flatMap(({ rows }) => rows.flatMap(({ key }) => (key === null ? [] : [key])))
@@ -365,7 +365,7 @@ export const runHistory = Effect.fnUntraced(function* (
       return yield* apply(true)
     }
     if (step.do === "baseline") {
-      return yield* baseline(true)
+      return yield* baseline
     }
     if (step.do === "overlap") {
       const [outer, inner] = sessions
@@ -376,9 +376,6 @@ export const runHistory = Effect.fnUntraced(function* (
       yield* inOrder(inner, step.inner)
       if (step.apply) {
         yield* apply(false)
-      }
-      if (step.baseline) {
-        yield* baseline(false)
       }
       say("  -- and back")
       yield* inOrder(outer, rest)
