@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream"
 import { randomBytes } from "node:crypto"
 import { isDeepStrictEqual } from "node:util"
 import type * as Actor from "./Actor.js"
+import { asOwner, settleTriggers } from "./internal/capture/statements.js"
 import * as Json from "./Json.js"
 import * as Query from "./Query.js"
 import { StorageSchema } from "./StorageSchema.js"
@@ -106,7 +107,8 @@ export interface Service {
   /**
    * Runs an effect, such as a load of fixtures, in a transaction in which the triggers of Threadline are off. They are on again at its
    * end, however it ends. Needs a role that may alter the captured tables, and locks them. Deferred constraints are checked at the end
-   * of the load. A schema watch notes it as a lapse, which it is.
+   * of the load. It is a lapse, which ends with the load if the role may act as the owner of the record, or with a schema watch. Otherwise
+   * `capture status` reports it until the next `capture apply`.
    */
   readonly withoutCapture: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
 }
@@ -400,6 +402,16 @@ const make = Effect.gen(function* () {
       and t.tgenabled <> 'D'
     order by 1`
 
+  /** The tables that a lapse ends of, if this role may act as the owner of the record. */
+  const settling = sql<{ readonly schema: string; readonly name: string; readonly owner: string }>`
+    select p.table_schema as schema, p.table_name as name, n.nspowner::regrole::text as owner
+    from ${sql(schema)}.capture_policies p
+    join pg_namespace n on n.nspname = ${schema}
+    where p.removed_at is null
+      and p.relation = to_regclass(format('%I.%I', p.table_schema, p.table_name))
+      and pg_has_role(n.nspowner, 'usage')
+    order by 1, 2`
+
   const runAll = (statements: ReadonlyArray<string>) =>
     Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
 
@@ -417,6 +429,9 @@ const make = Effect.gen(function* () {
           yield* runAll(switches.map(({ off }) => off))
           const value = yield* effect
           yield* runAll(["set constraints all immediate", ...switches.map(({ on }) => on)])
+          for (const { name, owner, schema: tableSchema } of yield* settling) {
+            yield* runAll(asOwner(owner, settleTriggers(schema, { schema: tableSchema, name })))
+          }
           return value
         })
       )

@@ -83,7 +83,7 @@ describe("threadline migrate up and status", () => {
 
       yield* query("update threadline.migrations set checksum = 'x' where id = 1")
       expect(yield* Cli.run(up, { url })).toEqual(
-        Cli.refusal(1, /migration 1 \(storage\) was applied with another text/)
+        Cli.refusal(1, /migration 1 \(storage\) was applied with other statements/)
       )
       const mismatch = yield* Cli.run(["migrate", "status", "--json"], { url })
       expect(mismatch).toMatchObject({ code: 1, stderr: "" })

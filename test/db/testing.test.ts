@@ -152,6 +152,9 @@ layer(services, { excludeTestServices: true })("threadline/testing", (it) => {
       be(
         (yield* Capture.status([{ table: "invoices" }, { table: "customers" }])).flatMap(({ findings }) => findings)
       ).toEqual([])
+      be(
+        yield* statement("select cardinality(array(select unnest(lapses))) as lapses from threadline.capture_policies")
+      ).toEqual([{ lapses: 1 }, { lapses: 1 }])
       yield* statement("delete from invoices")
       yield* Testing.expect({ changes: [["delete", "invoices", { id: 2 }]] })
     })

@@ -45,7 +45,7 @@ export interface Migration {
  * - `TooOld`: the server is older than PostgreSQL 15.
  * - `NewerSchema`: the schema was migrated by a newer Threadline.
  * - `InsufficientPrivilege`: the role may not create the schema, or not act as its owner.
- * - `ChecksumMismatch`: an applied migration had another text than the one this library has.
+ * - `ChecksumMismatch`: an applied migration had other statements than the one that this library has.
  * - `SchemaTaken`: the schema exists and holds something else.
  * - `OwnerRefused`: the owner role asked for is a superuser.
  * - `Busy`: a table stayed locked for longer than `lockTimeout`.

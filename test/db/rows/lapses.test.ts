@@ -312,8 +312,6 @@ describe("Query, of tables that were not captured all the time", () => {
         yield* apply([{ table: "whole", mask: ["note"] }])
         yield* run("alter table whole detach partition whole_2")
         yield* apply([{ table: "whole", mask: ["note"] }])
-        yield* run('drop trigger "0_threadline_insert" on whole_1')
-        yield* apply([{ table: "whole", mask: ["note"] }])
         expect(yield* lapses("whole")).toBe(0)
         expect(yield* at("whole", 1, yield* now)).toBe("a")
 
@@ -342,6 +340,23 @@ describe("Query, of tables that were not captured all the time", () => {
         expect(yield* at("whole", 1, between)).toBe("a")
         expect((yield* Query.history("whole", 1)).items).toEqual((yield* Query.history("renamed", 1)).items)
       })
+    )
+
+    it.effect(
+      "take a trigger that a partition lacked for a lapse: rows may have been written to the partition itself",
+      () =>
+        Effect.gen(function* () {
+          const config = [{ table: "lacking" }]
+          yield* run("create table lacking (id int primary key, label text) partition by range (id)")
+          yield* run("create table lacking_1 partition of lacking for values from (0) to (10)")
+          yield* apply(config)
+          const instant = yield* after("insert into lacking values (1, 'a')")
+          yield* run('drop trigger "0_threadline_insert" on lacking_1', "insert into lacking_1 values (2, 'unseen')")
+          expect(yield* at("lacking", 2, instant)).toBe("BeforeCapture")
+          yield* apply(config)
+          expect(yield* lapses("lacking")).toBe(1)
+          expect(yield* at("lacking", 2, yield* now)).toBe("BeforeCapture")
+        })
     )
 
     it.effect("are told by printed SQL as well", () =>
