@@ -12,7 +12,7 @@ h1 code{font-size:17px;font-weight:500;letter-spacing:0}
 p{margin:0 0 var(--s3)}
 code,.mono{font:var(--mono)}
 ul,ol{padding:0;margin:0;list-style:none}
-td a,.list a,.chips .end a,.change header a{display:inline-block;min-height:24px;line-height:24px;max-width:100%}
+td a,.kv a,.list a,.chips .end a,.change header a{display:inline-block;min-height:24px;line-height:24px;max-width:100%}
 .sub{color:var(--ink3);font-size:var(--small)}
 .dim{color:var(--ink3)}
 .hide{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
