@@ -104,7 +104,11 @@ export const layer = (options?: RunOptions): Layer.Layer<never, MigrationError |
     )
   )
 
-interface Place {
+/**
+ * @since 0.1.0
+ * @category options
+ */
+export interface PlaceOptions {
   /** Where Threadline is installed, `threadline` unless given. */
   readonly schema?: string | undefined
 }
@@ -115,15 +119,16 @@ interface Place {
  * @since 0.1.0
  * @category running
  */
-export const status: (options?: Place) => Effect.Effect<Status, MigrationError | InvalidRequest, SqlClient.SqlClient> =
-  Effect.fnUntraced(
-    function* (options: Place = {}) {
-      const sql = (yield* SqlClient.SqlClient).withoutTransforms()
-      const { schema } = yield* settingsOf(options)
-      return yield* inspect(sql, schema)
-    },
-    operation("migrations", "status")
-  )
+export const status: (
+  options?: PlaceOptions
+) => Effect.Effect<Status, MigrationError | InvalidRequest, SqlClient.SqlClient> = Effect.fnUntraced(
+  function* (options: PlaceOptions = {}) {
+    const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+    const { schema } = yield* settingsOf(options)
+    return yield* inspect(sql, schema)
+  },
+  operation("migrations", "status")
+)
 
 /**
  * Fails with a `ThreadlineError` unless the schema is at the version of this library: `NotMigrated` if it is missing or behind,
@@ -160,7 +165,7 @@ export const render: (options?: RenderOptions) => Effect.Effect<string, InvalidR
  * @since 0.1.0
  * @category rendering
  */
-export const renderWatch = (on: boolean, options: Place = {}): Effect.Effect<string, InvalidRequest> =>
+export const renderWatch = (on: boolean, options: PlaceOptions = {}): Effect.Effect<string, InvalidRequest> =>
   Effect.map(
     settingsOf({ ...options, watchSchema: on }),
     (settings) => `begin;\n\n${renderedWatch(settings)}\ncommit;\n`
