@@ -133,15 +133,95 @@ attacks("ALTER TABLE that writes values anew, beside other DDL, with no write be
       ]
     ]
   ] as const) {
-    attack(`is told from what changes no value: ${what}`, (host) =>
+    for (const [made, older] of [
+      ["", []],
+      // Its columns have no versions until the type of one is altered. Releases that give none find none here.
+      [
+        ", of a table that an older release of PostgreSQL made",
+        ["update pg_attribute set attoptions = null where attrelid = 't'::regclass"]
+      ]
+    ] as const) {
+      attack(`is told from what changes no value: ${what}${made}`, (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          yield* db.run("create table t (id int primary key, v numeric, pin text)", ...older)
+          yield* apply({ table: "t", mask: ["pin"] })
+          yield* db.run("insert into t values (1, 1), (2, 2)", ...ddl)
+          expect(yield* valueAsOf(host, "t", "1")).toBe(lapse ? "BeforeCapture" : "1")
+          yield* apply({ table: "t", mask: ["pin"] })
+          expect(yield* valueAsOf(host, "t", "1")).toBe(lapse ? "BeforeCapture" : "1")
+        })
+      )
+    }
+  }
+})
+
+// Some releases of PostgreSQL touch all columns after the one whose type is altered, and give each a new version. Others touch only that one.
+attacks("ALTER TABLE that alters the type of a column", (attack) => {
+  const table = ["create table t (id int primary key, u varchar(3), pin varchar(9), v numeric, w numeric)"]
+  const policy = { table: "t", mask: ["pin"] }
+  const rows = "insert into t (id, v) values (1, 1), (2, 2)"
+  const versions = ({ db }: Host) =>
+    db.value("select count(*) from pg_attribute where attrelid = 't'::regclass and attoptions::text ~ 'pg_attver='")
+
+  for (const [what, ddl] of [
+    ["with no new file", ["alter table t alter pin type varchar(20)"]],
+    ["with no new file, and VACUUM FULL", ["alter table t alter u type varchar(20)", "vacuum full t"]],
+    ["before options of a later one", ["alter table t alter pin type varchar(20), alter v set (n_distinct = 5)"]]
+  ] as const) {
+    attack(`changes nothing of those after it: ${what}`, (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* db.run(...table)
+        yield* apply(policy)
+        yield* db.run(rows, ...ddl)
+        expect(yield* valueAsOf(host, "t", "1")).toBe("1")
+        yield* db.run("update t set v = 3 where id = 2")
+        expect([yield* altered(host), yield* valueAsOf(host, "t", "1")]).toEqual([[], "1"])
+      })
+    )
+  }
+
+  attack("hides no rewrite of a column after it", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...table)
+      yield* apply(policy)
+      yield* db.run(rows, "alter table t alter v type numeric using v + 1", "alter table t alter pin type varchar(20)")
+      expect(yield* valueAsOf(host, "t", "1")).toBe("BeforeCapture")
+      yield* db.run("update t set v = v")
+      expect(yield* altered(host)).toEqual(["rewritten"])
+      yield* apply(policy)
+      expect(yield* valueAsOf(host, "t", "1")).toBe("BeforeCapture")
+    })
+  )
+
+  const masked = "alter table t alter pin type varchar(9) using upper(pin)"
+  const rewrite = "alter table t alter v type numeric using v + 1"
+  const settings = "alter table t alter v set default 6"
+  for (const [what, rewritten, ddl] of [
+    ["and later the settings of another", false, [masked, `${settings}, alter v set (n_distinct = 5)`]],
+    ["with another, and later its settings", true, [`${rewrite}, ${masked.slice(14)}`, settings]],
+    [
+      "in a savepoint after that of another, and later its settings",
+      true,
+      [`begin; savepoint a; ${rewrite}; savepoint b; ${masked}; commit`, settings]
+    ],
+    ["after another one and its settings", true, [`${rewrite}, alter v set default 6`, masked]]
+  ] as const) {
+    attack(`of a redacted one, ${what}: the versions tell it where there are any`, (host) =>
       Effect.gen(function* () {
         const { apply, db } = host
         yield* db.run("create table t (id int primary key, v numeric, pin text)")
-        yield* apply({ table: "t", mask: ["pin"] })
-        yield* db.run("insert into t values (1, 1), (2, 2)", ...ddl)
-        expect(yield* valueAsOf(host, "t", "1")).toBe(lapse ? "BeforeCapture" : "1")
-        yield* apply({ table: "t", mask: ["pin"] })
-        expect(yield* valueAsOf(host, "t", "1")).toBe(lapse ? "BeforeCapture" : "1")
+        yield* apply(policy)
+        yield* db.run(rows, ...ddl)
+        expect(yield* db.value("select v from t where id = 1")).toBe(rewritten ? "2" : "1")
+        if ((yield* versions(host)) !== "0") {
+          expect(yield* valueAsOf(host, "t", "1")).toBe(rewritten ? "BeforeCapture" : "1")
+        }
+        yield* apply(policy)
+        yield* db.run("update t set v = 7 where id = 1")
+        expect(yield* valueAsOf(host, "t", "1")).toBe("7")
       })
     )
   }

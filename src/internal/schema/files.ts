@@ -3720,7 +3720,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "31e8ff878c124e73e205aec730885ff3f60c769f00a6764620093d17bd47e1a7",
+    checksum: "2c46e4c769f432ca0057f6f478a597524ebe42ef045e6db3c4078e540e4d5d05",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3929,13 +3929,22 @@ return (
   where i.indrelid = label_marks.relation and i.indisunique
 );
 
+-- The version of a column's type, among its options. Some releases of PostgreSQL have it, 15.20 for one. They give a new one to the column
+-- whose type ALTER TABLE alters, also if the type stays the same, and to all columns after it. ALTER TABLE cannot set it. Null if the column
+-- is older than such a release, or the server is.
+create function type_version(options text[]) returns text
+language sql immutable
+set search_path from current
+return (select o from unnest(options) o where starts_with(o, 'pg_attver='));
+
 -- What ALTER TABLE may have changed of a column, apart from its type and its values.
 create function column_state(relation oid, attnum int2) returns text
 language sql stable
 set search_path from current
 return (
   select md5(row(
-    a.attname, a.attnotnull, a.atthasdef, a.attidentity, a.attstattarget, a.attstorage, a.attcompression, a.attacl, a.attoptions
+    a.attname, a.attnotnull, a.atthasdef, a.attidentity, a.attstattarget, a.attstorage, a.attcompression, a.attacl,
+    nullif(array_remove(a.attoptions, type_version(a.attoptions)), '{}')
   )::text)
   from pg_attribute a
   where a.attrelid = column_state.relation and a.attnum = column_state.attnum
@@ -4019,6 +4028,7 @@ begin atomic
     'columns', (
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
         'by', a.xmin::text, 'is', column_state(a.attrelid, a.attnum), 'missing', a.atthasmissing,
+        'version', type_version(a.attoptions), 'computed', a.attgenerated <> '',
         'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
@@ -4106,9 +4116,9 @@ end
 $$;
 
 -- Columns whose values ALTER TABLE may have rewritten since, and the transaction that did so, or altered them last. A change of type without
--- a new file changes no value. A file may be new for another reason. Then the rows are old (rows_rewritten_by), or they were written anew for
--- a column that is new or redacted, by another transaction than that which altered this one. All partitions are rewritten, or
--- none.
+-- a new file changes no value. A file may be new for another reason. Then the rows are old (rows_rewritten_by), or the type of this column has
+-- the version that it had, or they were written anew for a column that is new or redacted, by another transaction than that which altered this
+-- one. All partitions are rewritten, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
 language plpgsql stable rows 4
 set search_path from current
@@ -4155,13 +4165,20 @@ begin
   return query
     select a.attname::text, a.xmin
     from pg_attribute a
-    cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
+    cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text)
+      m (by text, "is" text, missing boolean, version text, computed boolean, type oid, text text)
     where a.attrelid = columns_rewritten.relation
       and a.attnum > 0
       and not a.attisdropped
       and m.by <> a.xmin::text
       and (case
+        -- How a column is computed may be altered without its type.
+        when m.version = type_version(a.attoptions) and not m.computed then false
+        -- With another version, it was altered, or a column before it was. The latter hides whether this one was before that, and another
+        -- alteration since hides which transaction did it.
         when m.is <> column_state(a.attrelid, a.attnum) then a.xmin = rewritten_by or not for_others
+          or (m.version is distinct from type_version(a.attoptions)
+            and (m.text = format_type(a.atttypid, a.atttypmod) or age(a.xmin) < age(rewritten_by)))
         -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
         when m.missing and not a.atthasmissing
         then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
@@ -4380,13 +4397,14 @@ begin
     select a.xmin
     from pg_attribute a
     cross join lateral jsonb_to_record(disinherited_by.marks -> 'columns' -> a.attnum::text)
-      m (by text, "is" text, missing boolean, type oid, text text)
+      m (by text, "is" text, missing boolean, version text, type oid, text text)
     where a.attrelid = disinherited_by.relation
       and a.attnum > 0
       and not a.attisdropped
       and m.by <> a.xmin::text
       and m.is = column_state(a.attrelid, a.attnum)
       and m.missing = a.atthasmissing
+      and m.version is not distinct from type_version(a.attoptions)
       and m.type = a.atttypid
       and m.text = format_type(a.atttypid, a.atttypmod)
     group by a.xmin, a.cmin::text
@@ -4633,7 +4651,7 @@ revoke all on function
   trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), rows_rewritten_by(oid), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), rows_rewritten_by(oid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;

@@ -52,6 +52,7 @@ const reading = [
   "capture_gaps(text, text)",
   "row_holders(oid)",
   "columns_rewritten(oid, jsonb)",
+  "type_version(text[])",
   "column_state(oid, int2)",
   "label_marks(oid)",
   "labels_touched(oid, jsonb, jsonb)",
