@@ -72,14 +72,14 @@ export interface RowsBudget {
   /** Keys whose rows are looked at. */
   readonly keys: number
   /**
-   * A table with at most this many changes counts as a table of few changes. Its changes are read if the index of keys mostly has
-   * keys of other tables, and those of a quarter of this number at once.
+   * A table with at most this many changes under its names counts as a table of few changes. Its changes are read if the index of
+   * keys mostly has keys of other tables, and those of a quarter of this number at once.
    */
   readonly few: number
 }
 
 export class Budget extends Context.Reference<Budget>()("threadline/Query/RowsBudget", {
-  defaultValue: (): RowsBudget => ({ entries: 32_000, stretch: 4000, keys: 2000, few: 20_000 })
+  defaultValue: (): RowsBudget => ({ entries: 40_000, stretch: 4000, keys: 2000, few: 20_000 })
 }) {}
 
 const byBytes = (left: string, right: string): number => Buffer.compare(Buffer.from(left), Buffer.from(right))
@@ -180,9 +180,10 @@ export const asOfRows = Effect.fnUntraced(function* (
   let lateRows = 0
 
   const stretchBehind = Effect.fnUntraced(function* (
-    from: string | undefined,
-    reach: number
+    from: string | undefined
   ): Effect.fn.Return<Candidates, ReadError> {
+    const left = budget.entries - entries
+    const reach = Math.min(Math.max(entries, budget.stretch), 8 * budget.stretch, left > 0 ? left : budget.entries)
     entries += reach
     return yield* stretchOf(storage, namedTable, { after: from, before: range.before }, reach, around)
   })
@@ -199,21 +200,21 @@ export const asOfRows = Effect.fnUntraced(function* (
     if (isOfFew) {
       return yield* few
     }
-    let found = yield* stretchBehind(after, Math.min(Math.max(entries, budget.stretch), 8 * budget.stretch))
-    // One stretch tells whether the table is rare among the others.
-    if (isFirst && found.upTo !== undefined && found.keys.length <= limit) {
-      isOfFew = yield* hasFew(storage, namedTable, budget.few)
-      if (isOfFew) {
-        return yield* few
-      }
-    }
+    let found = yield* stretchBehind(after)
     while (
       found.upTo !== undefined &&
       entries < budget.entries &&
       found.keys.length < budget.keys &&
       presentRows.length + chances(found, late) <= limit
     ) {
-      const more = yield* stretchBehind(found.upTo, Math.min(entries, 8 * budget.stretch))
+      // After two stretches it is known whether the table is rare among the others. One may lie within a busy row.
+      if (isFirst && entries === 2 * budget.stretch && found.keys.length <= limit) {
+        isOfFew = yield* hasFew(storage, namedTable, budget.few)
+        if (isOfFew) {
+          return yield* few
+        }
+      }
+      const more = yield* stretchBehind(found.upTo)
       found = {
         keys: [...found.keys, ...more.keys],
         nearest: new Map([...found.nearest, ...more.nearest]),
@@ -245,10 +246,12 @@ export const asOfRows = Effect.fnUntraced(function* (
     const { keys, nearest, upTo } = candidates
     isShared ??= nearest.size > 0 ? (yield* sharingOf(storage, namedTable)) === "several" : undefined
     for (let from = 0; from < keys.length;) {
-      if (keysLookedAt >= budget.keys && !exhaustive && decoded.keys === undefined && after !== undefined) {
+      const left = exhaustive || decoded.keys !== undefined ? keys.length : budget.keys - keysLookedAt
+      if (left <= 0 && after !== undefined) {
         return yield* partialPage(after)
       }
-      const keySlice = keys.slice(from, isShared === false ? endOf(candidates, from, slice, late) : from + slice)
+      const end = isShared === false ? endOf(candidates, from, slice, late) : from + slice
+      const keySlice = keys.slice(from, Math.min(end, from + left))
       const request = { table: namedTable, keys: keySlice, at, captured, contains, where, presentOnly: true }
       const standingByKey = yield* isShared === false
         ? standingNear(storage, request, nearest)

@@ -10,8 +10,9 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import { type Around, leavesNoRow } from "./life.js"
+import { format } from "../core/tableName.js"
 import { all, rows, type Storage, unionAll } from "../record/storage.js"
-import { byName, ofTable, type Table } from "../record/tables.js"
+import { ofTable, type Table } from "../record/tables.js"
 
 /** A change in the index of row histories. */
 export interface Entry {
@@ -249,21 +250,29 @@ export const stretchOf = Effect.fnUntraced(function* (
 
 const SizeRow = Schema.Struct({ changes: Schema.NumberFromString })
 
-/** Whether a table has at most so many changes. */
-export const hasFew = (storage: Storage, table: Table, few: number): Effect.Effect<boolean, ThreadlineError> => {
-  const { name, sql } = storage
-  const branch = (ofName: Fragment): Fragment => sql`(
-      select from ${name("audit_changes")} c
-      where ${ofName}
+/**
+ * Whether there are at most so many changes under the names of a table. Those of other tables that had such a name at another time
+ * count too: they would be looked at as well. Without the order, which is that of an index, the planner may read the log itself.
+ */
+export const hasFew = ({ name, sql }: Storage, table: Table, few: number): Effect.Effect<boolean, ThreadlineError> => {
+  const names = new Map(table.spans.map((span) => [format(span), span]))
+  const branches = [...names.values()].map(
+    (each) => sql`(
+      select
+      from ${name("audit_changes")} c
+      where c.table_schema = ${each.schema}
+        and c.table_name = ${each.name}
+      order by c.transaction_id, c.id
       limit ${few + 1}
       )`
+  )
   return Effect.map(
     rows(
       SizeRow,
       sql`
     select count(*)::text as changes
     from (
-      ${unionAll(byName(storage, table, "c").map(branch))}
+      ${unionAll(branches)}
     ) c`
     ),
     ([size]) => size !== undefined && size.changes <= few
