@@ -555,7 +555,23 @@ return case
   else lapses + tstzmultirange(tstzrange(removed_at, greatest(removed_at, clock_timestamp())))
 end;
 
-revoke all on function
+-- Triggers of a table were off on purpose and are on again, in one transaction. Nothing is known of what was done meanwhile; from now on
+-- they are known as they are.
+create function triggers_settled(table_schema text, table_name text) returns void
+language sql
+set search_path from current
+begin atomic
+  select note_lapse(triggers_settled.table_schema, triggers_settled.table_name);
+  update capture_policies p
+  set lapses = lapses_closed(p.lapses, p.removed_at),
+    removed_at = null,
+    row_marks = p.row_marks || jsonb_build_object('triggers', trigger_marks(p.relation))
+  where p.table_schema = triggers_settled.table_schema
+    and p.table_name = triggers_settled.table_name
+    and p.removed_at is not null;
+end;
+
+revoke all on function triggers_settled(text, text),
   known_until(text, text, text[], timestamptz), lapses_with(text, text, timestamptz), capture_lapses(text, text), oldest_kept(),
   first_change(text, text),
   unknown_times(text, text), kept_since(text, text), note_removed(text, text, timestamptz, timestamptz), note_removal(), note_lapse(text, text),

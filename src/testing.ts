@@ -17,7 +17,6 @@ import * as Stream from "effect/Stream"
 import { randomBytes } from "node:crypto"
 import { isDeepStrictEqual } from "node:util"
 import type * as Actor from "./Actor.js"
-import { asOwner, settleTriggers } from "./internal/capture/statements.js"
 import * as Json from "./Json.js"
 import * as Query from "./Query.js"
 import { StorageSchema } from "./StorageSchema.js"
@@ -402,15 +401,21 @@ const make = Effect.gen(function* () {
       and t.tgenabled <> 'D'
     order by 1`
 
-  /** The tables that a lapse ends of, if this role may act as the owner of the record. */
-  const settling = sql<{ readonly schema: string; readonly name: string; readonly owner: string }>`
-    select p.table_schema as schema, p.table_name as name, n.nspowner::regrole::text as owner
-    from ${sql(schema)}.capture_policies p
-    join pg_namespace n on n.nspname = ${schema}
-    where p.removed_at is null
-      and p.relation = to_regclass(format('%I.%I', p.table_schema, p.table_name))
-      and pg_has_role(n.nspowner, 'usage')
-    order by 1, 2`
+  /** Ends the lapses of the load, as the owner of the record, if this role may act as that. */
+  const settle = Effect.gen(function* () {
+    const owners = yield* sql<{ readonly owner: string; readonly role: string }>`
+      select pg_get_userbyid(n.nspowner)::text as owner, current_setting('role') as role
+      from pg_namespace n
+      where n.nspname = ${schema} and pg_has_role(n.nspowner, 'usage')`
+    for (const { owner, role } of owners) {
+      yield* sql`select set_config('role', ${owner}, true)`
+      yield* sql`
+        select ${sql(schema)}.triggers_settled(p.table_schema, p.table_name)
+        from ${sql(schema)}.capture_policies p
+        where p.removed_at is null`
+      yield* sql`select set_config('role', ${role}, true)`
+    }
+  })
 
   const runAll = (statements: ReadonlyArray<string>) =>
     Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
@@ -429,9 +434,7 @@ const make = Effect.gen(function* () {
           yield* runAll(switches.map(({ off }) => off))
           const value = yield* effect
           yield* runAll(["set constraints all immediate", ...switches.map(({ on }) => on)])
-          for (const { name, owner, schema: tableSchema } of yield* settling) {
-            yield* runAll(asOwner(owner, settleTriggers(schema, { schema: tableSchema, name })))
-          }
+          yield* settle
           return value
         })
       )

@@ -204,18 +204,6 @@ set lapses = ${closed(storage)},
 ${where(name)}
   and removed_at is not null`
 
-/** Ends the lapse that was noted of triggers that were off and are on again: the policy knows them as they are now. */
-export const settleTriggers = (storage: string, name: Name): ReadonlyArray<string> => [
-  noteLapse(storage, name),
-  `update ${policies(storage)} as p
-set lapses = ${closed(storage)},
-  removed_at = null,
-  row_marks = row_marks || pg_catalog.jsonb_build_object('triggers', ${qualified(storage, "trigger_marks")}(relation))
-${where(name)}
-  and removed_at is not null`,
-  makeWatchful(storage, name)
-]
-
 /** A partition as the policy knows it, by the name that the database gives it. */
 const databaseLabel = ({ name, schema }: Name): string =>
   `pg_catalog.quote_ident(${literal(schema)}) || '.' || pg_catalog.quote_ident(${literal(name)})`
