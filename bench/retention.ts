@@ -111,16 +111,16 @@ const measure = Effect.gen(function* () {
     yield* Capture.apply([{ table: "bench_rows" }])
     const policy = { keep: "30 days", holds: [{ actor: { type: "user", id: "u1" }, reason: "batches" }] } as const
     const size = batchSize === undefined ? {} : { batchSize }
-    const alone: Array<number> = []
-    const beside: Array<number> = []
+    let alone: ReadonlyArray<number> = []
+    let beside: ReadonlyArray<number> = []
     const removed = { changes: 0, batches: 0, millis: 0, cpu: 0 }
     // In turns, so that both have the same machine.
     for (let round = 0; round < rounds; round++) {
-      alone.push(
-        ...(yield* Effect.promise(() => {
+      alone = alone.concat(
+        yield* Effect.promise(() => {
           const end = performance.now() + 1500
           return writing(url, () => performance.now() > end)
-        }))
+        })
       )
       const plan = yield* Retention.plan(policy, { before: "2026-04-01" })
       let isOver = false
@@ -134,7 +134,7 @@ const measure = Effect.gen(function* () {
       const [samples, run] = yield* Effect.all([Effect.promise(() => writing(url, () => isOver)), purged], {
         concurrency: "unbounded"
       })
-      beside.push(...samples)
+      beside = beside.concat(samples)
       removed.cpu += (yield* Effect.promise(() => cpuOfPurger(client))) - before
       removed.changes += run.changes
       removed.batches += run.batches
