@@ -17,8 +17,8 @@ const processConsole = Effect.consoleWith((console) =>
 )
 
 /**
- * Runs the program, and ends the process with its exit code. If its output cannot be written any more, that decides it (`outputEnded`): a reader who
- * has left is no failure.
+ * Runs the program, and ends the process with its exit code. If its output cannot be written any more, that decides it (`outputEnded`): a
+ * reader who has left is no failure.
  */
 export const start = (argv: ReadonlyArray<string>, version: string, outputEnded: () => number | undefined): void => {
   const program = Effect.flatMap(processConsole, (console) => Effect.withConsole(run(argv, version), console))

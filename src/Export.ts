@@ -272,8 +272,8 @@ export const stream = (options: StreamOptions): Stream.Stream<Uint8Array, Failur
   Stream.unwrap(Effect.map(Export, (exports) => exports.stream(options)))
 
 /**
- * Runs an effect for each piece of the bytes of an export, one after the other, and gives the manifest. The memory of a piece is used again when
- * its effect has ended: copy what you keep. So this takes less memory than `stream`.
+ * Runs an effect for each piece of the bytes of an export, one after the other, and gives the manifest. The memory of a piece is used again
+ * when its effect has ended: copy what you keep. So this takes less memory than `stream`.
  *
  * @since 0.1.0
  * @category accessors

@@ -156,7 +156,8 @@ attacks("ALTER TABLE that writes values anew, beside other DDL, with no write be
   }
 })
 
-// Some releases of PostgreSQL touch all columns after the one whose type is altered, and give each a new version. Others touch only that one.
+// Some releases of PostgreSQL touch all columns after the one whose type is altered, and give each a new version. Others touch only that
+// one.
 attacks("ALTER TABLE that alters the type of a column", (attack) => {
   const table = ["create table t (id int primary key, u varchar(3), pin varchar(9), v numeric, w numeric)"]
   const policy = { table: "t", mask: ["pin"] }

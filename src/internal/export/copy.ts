@@ -1,6 +1,7 @@
 /**
- * The rows of a query, whose cells are formatted by PostgreSQL, as COPY sends them in its binary format, through the connection of the driver. Its
- * text formats would escape each cell, which takes a tenth of the time of the server. If there is no such connection, a cursor reads the rows.
+ * The rows of a query, whose cells are formatted by PostgreSQL, as COPY sends them in its binary format, through the connection of the
+ * driver. Its text formats would escape each cell, which takes a tenth of the time of the server. If there is no such connection, a cursor
+ * reads the rows.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"

@@ -57,9 +57,9 @@ const ofAction: ReadonlyArray<Field> = [
 ]
 
 /**
- * The members of an object, and what opens it: a string without an end. They are joined by `||`, because `concat` and `row_to_json` treat each value
- * by its type again in each row, which takes a third of the time of the statement. Each member is in parentheses, so that a large one is copied
- * only a few times.
+ * The members of an object, and what opens it: a string without an end. They are joined by `||`, because `concat` and `row_to_json` treat
+ * each value by its type again in each row, which takes a third of the time of the statement. Each member is in parentheses, so that a
+ * large one is copied only a few times.
  */
 const membersOf = (fields: ReadonlyArray<Field>): string =>
   fields
@@ -124,7 +124,10 @@ const actorColumn = ({ sql }: Storage): Fragment => sql`
       then jsonb_build_object('type', t.actor_type, 'id', t.actor_id)
   end as person`
 
-/** The rest of a document after the fields of the change, and after it `after`: from the row `s` of the columns of its transaction and its action. */
+/**
+ * The rest of a document after the fields of the change, and after it `after`: from the row `s` of the columns of its transaction and its
+ * action.
+ */
 export const restOfTransaction = ({ sql }: Storage, after: string): Fragment =>
   sql.literal(`(${endOfDocument}${after}) as rest`)
 
@@ -133,9 +136,9 @@ export const lineFeed = `
     || E'\\n'`
 
 /**
- * The transaction of the change `c` and its first action, as a row `x`: their columns, and what is made of them. A statement mostly sends the
- * changes of a transaction one after the other. A lateral query lets PostgreSQL remember the row (Memoize). So what is the same for them is
- * made once, and no transaction is read or sorted before the first change is sent.
+ * The transaction of the change `c` and its first action, as a row `x`: their columns, and what is made of them. A statement mostly sends
+ * the changes of a transaction one after the other. A lateral query lets PostgreSQL remember the row (Memoize). So what is the same for
+ * them is made once, and no transaction is read or sorted before the first change is sent.
  */
 export const describedTransaction = (
   storage: Storage,

@@ -64,9 +64,9 @@ export const Manifest = Schema.Struct({
   from: MaybeInstant,
   to: MaybeInstant,
   /**
-   * The snapshot (`pg_snapshot`): the export has all changes of the transactions that it shows as committed, and no others. PostgreSQL leaves
-   * transactions that run out of the snapshot of a replica: there, it shows them as committed too, and the file has none of their changes. Only
-   * an export of a schedule since the last run names them also there.
+   * The snapshot (`pg_snapshot`): the export has all changes of the transactions that it shows as committed, and no others. PostgreSQL
+   * leaves transactions that run out of the snapshot of a replica: there, it shows them as committed too, and the file has none of their
+   * changes. Only an export of a schedule since the last run names them also there.
    */
   snapshot: Schema.String,
   /** Of a file that goes on where another one ended: the snapshot of that one, whose transactions are not in this one. Null of others. */

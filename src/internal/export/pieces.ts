@@ -10,8 +10,8 @@ export class Pieces {
   private readonly free: Array<Memory> = []
 
   /**
-   * If pieces are lent, a reader is done with a piece when it asks for the next one, and its memory is used again. Otherwise the memory of pieces
-   * would grow until V8 collects everything, which takes longer than the rest.
+   * If pieces are lent, a reader is done with a piece when it asks for the next one, and its memory is used again. Otherwise the memory of
+   * pieces would grow until V8 collects everything, which takes longer than the rest.
    */
   constructor(private readonly areLent: boolean) {}
 

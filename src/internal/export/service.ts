@@ -37,8 +37,8 @@ export interface Service {
    */
   readonly stream: (options: StreamOptions) => Stream.Stream<Uint8Array, Failure>
   /**
-   * Runs an effect for each piece of the bytes, one after the other, and gives the manifest. The memory of a piece is used again when its effect
-   * has ended, so this takes less memory than `stream`.
+   * Runs an effect for each piece of the bytes, one after the other, and gives the manifest. The memory of a piece is used again when its
+   * effect has ended, so this takes less memory than `stream`.
    */
   readonly runForEach: <E, R>(
     options: StreamOptions,

@@ -17,8 +17,8 @@ import { hasColumns, type Request } from "./request.js"
 import { shapeColumns, shapedDocument } from "./shapes.js"
 
 /**
- * The changes as rows `s`, in order, each with the columns of its transaction and its action, and with what is `made` of those. The sort also makes
- * PostgreSQL compute each column only once.
+ * The changes as rows `s`, in order, each with the columns of its transaction and its action, and with what is `made` of those. The sort
+ * also makes PostgreSQL compute each column only once.
  */
 const listed = (
   storage: Storage,

@@ -33,7 +33,9 @@ const ChangesRow = Schema.Struct({
 /** Pages that one statement looks at: about as many rows as a batch removes. */
 const pages = 100
 
-/** Removes changes of a partition in the order in which they lie there, which is that of time. No batch comes upon rows of an earlier one. */
+/**
+ * Removes changes of a partition in the order in which they lie there, which is that of time. No batch comes upon rows of an earlier one.
+ */
 export const purgeChanges = Effect.fnUntraced(function* (
   work: Work,
   partition: Partition

@@ -1,6 +1,6 @@
 /**
- * What was not committed when a plan was made. It stays, and whoever removes something asks for it in the same statement. What one statement
- * has found, the next one need not look for again: a run beside busy writers takes no longer at its end than at its beginning.
+ * What was not committed when a plan was made. It stays, and whoever removes something asks for it in the same statement. What one
+ * statement has found, the next one need not look for again: a run beside busy writers takes no longer at its end than at its beginning.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
@@ -41,8 +41,8 @@ export const unseenTransaction = ({ epoch, snapshot }: Sight, { sql }: Storage, 
 }
 
 /**
- * The ids of such transactions that a condition on `ut` is true of, found by the index of their numbers: those that ran then, one by one, and
- * those that began later. Those of a later epoch can only be there if there is one; without it nothing is looked for.
+ * The ids of such transactions that a condition on `ut` is true of, found by the index of their numbers: those that ran then, one by one,
+ * and those that began later. Those of a later epoch can only be there if there is one; without it nothing is looked for.
  */
 export const unseenIds = ({ epoch, snapshot }: Sight, { name, sql }: Storage, condition: Fragment): Fragment => sql`
   select ut.id

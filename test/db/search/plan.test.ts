@@ -124,7 +124,10 @@ const rowsBudget: rows.RowsBudget = { entries: 5000, stretch: 2000, keys: 250, f
 const withBudgets = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   effect.pipe(Effect.provideService(Budget, budget), Effect.provideService(rows.Budget, rowsBudget))
 
-/** Twice the budget of a statement (what it finds, and where it ended); and, at the ends of a window, 32 blocks of each of the five partitions. */
+/**
+ * Twice the budget of a statement (what it finds, and where it ended); and, at the ends of a window, 32 blocks of each of the five
+ * partitions.
+ */
 const mostOfSearch = 10_500
 
 /**

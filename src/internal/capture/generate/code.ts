@@ -22,8 +22,8 @@ const sharedIndent = (strings: ReadonlyArray<string>): number =>
   )
 
 /**
- * A template of code, without the indentation that all its lines share. A value that is a string stands as it is. Lines among the values are
- * indented like the line they stand in. A line that has nothing but `nothing` is left out.
+ * A template of code, without the indentation that all its lines share. A value that is a string stands as it is. Lines among the values
+ * are indented like the line they stand in. A line that has nothing but `nothing` is left out.
  */
 export const code = (strings: TemplateStringsArray, ...values: ReadonlyArray<string | Code>): Code => {
   const margin = sharedIndent(strings.raw)
