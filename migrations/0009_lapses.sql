@@ -446,8 +446,8 @@ $$;
 comment on function unknown_times(text, text) is
   'The times of which nothing is known of a table: before its capture began, and its lapses.';
 
--- Since when every change of a table is kept. An older change that is still kept is a fact. But changes between it and the next
--- one may be gone, so nothing is rebuilt from a later change.
+-- Since when every change of a table is kept. An older change may still be there, because something holds it. But changes between it and
+-- the next one may be gone, so nothing is known of that time.
 create function kept_since(table_schema text, table_name text) returns timestamptz
 language plpgsql stable
 set search_path from current

@@ -34,26 +34,29 @@ export const lapsesOf = (
             from unnest(${name("unknown_times")}(${table.schema}, ${table.name})) l (lapse)
           )::text`
 
-/** A time in which everything was captured: from one instant up to another. The second instant is not part of it. */
+/** A time in which everything was captured and is kept: from one instant up to another. The second instant is not part of it. */
 export interface Captured {
   readonly since: string | undefined
   readonly until: string | undefined
-  /** Whether every change since the instant is kept. Then a later change tells how the row was. */
-  readonly rebuilds: boolean
 }
 
-/** The captured time that an instant lies in; undefined if it lies in a lapse. */
+/**
+ * The time that an instant lies in and of which everything is known; undefined if there is none. Changes before it prove nothing: a hold
+ * keeps some of a row's changes, and those between them and the instant may be gone.
+ */
 export const capturedAround = ({ keptSince, times }: Lapses, at: string): Captured | undefined => {
-  const rebuilds = keptSince === null || at >= keptSince
-  let since: string | undefined
+  if (keptSince !== null && at < keptSince) {
+    return undefined
+  }
+  let since = keptSince ?? undefined
   for (const [from, to] of times) {
     if (from !== null && at < from) {
-      return { since, until: from, rebuilds }
+      return { since, until: from }
     }
     if (to === null || at < to) {
       return undefined
     }
-    since = to
+    since = since === undefined || to > since ? to : since
   }
-  return { since, until: undefined, rebuilds }
+  return { since, until: undefined }
 }

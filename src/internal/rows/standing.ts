@@ -258,9 +258,7 @@ export const standing = Effect.fnUntraced(function* (
       : yield* answersOf(storage, "before", standingRequest)
   const keys = standingRequest.keys.filter((key) => !before.has(key))
   const after =
-    keys.length === 0 || !standingRequest.captured.rebuilds
-      ? new Map<string, Verdict>()
-      : yield* answersOf(storage, "after", { ...standingRequest, keys })
+    keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "after", { ...standingRequest, keys })
   return new Map(
     [...before, ...after].filter(([, verdictOfKey]) => !standingRequest.presentOnly || isPresent(verdictOfKey))
   )
@@ -286,8 +284,7 @@ export const standingNear = Effect.fnUntraced(function* (
 ): Effect.fn.Return<ReadonlyMap<string, Standing>, InvalidRequest | ThreadlineError> {
   const unclear = standingRequest.keys.filter((key) => !nearest.has(key))
   const found = new Map<string, Standing>()
-  const sides: ReadonlyArray<Side> = standingRequest.captured?.rebuilds === true ? ["before", "after"] : ["before"]
-  for (const side of sides) {
+  for (const side of ["before", "after"] as const) {
     const looked = standingRequest.keys.flatMap((key) => {
       const near = nearest.get(key)
       return near?.side === side ? knownOf(key, near) : []

@@ -4660,7 +4660,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "db6ea447ec7547cb57b7afacad8e48f99d59d0b05f558d773d750bcfb89ce383",
+    checksum: "17471d7715b232493e9eef7a8ddaea6096538332ef6142396e7fd9e35b18377a",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -5109,8 +5109,8 @@ $$;
 comment on function unknown_times(text, text) is
   'The times of which nothing is known of a table: before its capture began, and its lapses.';
 
--- Since when every change of a table is kept. An older change that is still kept is a fact. But changes between it and the next
--- one may be gone, so nothing is rebuilt from a later change.
+-- Since when every change of a table is kept. An older change may still be there, because something holds it. But changes between it and
+-- the next one may be gone, so nothing is known of that time.
 create function kept_since(table_schema text, table_name text) returns timestamptz
 language plpgsql stable
 set search_path from current
