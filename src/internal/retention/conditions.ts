@@ -244,10 +244,10 @@ const holdCondition = (
             InvalidRequest.is(error) ? new InvalidRequest({ ...error, field: `${field}.${error.field}` }) : error
           ),
           ({ key }) =>
-            Effect.flatMap(ofHeldRow(storage, table, key, `${field}.key`), (parts) => {
-              const change = (alias: string) => either(storage, parts(alias))
-              return Effect.as(checkRow(storage, table, key, change("c")), {
-                change,
+            Effect.flatMap(ofHeldRow(storage, table, key, `${field}.key`), ({ ending, ofRow }) => {
+              const parts = (alias: string) => [...ofRow(alias), ending(alias)]
+              return Effect.as(checkRow(storage, table, key, either(storage, ofRow("c"))), {
+                change: (alias: string) => either(storage, parts(alias)),
                 transaction: undefined,
                 action: undefined,
                 within: (leaf: Fragment) =>

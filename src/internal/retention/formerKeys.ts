@@ -88,13 +88,21 @@ const keysOf = Effect.fnUntraced(function* (
   ]
 })
 
-/** What it takes to hold a row: conditions on a change under an alias, one for each index. */
+/** Conditions on a change under an alias, one for each index. */
+export interface HeldRow {
+  /** It is of the row. */
+  readonly ofRow: (alias: string) => ReadonlyArray<Fragment>
+  /** It may have ended the row: a TRUNCATE of its table, or of a partition, that kept no rows. */
+  readonly ending: (alias: string) => Fragment
+}
+
+/** What it takes to hold a row. */
 export const ofHeldRow = (
   storage: Storage,
   table: Table,
   key: string,
   field: string
-): Effect.Effect<(alias: string) => ReadonlyArray<Fragment>, InvalidRequest | ThreadlineError> => {
+): Effect.Effect<HeldRow, InvalidRequest | ThreadlineError> => {
   const { sql } = storage
   return Effect.map(keysOf(storage, table, key, field), (keys) => {
     const [, ...others] = keys
@@ -116,6 +124,10 @@ export const ofHeldRow = (
             )
           )`
     }
-    return (alias) => [among("row_key", alias), among("previous_row_key", alias)]
+    return {
+      ofRow: (alias) => [among("row_key", alias), among("previous_row_key", alias)],
+      ending: (alias) =>
+        sql`(${sql.literal(alias)}.op = 'truncate' and ${sql.literal(alias)}.row_key is null and (${ofTable(storage, table, alias)}))`
+    }
   })
 }
