@@ -49,10 +49,15 @@ export const unseenIds = ({ epoch, snapshot }: Sight, { name, sql }: Storage, co
   from ${name("audit_transactions")} ut
   where ut.epoch = ${epoch}::int and ut.xid >= pg_catalog.pg_snapshot_xmax(${snapshot}::pg_snapshot) and ${condition}
   union all
-  select ut.id
+  -- Transactions of other databases ran, too. Each number is looked for alone: a join would read the whole table once there is any.
+  select found.id
   from pg_catalog.pg_snapshot_xip(${snapshot}::pg_snapshot) ran (xid)
-  join ${name("audit_transactions")} ut on ut.xid = ran.xid and ut.epoch = ${epoch}::int
-  where ${condition}
+  cross join lateral (
+    select ut.id
+    from ${name("audit_transactions")} ut
+    where ut.xid = ran.xid and ut.epoch = ${epoch}::int and ${condition}
+    offset 0
+  ) found
   union all
   select ut.id
   from ${name("audit_transactions")} ut
