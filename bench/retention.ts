@@ -59,6 +59,81 @@ const writing = async (url: string, isOver: () => boolean): Promise<ReadonlyArra
 
 const purger = "threadline-purge"
 
+/** What others see of a purge of a whole partition, in milliseconds. */
+interface Seen {
+  /** How long it held the lock of the partition, and how long its COMMIT went on after that. */
+  readonly locked: number
+  readonly committing: number
+  /** The slowest read of the partition, and the slowest audited write. */
+  readonly read: number
+  readonly written: number
+}
+
+/** Looks again and again, inside of the server: who has the lock, until when, and until when the COMMIT after it is under way. */
+const watched = `
+  create function pg_temp.watched(leaf oid, purger text, out locked float8, out committing float8) language plpgsql as $$
+  declare
+    holder int;
+    began timestamptz;
+    released timestamptz;
+  begin
+    while holder is null and clock_timestamp() < now() + interval '5 minutes' loop
+      holder := (
+        select l.pid from pg_locks l where l.relation = leaf and l.mode = 'AccessExclusiveLock' and l.granted limit 1
+      );
+    end loop;
+    began := clock_timestamp();
+    while exists (select from pg_locks l where l.relation = leaf and l.pid = holder and l.granted) loop
+    end loop;
+    released := clock_timestamp();
+    loop
+      perform pg_stat_clear_snapshot();
+      exit when not exists (
+        select from pg_stat_activity a where a.pid = holder and a.state = 'active' and a.query = 'commit'
+      );
+    end loop;
+    locked := 1000 * extract(epoch from released - began);
+    committing := 1000 * extract(epoch from clock_timestamp() - released);
+  end $$`
+
+/** Watches a purge from three other sessions, as long as it works. */
+const watching = async (url: string, leaf: string, month: string, isOver: () => boolean): Promise<Seen> => {
+  const slowest = async (statement: (client: pg.Client, n: number) => Promise<unknown>): Promise<number> => {
+    const client = new pg.Client({ connectionString: url })
+    await client.connect()
+    let most = 0
+    for (let i = 0; !isOver(); i++) {
+      const began = performance.now()
+      await statement(client, i)
+      most = Math.max(most, performance.now() - began)
+    }
+    await client.end()
+    return most
+  }
+  const timed = async () => {
+    const client = new pg.Client({ connectionString: url })
+    await client.connect()
+    await client.query(watched)
+    const { rows } = await client.query<{ readonly locked: number; readonly committing: number }>(
+      "select locked, committing from pg_temp.watched(to_regclass($1), $2)",
+      [leaf, purger]
+    )
+    await client.end()
+    return rows[0]
+  }
+  const [times, read, written] = await Promise.all([
+    timed(),
+    slowest((client) =>
+      client.query(
+        "select from threadline.audit_changes where captured_at between $1::timestamptz and $1::timestamptz + interval '20 days' limit 1",
+        [month]
+      )
+    ),
+    slowest((client, n) => client.query(`insert into bench_rows values ('${month}-${n}-${Math.random()}', 'x')`))
+  ])
+  return { locked: times?.locked ?? Number.NaN, committing: times?.committing ?? Number.NaN, read, written }
+}
+
 /** Milliseconds of CPU that the sessions of the purge have had; 0 if the server is on another machine. */
 const cpuOfPurger = async (client: pg.Client): Promise<number> => {
   const { rows } = await client.query<{ readonly pid: number }>(
@@ -94,21 +169,40 @@ const measure = Effect.gen(function* () {
   const live = Layer.provide(Layer.merge(Capture.layer, Retention.layer), clients)
   yield* Effect.gen(function* () {
     console.log(`PostgreSQL ${version}`)
+    yield* Capture.apply([{ table: "bench_rows" }])
     // Only the first batch is the partition: its transactions would follow in batches.
-    for (const [label, before, count] of [
-      ["few", "2026-02-01", few],
-      ["many", "2026-03-01", many]
+    for (const [label, month, before, count] of [
+      ["few", "2026-01-01", "2026-02-01", few],
+      ["many", "2026-02-01", "2026-03-01", many]
     ] as const) {
       const counting = performance.now()
       const plan = yield* Retention.plan({ keep: "30 days" }, { before })
       const counted = performance.now() - counting
-      const started = performance.now()
-      yield* Retention.purge(plan, { maxBatches: 1, pause: 1 })
+      let isOver = false
+      const purged = Effect.gen(function* () {
+        // The other sessions are at work.
+        yield* Effect.sleep("500 millis")
+        const started = performance.now()
+        yield* Retention.purge(plan, { maxBatches: 1, pause: 1 })
+        return performance.now() - started
+      }).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            isOver = true
+          })
+        )
+      )
+      const leaf = `threadline.audit_changes_${month.replaceAll("-", "")}`
+      const [took, seen] = yield* Effect.all([purged, Effect.promise(() => watching(url, leaf, month, () => isOver))], {
+        concurrency: "unbounded"
+      })
       console.log(
-        `${label.padEnd(5)} ${String(count).padStart(9)} changes: partition gone in ${(performance.now() - started).toFixed(0)} ms (the plan counted for ${counted.toFixed(0)} ms)`
+        `${label.padEnd(5)} ${String(count).padStart(9)} changes: partition gone in ${took.toFixed(0)} ms (the plan counted for ${counted.toFixed(0)} ms)`
+      )
+      console.log(
+        `      its lock was held for ${seen.locked.toFixed(1)} ms, and COMMIT went on for ${seen.committing.toFixed(1)} ms after that; the slowest read of it took ${seen.read.toFixed(1)} ms, the slowest write ${seen.written.toFixed(1)} ms`
       )
     }
-    yield* Capture.apply([{ table: "bench_rows" }])
     const policy = { keep: "30 days", holds: [{ actor: { type: "user", id: "u1" }, reason: "batches" }] } as const
     const size = batchSize === undefined ? {} : { batchSize }
     let alone: ReadonlyArray<number> = []

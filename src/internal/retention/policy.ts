@@ -23,7 +23,7 @@ export type Keep = Duration.Duration | `${number} ${Duration.Unit}` | "forever"
 /**
  * Keeps something from every purge, with the reason why. Exactly one thing is named:
  *
- * - `table` and `key`: all changes of a row, also under the keys that it had before and after this one
+ * - `table` and `key`: all changes of a row, also under the keys that it had before and after this one, and each TRUNCATE of its table
  *
  * What is held keeps its transaction, and that keeps its actions.
  *
@@ -118,11 +118,11 @@ const keepOf = (field: string, input: unknown, floor: number): Checked<Millis> =
 }
 
 const units = [
-  [day, "days"],
-  [3_600_000, "hours"],
-  [60_000, "minutes"],
-  [1000, "seconds"],
-  [1, "millis"]
+  [day, "day"],
+  [3_600_000, "hour"],
+  [60_000, "minute"],
+  [1000, "second"],
+  [1, "milli"]
 ] as const
 
 /** As a policy writes it. */
@@ -130,8 +130,9 @@ const durationText = (millis: Millis): string => {
   if (millis === undefined) {
     return "forever"
   }
-  const [size, unit] = units.find(([size]) => millis % size === 0) ?? [1, "millis"]
-  return `${millis / size} ${unit}`
+  const [size, unit] = units.find(([size]) => millis % size === 0) ?? [1, "milli"]
+  const count = millis / size
+  return `${count} ${unit}${count === 1 ? "" : "s"}`
 }
 
 const fieldOf = (parent: string, name: string): string =>
