@@ -17,7 +17,7 @@ interface HeldKey {
   readonly until: string | null
 }
 
-/** A row that had more keys than this is none: its key is a place in a list, and whatever stands there changes. */
+/** More keys than this do not belong to one row: such a key is a place in a list, and rows move through it. */
 const mostKeys = 200
 
 const Side = Schema.Literal("later", "earlier")
@@ -96,7 +96,7 @@ export interface HeldRow {
   readonly ending: (alias: string) => Fragment
 }
 
-/** What it takes to hold a row. */
+/** What a hold of a row keeps. */
 export const ofHeldRow = (
   storage: Storage,
   table: Table,
