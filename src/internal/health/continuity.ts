@@ -142,7 +142,9 @@ const readinessOf = (
   const captured = status === "covered"
   const latest = (instants: ReadonlyArray<string | null>): string | null =>
     instants.reduce((a, b) => (a === null ? b : b === null || b < a ? a : b), null)
-  const unanswered = since === null || deployed?.policy.removedAt !== null ? "not captured" : isOpen ? "lapse" : null
+  const isRemoved = since === null || deployed?.policy.removedAt !== null
+  // Also if a part of it is not, such as a partition that came since: its rows may change unseen.
+  const unanswered = isRemoved ? "not captured" : isOpen ? "lapse" : captured ? null : "not captured"
   const done = baseline !== null && baseline.valid && baseline.state === "done"
   const changedRows = unanswered ?? (keyed ? null : "no key")
   const unchangedRows =
