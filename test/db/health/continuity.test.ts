@@ -373,6 +373,39 @@ describe("Continuity", () => {
     )
   )
 
+  it.effect("claims nothing of a table that a partition with rows joined during its baseline", () =>
+    fresh(
+      Effect.gen(function* () {
+        yield* run(
+          "create table events (id int primary key, v text) partition by range (id)",
+          "create table events_1 partition of events for values from (0) to (1000)",
+          "insert into events select n, repeat('v', 200) from generate_series(1, 300) n",
+          "create table events_2 (id int primary key, v text)",
+          "insert into events_2 values (1000, 'came with it')"
+        )
+        yield* apply([{ table: "events" }])
+        let batches = 0
+        yield* baseline({
+          batchSize: 20,
+          onProgress: () =>
+            ++batches === 2
+              ? Effect.orDie(run("alter table events attach partition events_2 for values from (1000) to (2000)"))
+              : Effect.void
+        })
+        const [told] = yield* check()
+        expect([told?.captured, told?.answers.map((answer) => answer.why)]).toEqual([
+          false,
+          ["not captured", "not captured", "not captured"]
+        ])
+        expect(yield* asOf("events", "1000", yield* now)).toBe("BeforeCapture")
+        yield* apply([{ table: "events" }])
+        yield* baseline()
+        expect(why(yield* check())).toEqual({ "public.events": [null, null, null] })
+        expect(yield* asOf("events", "1000", yield* now)).toBe("Present")
+      })
+    )
+  )
+
   it.effect("is exact, or refuses, whatever is done to its table meanwhile", () =>
     fresh(
       Effect.gen(function* () {

@@ -255,6 +255,29 @@ describe("Retention", () => {
       )
   )
 
+  it.scopedLive("lets as-of answer from no held change after which others of its row are gone", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        // Row 45 is inserted by 42, and then changed and deleted by somebody else.
+        yield* sql`update threadline.audit_transactions set actor_id = '43', actor = '{"type": "user", "id": "43"}' where id <> 45`
+        yield* sql`
+          insert into threadline.audit_changes (id, transaction_id, captured_at, table_schema, table_name, op, row_pk, row_key, changed_from)
+          select 200001, t.id, t.occurred_at, 'public', 'posts', 'delete', '{"id": "45"}', '45', '{"id": 45}'
+          from threadline.audit_transactions t where t.id = 60`
+        const answers = Effect.forEach(["2026-02-05T00:00:00Z", "2026-04-30T00:00:00Z", "2026-06-01T00:00:00Z"], (at) =>
+          Effect.map(Query.asOf("posts", "45", at), ({ _tag }) => _tag)
+        )
+        expect(yield* answers).toEqual(["Present", "Deleted", "Deleted"])
+        const holds = [{ actor: { type: "user", id: "42" }, reason: "case 17" }]
+        yield* Retention.purge(yield* Retention.plan({ ...policy, holds }), { pause: 1 })
+        const kept = yield* Query.history("posts", "45")
+        expect(kept.items.map(({ op }) => op)).toEqual(["insert"])
+        expect(yield* answers).toEqual(["BeforeCapture", "BeforeCapture", "BeforeCapture"])
+      })
+    )
+  )
+
   it.scopedLive("drops and makes partitions beside the schema watch, which records none of it", () =>
     withPosts(
       Effect.gen(function* () {
