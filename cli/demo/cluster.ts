@@ -1,5 +1,5 @@
 /**
- * A PostgreSQL server that lives as long as a scope: of the demonstration, and of the tests. It also goes when this process is
+ * A PostgreSQL server that lives as long as a scope, for the demonstration and for the tests. It also goes when this process is
  * killed: a watchdog process waits for its standard input to close.
  */
 import * as Data from "effect/Data"
@@ -25,7 +25,7 @@ export type StopMode = "fast" | "immediate"
 export interface Options {
   /** Where `initdb`, `pg_ctl` and `postgres` are. */
   readonly binDirectory: string
-  /** Whether a copy of the binaries will do, where the user that runs the server cannot reach them. */
+  /** Whether the binaries may be copied, if the user that runs the server cannot reach them. */
   readonly movable: boolean
   /** Where the directory of the server is made. */
   readonly parent: string
@@ -49,7 +49,7 @@ export interface Cluster {
   readonly run: (program: string, args: ReadonlyArray<string>, input?: string) => Effect.Effect<string, ClusterError>
 }
 
-/** The user to run a server as: PostgreSQL refuses to be root. Undefined where we are not root. */
+/** The user to run a server as, because PostgreSQL refuses to run as root. Undefined if this process is not root. */
 export const serverUser = (): { readonly uid: number; readonly gid: number } | undefined => {
   if (process.getuid?.() !== 0) {
     return undefined
@@ -144,7 +144,7 @@ export const make = (options: Options): Effect.Effect<Cluster, ClusterError, Sco
     const pgCtl = join(binDirectory, "pg_ctl")
     const password = randomBytes(12).toString("hex")
 
-    // To its end, or it would go on filling a directory that is being removed.
+    // It runs to its end: otherwise it would go on filling a directory that is being removed.
     const initialise = promise("initdb", async () => {
       const file = join(directory, "password")
       await writeFile(file, `${password}\n`, { mode: 0o600 })
