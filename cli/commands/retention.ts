@@ -112,11 +112,15 @@ const planText = (plan: Retention.Plan, width: number): string =>
     plan.changes + plan.transactions + plan.actions === 0
       ? "Nothing would go."
       : `${summary(plan)} would go${plan.cutoff === null ? "" : `; nothing captured from ${when(plan.cutoff)} UTC on`}.`,
-    ...(plan.held === 0 ? [] : [`${numbered(plan.held, "change")} stay because of a hold:`]),
+    ...(plan.held === 0
+      ? []
+      : [`${numbered(plan.held, "change")} ${plan.held === 1 ? "stays" : "stay"} because of a hold:`]),
     ...(plan.held === 0 ? [] : holdsOf(plan).map((hold) => `  ${hold}`)),
     ...(plan.awaited === 0
       ? []
-      : [`${numbered(plan.awaited, "change")} stay for a consumer of the feed ("threadline consumers list").`])
+      : [
+          `${numbered(plan.awaited, "change")} ${plan.awaited === 1 ? "stays" : "stay"} for a consumer of the feed ("threadline consumers list").`
+        ])
   ].join("\n")
 
 export const plan = leaf("retention plan", planning, (options) =>

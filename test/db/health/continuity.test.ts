@@ -376,6 +376,7 @@ describe("Continuity", () => {
   it.effect("claims nothing of a table that a partition with rows joined during its baseline", () =>
     fresh(
       Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
         yield* run(
           "create table events (id int primary key, v text) partition by range (id)",
           "create table events_1 partition of events for values from (0) to (1000)",
@@ -389,7 +390,7 @@ describe("Continuity", () => {
           batchSize: 20,
           onProgress: () =>
             ++batches === 2
-              ? Effect.orDie(run("alter table events attach partition events_2 for values from (1000) to (2000)"))
+              ? Effect.orDie(sql`alter table events attach partition events_2 for values from (1000) to (2000)`)
               : Effect.void
         })
         const [told] = yield* check()
