@@ -14,18 +14,19 @@ create index audit_changes_removed_idx
   where op in ('delete', 'truncate');
 
 -- The ids that a host's other systems know a transaction by. They are looked up whole and match few rows, so a Bloom filter for
--- every 32 pages is enough; three btrees of random texts would cost each transaction more than its own row does. What a search
--- through such an index costs is estimated from the order of the rows by its columns: by these there is none, and the planner
--- would read the table instead. By id there is: a search that names an id as well is estimated as what it costs. A transaction
--- without such ids does not pay for it.
+-- every twelve pages is enough; three btrees of random texts would cost each transaction more than its own row does. A filter has
+-- fewer than 500 bytes, so PostgreSQL does not compress it. A transaction that is written where a purge has made room changes the
+-- filters of these pages, and would compress them anew. What a search through such an index costs is estimated from the order of
+-- the rows by its columns: by these there is none, and the planner would read the table instead. By id there is: a search that
+-- names an id as well is estimated as what it costs. A transaction without such ids does not pay for it.
 create index audit_transactions_ids_idx
   on audit_transactions using brin (
     id,
-    request_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005),
-    job_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005),
-    trace_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005)
+    request_id text_bloom_ops (n_distinct_per_range = 350, false_positive_rate = 0.005),
+    job_id text_bloom_ops (n_distinct_per_range = 350, false_positive_rate = 0.005),
+    trace_id text_bloom_ops (n_distinct_per_range = 350, false_positive_rate = 0.005)
   )
-  with (autosummarize = on, pages_per_range = 32)
+  with (autosummarize = on, pages_per_range = 12)
   where request_id is not null or job_id is not null or trace_id is not null;
 
 -- Transactions of a correlation in the order of their ids, which is the order of a timeline.

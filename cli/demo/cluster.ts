@@ -31,6 +31,8 @@ export interface Options {
   readonly parent: string
   readonly initdbFlags: ReadonlyArray<string>
   readonly settings: Readonly<Record<string, string>>
+  /** What the server's environment has beside that of this process. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface Cluster {
@@ -91,13 +93,19 @@ const promise = <A>(what: string, run: () => Promise<A>): Effect.Effect<A, Clust
 const execute = (
   program: string,
   args: ReadonlyArray<string>,
-  options: { readonly cwd: string; readonly uid?: number; readonly gid?: number; readonly input?: string | undefined }
+  options: {
+    readonly cwd: string
+    readonly uid?: number
+    readonly gid?: number
+    readonly input?: string | undefined
+    readonly environment?: Readonly<Record<string, string>> | undefined
+  }
 ): Promise<string> => {
-  const { input, ...spawning } = options
+  const { environment, input, ...spawning } = options
   const running = promisify(execFile)(program, [...args], {
     ...spawning,
     maxBuffer: 256 * 1024 * 1024,
-    env: { ...process.env, LC_ALL: "C" }
+    env: { ...process.env, ...environment, LC_ALL: "C" }
   })
   // A program that reads nothing may be gone before it is written to; what it did, its exit code says.
   running.child.stdin?.on("error", () => undefined)
@@ -133,6 +141,7 @@ export const make = (options: Options): Effect.Effect<Cluster, ClusterError, Sco
       )
     const directory = yield* makeDirectory(options.parent)
     const as = { cwd: directory, ...user }
+    const asServer = { ...as, environment: options.environment }
     // Programs may not be run from /dev/shm everywhere.
     const programs = (yield* isReachable(options, as)) ? undefined : yield* makeDirectory(tmpdir())
     const binDirectory =
@@ -154,7 +163,7 @@ export const make = (options: Options): Effect.Effect<Cluster, ClusterError, Sco
       await execute(
         join(binDirectory, "initdb"),
         ["-D", dataDirectory, `--pwfile=${file}`, ...requiredFlags, ...options.initdbFlags],
-        as
+        asServer
       )
       await rm(file)
     })
@@ -167,7 +176,7 @@ export const make = (options: Options): Effect.Effect<Cluster, ClusterError, Sco
 
     const startAt = (port: number) =>
       promise("starting PostgreSQL", () =>
-        execute(pgCtl, ["-D", dataDirectory, "-l", logFile, "-o", `-p ${port}`, "-w", "-t", "60", "start"], as)
+        execute(pgCtl, ["-D", dataDirectory, "-l", logFile, "-o", `-p ${port}`, "-w", "-t", "60", "start"], asServer)
       )
     const log = promise("reading the log", () => readFile(logFile, "utf8"))
 

@@ -87,7 +87,7 @@ export const recordIndexes: ReadonlyArray<{
     name: "audit_transactions_ids_idx",
     table: "audit_transactions",
     using:
-      "brin (id, request_id text_bloom_ops (n_distinct_per_range='1000', false_positive_rate='0.005'), job_id text_bloom_ops (n_distinct_per_range='1000', false_positive_rate='0.005'), trace_id text_bloom_ops (n_distinct_per_range='1000', false_positive_rate='0.005')) WITH (autosummarize='on', pages_per_range='32') WHERE ((request_id IS NOT NULL) OR (job_id IS NOT NULL) OR (trace_id IS NOT NULL))"
+      "brin (id, request_id text_bloom_ops (n_distinct_per_range='350', false_positive_rate='0.005'), job_id text_bloom_ops (n_distinct_per_range='350', false_positive_rate='0.005'), trace_id text_bloom_ops (n_distinct_per_range='350', false_positive_rate='0.005')) WITH (autosummarize='on', pages_per_range='12') WHERE ((request_id IS NOT NULL) OR (job_id IS NOT NULL) OR (trace_id IS NOT NULL))"
   },
   {
     name: "audit_transactions_occurred_idx",
