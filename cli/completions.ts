@@ -12,7 +12,7 @@ export const completions = (shell: Shell, leaves: ReadonlyArray<CommandFacts>): 
 /** A string as POSIX shells read it. */
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
 
-/** What is completed as the value of an option. */
+/** Whether the value of an option is completed as a directory or a file. */
 const isDirectory = ({ placeholder }: OptionFacts): boolean => placeholder === "DIRECTORY"
 const isFile = ({ placeholder }: OptionFacts): boolean => placeholder === "FILE"
 

@@ -138,7 +138,7 @@ export interface Configuration {
   readonly health: Pick<Health.Options, "expected" | "expectedGaps" | "sensitive">
   /** How long the record is kept. Undefined if nothing is ever removed. */
   readonly retention: Retention.Policy | undefined
-  /** What is decided about exports and their jobs. */
+  /** Settings of exports and their jobs. */
   readonly exports: typeof Exports.Type
   /** The rows that the pages show beside a row. */
   readonly relations: typeof Relations.Type
@@ -271,7 +271,7 @@ const decode = <A, I>(
 ): Either.Either<A, string> =>
   // A misspelt "exclude" must not go unnoticed.
   Either.mapLeft(Schema.decodeUnknownEither(schema, { onExcessProperty: "error" })(input), (error) => {
-    // Of alternatives, the one that got furthest into the value says what is wrong with it.
+    // Of several alternatives, the one that got furthest into the value has the most useful message.
     const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
     const issue = otherIssues.reduce(
       (furthest, candidate) => (candidate.path.length > (furthest?.path.length ?? 0) ? candidate : furthest),

@@ -51,7 +51,10 @@ export const withSchema =
       })
     )
 
-/** A database that answers nothing. If an effect refuses its input even so, the input is wrong, no matter what the database holds. */
+/**
+ * A client that never connects. If an effect refuses its input even so, the input is wrong, no matter what the database
+ * holds.
+ */
 export const nowhere = Layer.effect(
   SqlClient.SqlClient,
   SqlClient.make({
@@ -81,7 +84,7 @@ export const inputFirst = <A, E, R, E2>(
 ): Effect.Effect<A, E | E2, Exclude<R, SqlClient.SqlClient>> =>
   Effect.zipRight(inputOnly(effect), Effect.provide(effect, database))
 
-/** A client of a database, under a name that its administrators see. */
+/** A client of a database. Its application name is what administrators see. */
 export const connection = (
   target: Target,
   { applicationName, maxConnections }: { readonly applicationName: string; readonly maxConnections: number }
@@ -102,7 +105,7 @@ export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageE
 export const migratedClient = (options: Common) =>
   Layer.tap(client(options), (context) => Effect.provide(Migrations.check, context))
 
-/** Like `migratedClient`, for capture: it says itself what its role lacks. */
+/** Like `migratedClient`, but accepts a lack of privileges, because capture reports in detail what its role lacks. */
 export const captureClient = (options: Common) =>
   Layer.tap(client(options), (context) =>
     Migrations.check.pipe(
@@ -116,7 +119,7 @@ export const captureClient = (options: Common) =>
 
 type Target = Pick<PgClient.PgClientConfig, "url" | "host" | "port" | "username" | "password" | "database">
 
-/** The URL that the option, else the environment has. */
+/** The URL from the option, else from the environment. */
 export const givenUrl = Effect.fnUntraced(function* (
   options: Common
 ): Effect.fn.Return<Option.Option<Redacted.Redacted>, UsageError> {

@@ -65,7 +65,7 @@ const folded = (text: string, width: number, start = 0): string =>
       : text.slice(start)
     : `${text.slice(start, start + unitsFor(width))}…`
 
-/** Where two texts are cut at their beginning, so that their first difference, and what stands before it on a line, is left. */
+/** Where to begin two long texts, so that their first difference is shown, with about a line of text before it. */
 const startOf = (before: string, after: string, width: number): number => {
   const least = Math.min(before.length, after.length)
   let first = 0

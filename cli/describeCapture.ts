@@ -97,7 +97,7 @@ export const refusalText = ({
 }: Extract<Capture.Finding, { readonly kind: "ConfigurationRefused" }>): string =>
   [`${table}: ${Capture.describeRefusal(refusal)}`, ...(mend === null ? [] : [Capture.describeMend(mend)])].join("; ")
 
-/** The mend for tables that options named: its command names them again, if it names none yet. */
+/** Adds the options that named the tables to the commands of a mend that name no table. */
 export const withOptions = (mend: Capture.Mend, options: ReadonlyArray<string>): Capture.Mend => {
   const named = ([command, ...words]: Capture.Argv): Capture.Argv =>
     words.includes("--table") ? [command, ...words] : [command, ...words, ...options]
@@ -120,7 +120,7 @@ export const placeWords = ({ config, schema }: Common): ReadonlyArray<string> =>
     ] as const
   ).flatMap(([option, optionText]) => Option.match(optionText, { onNone: () => [], onSome: (text) => [option, text] }))
 
-/** The mend whose commands repeat if they work, such as which configuration they read. */
+/** Adds options to the commands of a mend that they need to work, such as `--config`. */
 export const withPlace = (mend: Capture.Mend, words: ReadonlyArray<string>): Capture.Mend => {
   const placed = ([command, ...commandArguments]: Capture.Argv): Capture.Argv => [
     command,

@@ -4,7 +4,7 @@ import { when } from "./describe.js"
 import { visible } from "./output.js"
 import { layout } from "./table.js"
 
-/** What capture did, with what is known of why. */
+/** What capture did, and the reason if it is recorded. */
 const effectText = ({ details, effect }: Query.SchemaEvent): string => {
   const reason = details?.["reason"] ?? details?.["gap"]
   const lapse = details?.["lapse"] === true && effect !== "lapse" ? ["a lapse"] : []

@@ -1,4 +1,4 @@
-/** What is exported, as options of commands. */
+/** Options that say what to export. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Export from "../src/Export.js"

@@ -7,8 +7,8 @@ const argv = process.argv.slice(2)
 /** The exit code, if the output cannot be written any more. */
 let outputEnded: number | undefined
 
-// It is no failure if a reader such as "head" closes the output early. In any case running work then ends as on Ctrl+C, so that nothing of
-// it is left in the database, and the record has how far it came.
+// A reader such as "head" may close the output early. That is not a failure. In any case, running work then ends as on
+// Ctrl+C, so that it leaves nothing in the database, and the record says how far it came.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (outputEnded !== undefined) {
     return
@@ -28,8 +28,8 @@ if (argv.length === 1 && argv[0] === "--version") {
   process.stdout.write(`${packageJson.version}\n`)
 } else {
   if (argv[0] === "export") {
-    // The memory of young objects doubles while the modules load, to 48 MB, and gigabytes may pass before it is full again. The buffers of
-    // what has passed are freed only then. So it stays as small as it is now.
+    // V8's space for young objects doubles to 48 MB while the modules load. Gigabytes of output may pass before it is
+    // full again, and only then are the buffers of that output freed. So the space keeps its present size.
     setFlagsFromString("--semi-space-growth-factor=1")
   }
   const { start } = await import("./start.js")

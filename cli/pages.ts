@@ -44,7 +44,7 @@ const entrance = (prefix: string, token: string, session: string) => {
   }
 }
 
-/** Whether a request names this machine. A foreign name may lead here by a trick of DNS. */
+/** Whether the Host header names this machine. A foreign name may resolve to it (DNS rebinding). */
 const isOwnHost = (request: IncomingMessage, port: number): boolean =>
   [`127.0.0.1:${port}`, `localhost:${port}`].includes(request.headers.host ?? "")
 
@@ -103,7 +103,7 @@ export const servePages = (
     return `http://127.0.0.1:${isAddress(address) ? address.port : port}${prefix}/?token=${token}`
   })
 
-/** Says where the pages are. */
+/** Prints the address of the pages. */
 export const printAddress = (form: Pick<Form, "json">, url: string, ending: string): Effect.Effect<void> =>
   form.json
     ? printDocument(JSON.stringify({ url }))

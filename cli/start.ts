@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { run } from "./app.js"
 
-/** When the effect of a line ends, the line has left the process. So an exit cuts nothing off. */
+/** Each effect ends when its text has left the process, so that an exit cuts nothing off. */
 const writeTo =
   (stream: NodeJS.WriteStream) =>
   (...parts: ReadonlyArray<unknown>): Effect.Effect<void> =>
@@ -17,8 +17,8 @@ const processConsole = Effect.consoleWith((console) =>
 )
 
 /**
- * Runs the program, and ends the process with its exit code. If its output cannot be written any more, that decides it (`outputEnded`): a
- * reader who has left is no failure.
+ * Runs the program, and ends the process with its exit code. If the command itself did not fail, but its output can no
+ * longer be written, the exit code is that of `outputEnded`.
  */
 export const start = (argv: ReadonlyArray<string>, version: string, outputEnded: () => number | undefined): void => {
   const program = Effect.flatMap(processConsole, (console) => Effect.withConsole(run(argv, version), console))

@@ -63,7 +63,7 @@ const belowExport = [
 
 const scheduling = [exportSchedule.add, exportSchedule.list, exportSchedule.remove] as const
 
-/** It is here because it is about the whole tree. */
+/** Defined here because it needs the whole tree. */
 const completing = leaf(
   "completions",
   { ...common, shell: wordArgument("SHELL", shells, `One of ${shells.join(", ")}.`) },

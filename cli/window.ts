@@ -66,7 +66,7 @@ const dayOf = (
 
 const instant = (milliseconds: number): string => new Date(milliseconds).toISOString()
 
-/** The last microsecond before. */
+/** The last microsecond before this time. */
 const before = (milliseconds: number): string => instant(milliseconds - 1).replace(/Z$/, "999Z")
 
 /** The bounds as instants. If a value is neither a date nor an instant, the read refuses it. */

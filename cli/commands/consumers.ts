@@ -17,7 +17,7 @@ const inFeed = <A, E>(options: Common, call: Effect.Effect<A, E, Feed.Feed>) =>
     inputFirst(Effect.provide(call, Feed.layer), migratedClient(options)).pipe(withSchema(options, configured))
   )
 
-/** In two units, and whole seconds. */
+/** The lag in at most two units, rounded up to seconds. */
 const lagText = (lag: Duration.Duration): string =>
   Duration.format(Duration.seconds(Math.ceil(Duration.toSeconds(lag))))
     .split(" ")

@@ -35,7 +35,10 @@ const withoutText = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, 
     Effect.withConsole(effect, { ...console, log: () => Effect.void } satisfies Console.Console)
   )
 
-/** The database that is named, else the embedded one. Variables of libpq name none: they may stand there for another purpose. */
+/**
+ * The given database, else an embedded one. PGHOST and the like are ignored, because they may be set for another
+ * purpose.
+ */
 const place = Effect.fnUntraced(function* (given: Option.Option<Redacted.Redacted>) {
   if (Option.isSome(given)) {
     return { url: given.value, description: "the database that is named, in schemas of its own" }
@@ -85,7 +88,7 @@ export const demo = leaf(
           prefix: "/audit",
           health: { tables: Host.tables },
           relations: Host.relations,
-          // With a year to remove from.
+          // The year leaves something to remove.
           ...(options.large ? { retention: { keep: "300 days" } } : {}),
           access: { viewer, capabilities: ["export", "coverage", "policy", "evidence", "retention"] }
         })

@@ -91,7 +91,7 @@ interface Rendering<in A> {
   readonly none: string
 }
 
-/** How many transactions carry the correlation without an action, if it is why a listing is empty. */
+/** How many transactions carry the correlation without an action, if that explains why a listing is empty. */
 const withoutAction = (
   { cursor, ...filter }: Query.FilterInput,
   page: Page.Page<unknown>

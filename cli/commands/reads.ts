@@ -14,7 +14,7 @@ import { paragraph } from "../table.js"
 import { listed, more, paging, pagingOf, reading } from "../reading.js"
 
 const tableArgument = argument("TABLE", "A table as in SQL, such as public.posts.")
-/** What the arguments are called in a refusal. */
+/** The names of the arguments in refusals. */
 const ofRow = { table: "TABLE", key: "KEY", instant: "INSTANT" }
 
 const keyArgument = argument("KEY", "Key of the row; of several columns a JSON array or object.")

@@ -27,7 +27,7 @@ const services = Layer.mergeAll(
   SavedViews.layer
 )
 
-/** Who started the command. Nobody else gets the token. */
+/** The user who started the command. Nobody else gets the token. */
 const operator = (): Actor.Actor => {
   try {
     return Actor.system("threadline serve", { label: userInfo().username })

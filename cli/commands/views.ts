@@ -40,7 +40,7 @@ const table = (views: ReadonlyArray<SavedViews.SavedView>, width: number): strin
     width
   )
 
-/** The view of a name: of the owner given, else of the only one who has it. */
+/** The view of this name: that of the given owner, else that of the only owner who has one. */
 const foundView = Effect.fnUntraced(function* (name: string, whose: SavedViews.OwnerInput | undefined) {
   if (whose !== undefined) {
     return yield* SavedViews.get(whose, name)

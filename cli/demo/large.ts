@@ -13,7 +13,7 @@ import { year, yearTimes } from "./year.js"
 const days = 365
 const perDay = 24
 
-/** Lives the year and sets its times. */
+/** Runs the statements of the year, then sets their times. */
 export const liveYear = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* Print.text(`Living a year: ${days} days, up to ${perDay} transactions each. It takes about half a minute.`)
@@ -23,7 +23,7 @@ export const liveYear = Effect.gen(function* () {
   yield* sql`analyze`
 })
 
-/** What people keep and find in a year: some views, and evidence. */
+/** Saves some views, and evidence of a year. */
 export const governance = Effect.gen(function* () {
   const views = [
     { name: "Deleted users", filter: { table: "threadline_demo.users", op: "delete" }, since: undefined },

@@ -89,7 +89,7 @@ export const asOf = (answer: Query.AsOf) =>
       : [])
   )
 
-/** Changes that nobody put a name to: all that is known is what the database knows of its sessions. */
+/** Changes without an actor. Only the database user and the application are known. */
 export const unattributed = (changes: ReadonlyArray<Query.Change>) =>
   say(
     ...changes.map(

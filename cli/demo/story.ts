@@ -1,6 +1,6 @@
 /**
- * What happens in the demonstration: Threadline is installed, captures the tables of a small host application, and a working day happens to
- * them. Then somebody asks what the record says of it.
+ * What happens in the demonstration: Threadline is installed, captures the tables of a small host application, and a
+ * working day happens to them. Then somebody asks what the record says about it.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -32,7 +32,7 @@ const capture = Effect.gen(function* () {
   }
 })
 
-/** The tables of the record are a contract, too: whatever no service answers can be asked in SQL. */
+/** The tables of the record are public too: SQL can answer what no service answers. */
 const failedAttempts = Effect.flatMap(
   SqlClient.SqlClient,
   (sql) => sql<Print.Attempt>`
@@ -64,7 +64,7 @@ export const investigate = Effect.fnUntraced(function* ({ before, correction }: 
   yield* Print.asOf(yield* Query.asOf("threadline_demo.users", "1", last))
 })
 
-/** Where exports lie that the pages queue, until the scope ends. */
+/** A temporary directory for the exports that the pages queue. */
 const files = Effect.map(
   Effect.acquireRelease(
     Effect.promise(() => mkdtemp(join(tmpdir(), "threadline-demo-"))),
@@ -74,8 +74,8 @@ const files = Effect.map(
 )
 
 /**
- * Lives the day in the database of the client, after a year if `large`. The services read its record until the scope ends,
- * which removes all of it. The psql session of the story has a client of its own.
+ * Runs the working day in the database of the client, after a year if `large`. The services read its record until the
+ * scope ends, which removes all of it. The psql session of the story has a client of its own.
  */
 export const live = Effect.fnUntraced(function* <E, R>(
   psqlClient: Layer.Layer<SqlClient.SqlClient, E, R>,

@@ -1,6 +1,6 @@
 /**
- * A working day at the host application, one audited transaction after another. Each shows one thing that can be said of a
- * write: who, why, on whose behalf, as part of what. The last ones show what is recorded when nobody says anything.
+ * A working day at the host application, one audited transaction after another. Each shows one part of the context of a
+ * write: who, why, on whose behalf, as part of what. The last ones show what is recorded without any context.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -13,7 +13,7 @@ import * as Host from "./host.js"
 const ada = Actor.user("1", { label: "Ada" })
 const ben = Actor.user("2", { label: "Ben" })
 const rosa = Actor.admin("900", { label: "Rosa, support" })
-/** Who looks at the pages afterwards. */
+/** The viewer of the pages. */
 export const viewer = rosa
 const shop = Actor.serviceAccount("shop-api", { label: "shop" })
 const billing = Actor.system("billing", { label: "billing" })
@@ -33,7 +33,7 @@ const invite = Audit.transaction(
   { action: "user.invited", actor: rosa, reason: "new accounting team" }
 )
 
-/** The actor and the correlation can come from around: every write of a request has them then. */
+/** The actor and the correlation can be set once for all writes of a request. */
 const blogging = Effect.gen(function* () {
   yield* Audit.transaction(Host.writePost(1, "Hello"), { action: "post.created" })
   yield* Audit.transaction(Host.publishPost("Hello"), { action: "post.published" })
@@ -95,7 +95,7 @@ const refused = Audit.transaction(Host.deleteInvoice(1002), {
   onFailure: "record"
 }).pipe(Effect.catchTag("InvoiceIsPaid", () => Effect.void))
 
-/** Other clients of the database say who they are with one statement; here without an action. */
+/** Other clients of the database set the actor with one statement. This one sets no action. */
 const otherClient = Effect.flatMap(SqlClient.SqlClient, (sql) => {
   const context = AuditContext.toSql({ actor: Actor.user("3", { label: "Cleo" }) }, { schema: "threadline_demo_audit" })
   return sql.withTransaction(
@@ -106,7 +106,7 @@ const otherClient = Effect.flatMap(SqlClient.SqlClient, (sql) => {
 /** Deleting a user deletes her posts: what a foreign key does is captured like what a statement does. */
 const offboarding = Audit.transaction(Host.deleteUser(3), { action: "user.deleted", actor: rosa, reason: "left" })
 
-/** What the rest of the demo looks at. */
+/** What the rest of the demo needs. */
 export interface Outcome {
   /** The audited transaction of the correction. */
   readonly correction: Audit.TransactionId

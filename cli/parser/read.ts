@@ -90,7 +90,7 @@ const scan = (
   })
 }
 
-/** How many words the name of a command has that begins with these: one more than its group. */
+/** How many words the command name has that `words` begin with: one more than its group. */
 const depthOf = (words: ReadonlyArray<string>): number => {
   let depth = 1
   while (groups[words.slice(0, depth).join(" ")] !== undefined && words.length >= depth) {

@@ -92,7 +92,7 @@ export const choiceFromEnvironment = (): Choice | undefined => {
   throw new Error(`THREADLINE_TEST_POSTGRES is "system", "embedded" or a major version, not ${JSON.stringify(text)}`)
 }
 
-/** The first installation that fits; throws where there is none. */
+/** The first installation that fits. Throws if there is none. */
 export const select = (choice: Choice | undefined = choiceFromEnvironment()): Installation => {
   const installations = all()
   const chosenInstallation = installations.find(

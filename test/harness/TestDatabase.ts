@@ -51,7 +51,7 @@ export interface Service {
   readonly url: string
   /** Major version of the server. */
   readonly serverVersion: number
-  /** The role that owns Threadline's schema; another one than the default in every run, so that no code relies on its name. */
+  /** The role that owns Threadline's schema. Its name differs in every run, so that no code relies on the default. */
   readonly ownerRole: string
   /**
    * Gives Threadline's schema an owner of its own, and its name. For tests that change the owner or make others members of it: the
@@ -73,9 +73,9 @@ export interface Service {
     label: string,
     options?: Partial<PgClient.PgClientConfig>
   ) => Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError>
-  /** One session of node-postgres, the superuser's without a label; for tests that need several sessions at once. */
+  /** One node-postgres session, as the superuser if there is no label. For tests that need several sessions at once. */
   readonly rawClient: (label?: string) => Effect.Effect<pg.Client, SqlError, Scope.Scope>
-  /** The end of another session of this database, seen from its server. */
+  /** Terminates the session of a backend. */
   readonly terminate: (backendPid: number) => Effect.Effect<void>
 }
 

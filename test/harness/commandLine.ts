@@ -14,7 +14,7 @@ const build = (directory: string): string => {
 
 let made: string | undefined
 
-/** Path of the command line as it is published, in one file. It is built when the first test of this process asks for it. */
+/** The path of the bundled command line. It is built when the first test of this process needs it. */
 export const commandLine = (): string => {
   const { directory, given } = inject("threadlineCommandLine")
   made ??= given ? directory : build(directory)

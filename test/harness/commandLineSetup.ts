@@ -1,6 +1,6 @@
 /**
- * Where the command line is, as it is published, in one file: that of a build which is there already, if `THREADLINE_TEST_DIST` names its
- * directory, or one that the first test that runs it makes (`commandLine.ts`), and that is removed at the end.
+ * Provides the directory of the bundled command line. If `THREADLINE_TEST_DIST` names an existing build, it is that
+ * one. Otherwise the first test that needs the bundle builds it (`commandLine.ts`), and it is removed at the end.
  */
 import { mkdir, mkdtemp, rm } from "node:fs/promises"
 import { join, resolve } from "node:path"
@@ -12,7 +12,7 @@ declare module "vitest" {
   export interface ProvidedContext {
     threadlineCommandLine: {
       readonly directory: string
-      /** It is there already. */
+      /** Whether `THREADLINE_TEST_DIST` names it, so that it exists already. */
       readonly given: boolean
     }
   }

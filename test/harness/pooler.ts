@@ -16,7 +16,7 @@ export const freePort = Effect.async<number>((resume) => {
   })
 })
 
-/** The URL of a pooler with so many connections to a database of a server, when it answers. */
+/** Starts a pooler with so many connections to a database, and returns its URL when it answers. */
 export const make = (url: string, connections: number) =>
   Effect.gen(function* () {
     const { password, pathname, port, username } = new URL(url)

@@ -1,4 +1,4 @@
-/** Properties that name no seed of their own begin with the one of the run. */
+/** Properties without their own seed use the seed of the run. */
 import * as FastCheck from "effect/FastCheck"
 import { seed } from "../support/runs.js"
 

@@ -13,7 +13,7 @@ import { install } from "./schema.js"
 import { shared, type Made } from "./shared.js"
 import * as TestCluster from "./TestCluster.js"
 
-/** What a test file knows of the server. */
+/** What test files know about the server. */
 export interface TestServer {
   /** Superuser URL. */
   readonly url: string

@@ -1,6 +1,6 @@
 /**
- * What the projects of a test run share. Each project loads its setup files anew, in the one process of the run: the first that
- * asks makes the thing, the last that is done with it ends it.
+ * Shares things between the projects of a test run. Each project loads its setup files anew, but all in one process:
+ * the first project makes a thing, and the last one to release it ends it.
  */
 
 export interface Made<A> {
@@ -13,7 +13,7 @@ interface Entry<A> {
   users: number
 }
 
-/** A function that gives the thing of this name, and one that says that it is no longer needed. */
+/** The thing of this name. `end` releases it. */
 export const shared = async <A>(name: string, make: () => Promise<Made<A>>): Promise<Made<A>> => {
   const key = Symbol.for(`threadline/test/${name}`)
   const entries: { [key: symbol]: Entry<A> | undefined } = globalThis

@@ -210,8 +210,8 @@ export const asOf = (
   )
 
 /** Like `asOf`, without the word `Present` in front of a value. */
-export const valueAsOf = (...asked: Parameters<typeof asOf>): ReturnType<typeof asOf> =>
-  Effect.map(asOf(...asked), (answer) => answer.replace(/^Present /, ""))
+export const valueAsOf = (...args: Parameters<typeof asOf>): ReturnType<typeof asOf> =>
+  Effect.map(asOf(...args), (answer) => answer.replace(/^Present /, ""))
 
 /** One captured change; `before` is the image that it started from. */
 export interface Change {

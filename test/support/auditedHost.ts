@@ -132,11 +132,10 @@ export const postIds = Effect.flatMap(Owner, (owner) =>
   Effect.map(owner<{ readonly id: number }>`select id from posts order by id`, (rows) => rows.map(({ id }) => id))
 )
 
-/** A write of the host's. */
 export const insertPost = (id: number) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) => sql`insert into posts (id, title) values (${id}, ${`post ${id}`})`)
 
-/** No session of the application is inside a transaction, and each can be used. */
+/** Checks that no session of the application is inside a transaction, and that each can be used. */
 export const poolIsClean = (connections: number) =>
   Effect.gen(function* () {
     const owner = yield* Owner

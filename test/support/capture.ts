@@ -13,7 +13,7 @@ import { instantNow } from "./instantNow.js"
 /** A database with capture over the superuser's client. */
 export const layer = Capture.layer.pipe(Layer.provideMerge(TestDatabase.layer))
 
-/** A fresh database for one test, where what is captured is counted. */
+/** Runs a test in a fresh database, so that it can count what is captured. */
 export const fresh = <A, E>(
   body: Effect.Effect<A, E, Capture.Capture | SqlClient.SqlClient | TestDatabase.TestDatabase | Scope.Scope>
 ): Effect.Effect<A, E | SqlError> => Effect.scoped(body).pipe(Effect.provide(layer))
@@ -38,21 +38,21 @@ export const value = (query: string) => Effect.map(rows(query), (found) => Objec
 /** The present instant by the server's clock. */
 export const now = Effect.map(value(instantNow), String)
 
-/** Runs statements and tells the instant after them. */
+/** Runs statements, and returns the instant after them. */
 export const after = (...statements: ReadonlyArray<string>) => Effect.zipRight(run(...statements), now)
 
 /** Steps with their sentences. */
-const said = (steps: ReadonlyArray<Capture.Step>) =>
+const withSummaries = (steps: ReadonlyArray<Capture.Step>) =>
   steps.map((step) => ({ ...step, summary: Capture.describeStep(step) }))
 
 export const apply = (tables: ReadonlyArray<Capture.TableConfig>, options?: Capture.ApplyOptions) =>
-  Effect.flatMap(Capture.Capture, (capture) => Effect.map(capture.apply(tables, options), said))
+  Effect.flatMap(Capture.Capture, (capture) => Effect.map(capture.apply(tables, options), withSummaries))
 
 export const plan = (tables: ReadonlyArray<Capture.TableConfig>, options?: Capture.PlanOptions) =>
-  Effect.flatMap(Capture.Capture, (capture) => Effect.map(capture.plan(tables, options), said))
+  Effect.flatMap(Capture.Capture, (capture) => Effect.map(capture.plan(tables, options), withSummaries))
 
 export const remove = (...tables: ReadonlyArray<string>) =>
-  Effect.flatMap(Capture.Capture, (capture) => Effect.map(capture.remove(tables), said))
+  Effect.flatMap(Capture.Capture, (capture) => Effect.map(capture.remove(tables), withSummaries))
 
 export const status = (tables?: ReadonlyArray<Capture.TableConfig>) =>
   Effect.flatMap(Capture.Capture, (capture) => capture.status(tables))

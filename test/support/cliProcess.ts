@@ -12,10 +12,10 @@ export type Child = ChildProcessByStdio<null, Readable, Readable>
 const endings = new WeakMap<Child, Promise<Outcome>>()
 
 const ending = (child: Child): Promise<Outcome> => {
-  const said = { stdout: "", stderr: "" }
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (said.stdout += text))
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (said.stderr += text))
-  return new Promise((resolve) => child.on("close", (code) => resolve({ code, ...said })))
+  const output = { stdout: "", stderr: "" }
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (output.stdout += text))
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (output.stderr += text))
+  return new Promise((resolve) => child.on("close", (code) => resolve({ code, ...output })))
 }
 
 const started = (

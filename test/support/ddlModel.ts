@@ -303,7 +303,7 @@ const partitionBound = (bound: string, values: number): string =>
 export const fillOf = (world: World): ReadonlyArray<string> =>
   world.tables.map((table) => insertOf(world, table, nameOf(table), [0, 1, 2], 1))
 
-/** The statements of an op, in the world as it is; none where it has nothing to do. */
+/** The statements of an op in the present world; none if it has nothing to do. */
 export const statementsOf = (world: World, { a, b, kind, table: place }: Op): ReadonlyArray<string> => {
   const table = pick(world.tables, place)
   if (table === undefined) {

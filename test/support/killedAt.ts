@@ -10,23 +10,26 @@ import { until } from "./until.js"
 /** Where a session is stopped. */
 export type Point = {
   readonly at: string
-  /** Whether the server ends the session too. Otherwise it goes on with its statement, and then finds nobody to tell. */
+  /**
+   * Whether the server ends the session too. Otherwise it completes its statement, and then finds that its client is
+   * gone.
+   */
   readonly ends: boolean
 } & (
   | {
-      /** Before the statement of this kind that is the `nth` one of its process. */
+      /** Before the `nth` statement of this kind in its process. */
       readonly table: string
       readonly before: "delete" | "truncate" | "update"
       readonly nth?: number
     }
   | {
-      /** After the command that is the `nth` of its kind in its process, or before it. */
+      /** Before or after the `nth` command of this kind in its process. */
       readonly command: "ALTER TABLE" | "CREATE TABLE" | "DROP TABLE"
       readonly when: "start" | "end"
       readonly nth?: number
     }
   | {
-      /** Where it wants a lock that is not compatible with this one. */
+      /** When it waits for a lock that conflicts with this one. */
       readonly lock: string
     }
 )
@@ -91,7 +94,9 @@ export const make = (host: Cli.MadeHost) =>
         ? Effect.void
         : query("table" in point ? `drop trigger gate on ${point.table}` : "drop event trigger gate")
 
-    /** Runs the command until it is at the point, and kills it there. When it answers, no session of it is left. */
+    /**
+     * Runs the command until it is at the point, and kills it there. When this ends, the process has no session left.
+     */
     const killedAt = (point: Point, args: ReadonlyArray<string>) =>
       Effect.gen(function* () {
         yield* close(point)

@@ -67,8 +67,9 @@ export const seed = Effect.gen(function* () {
 })
 
 /**
- * Rows whose life has all that a life can have: `visits` 1 was there before capture, had its table removed and captured again, renamed and
- * altered; of `visits` 2 and 3 retention removed all, and the beginning. The columns of `visits` are not in the order of the alphabet.
+ * Rows with every kind of history. `visits` 1 existed before capture; its table was removed from capture, captured
+ * again, renamed and altered. Retention removed all changes of `visits` 2, and the first ones of 3. The columns of
+ * `visits` are not in alphabetical order.
  */
 export const lived = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -84,8 +85,8 @@ export const lived = Effect.gen(function* () {
     yield* Continuity.baseline({ tables: ["patients", "stays"] })
     yield* sql`insert into stays values ('south', 2, 7, 'old'), ('south', 3, 7, 'old')`
     yield* sql`delete from stays where id = 2`
-    // What is so far lies far back, and retention removes it.
-    // Partitions belong to who makes them; they must be of the owner of the record.
+    // Move the changes of 2 and 3 so far back that retention removes them.
+    // A partition belongs to the role that makes it, which must be the owner of the record.
     yield* sql`
       select set_config('role', pg_get_userbyid(nspowner), true), threadline.ensure_partitions(now() - interval '200 days', now())
       from pg_namespace
@@ -119,7 +120,7 @@ export const pages = (options: OperatorSurface.Options<Request> = { authorize: (
   Effect.gen(function* () {
     const layer = yield* services
     const { handler } = yield* Effect.acquireRelease(
-      // Enough that no page does without something because the machine is busy.
+      // So long that no page leaves something out because the machine is busy.
       Effect.sync(() => OperatorSurface.toWebHandler(layer, { timeout: "2 minutes", ...options })),
       ({ dispose }) => Effect.promise(dispose)
     )
@@ -130,7 +131,7 @@ export const pages = (options: OperatorSurface.Options<Request> = { authorize: (
       })
   })
 
-/** What a page says, without its markup. */
+/** The text of a page, without markup. */
 export const textOf = (html: string): string =>
   html
     .replaceAll(/<(style|script)>.*?<\/\1>/gs, "")

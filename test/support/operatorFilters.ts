@@ -1,4 +1,4 @@
-/** Random valid filters with hostile values, for what writes and reads a filter in other forms. */
+/** Random valid filters with hostile values, for tests of the other forms of a filter. */
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
 import type { Json } from "threadline"
@@ -78,7 +78,7 @@ const inputs: fc.Arbitrary<Query.FilterInput> = fc.record({
   order: fc.constantFrom("newest", "oldest")
 }) as fc.Arbitrary<Query.FilterInput>
 
-/** Without what contradicts itself. */
+/** Removes fields that contradict each other. */
 const possible = (input: Query.FilterInput): Query.FilterInput => ({
   ...input,
   key: Array.isArray(input.table) && input.table.length === 1 ? input.key : undefined,

@@ -33,7 +33,7 @@ export const clientWith = (probe: Probe): Layer.Layer<SqlClient.SqlClient, never
     SqlClient.SqlClient,
     Effect.map(SqlClient.SqlClient, (sql) => {
       const reserve = Effect.map(sql.reserve, (connection) => probed(connection, probe))
-      // What the client's own `withTransaction` is made of.
+      // Built like the client's own `withTransaction`.
       const send = (message: (id: number) => string) => (connection: Connection, id: number) =>
         connection.executeUnprepared(message(id), [], undefined)
       const withTransaction = SqlClient.makeWithTransaction({

@@ -165,6 +165,6 @@ export const write = Effect.fnUntraced(function* ({
   `
 })
 
-/** A second of 2 January 2026, with microseconds where given. */
+/** A second of 2 January 2026, with microseconds if given. */
 export const at = (second: number, micros: number = 0): string =>
   `2026-01-02T00:${String(Math.floor(second / 60)).padStart(2, "0")}:${String(second % 60).padStart(2, "0")}.${String(micros).padStart(6, "0")}Z`

@@ -72,7 +72,7 @@ export const filters = (instants: ReadonlyArray<string>) => {
   }).map(possible)
 }
 
-/** Without what contradicts itself. */
+/** Removes fields that contradict each other. */
 const possible = ({
   actionStatus,
   actorLabel,

@@ -23,7 +23,7 @@ export interface Step {
   readonly correlation: number
   /** Microseconds since the statement before. */
   readonly gap: number
-  /** Microseconds between the rows of a statement: none where one trigger captures them all. */
+  /** Microseconds between the rows of a statement; 0 if one trigger captures them all. */
   readonly pace: number
 }
 

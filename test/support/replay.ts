@@ -112,7 +112,7 @@ const differences = (source: string, left: Rows, right: Rows): ReadonlyArray<str
     return told === there ? [] : [`${source}: ${key} is ${told}, the table has ${there}`]
   })
 
-/** Everything in which the record of a table disagrees with the table; `start` are its rows when the record began. */
+/** Every difference between the record of a table and the table. `start` are its rows when the record began. */
 export const disagreements = Effect.fnUntraced(function* (
   db: Session,
   { feed, query }: Readers,

@@ -1,4 +1,4 @@
-/** What tests use of a package without types. */
+/** Types of the parts of the package that tests use. It has none of its own. */
 declare module "s3rver" {
   interface Options {
     readonly port: number

@@ -121,7 +121,7 @@ const byTransaction = (a: ChangeSeed, b: ChangeSeed): number =>
 const byTime = (a: { micros: number; id: string }, b: { micros: number; id: string }): number =>
   a.micros - b.micros || Number(a.id) - Number(b.id)
 
-/** What is told of a change: `before` only where the row before it is visible. */
+/** What an answer tells about a change: `before` only if the row before it is visible. */
 export interface Told {
   readonly id: string
   readonly previousRowKey: string | null
@@ -165,7 +165,7 @@ export const reader = (simulation: Model.Simulation, { action, change }: TwiceWr
     changedFrom: isBeforeShown(one) && one.from !== undefined && one.from !== null ? canonical(one.from) : null
   })
 
-  /** Whether a transaction is as a filter asks, by what is seen of it. */
+  /** Whether the visible part of a transaction matches a filter. */
   const isAsked = (id: string, filter: Query.FilterInput): boolean => {
     const transaction = transactionOf(id)
     const actor = transaction?.actor ?? null
@@ -225,7 +225,7 @@ export const reader = (simulation: Model.Simulation, { action, change }: TwiceWr
     isSeen,
     timeline: (filter: Query.FilterInput): ReadonlyArray<Told> =>
       ordered([...matching(filter)].sort(filter.key === undefined ? byTransaction : byTime).map(toldOf), filter),
-    /** One that is seen and asked for; where its changes are asked for, one of them is seen and as asked. */
+    /** Visible transactions that match the filter. If the filter is about changes, a visible change must match it. */
     transactions: (filter: Query.FilterInput): ReadonlyArray<string> => {
       const { changedField, contains, key, op, schema, table } = filter
       const ofChanges = [changedField, contains, key, op, schema, table].some((one) => one !== undefined)

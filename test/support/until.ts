@@ -4,9 +4,9 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 
-/** Asks again and again, by the clock of the wall, until the answer is yes; dies with what it waited for after four minutes: it hangs then. */
-export const until = <E, R>(what: string, asked: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
-  Effect.repeat(asked, { until: (answer) => answer, schedule: Schedule.spaced("10 millis") }).pipe(
+/** Polls until a condition holds, by the real clock. After four minutes it dies and says what it waited for. */
+export const until = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
+  Effect.repeat(condition, { until: (answer) => answer, schedule: Schedule.spaced("10 millis") }).pipe(
     Effect.timeoutFailCause({
       duration: "4 minutes",
       onTimeout: () => Cause.die(new Error(`four minutes are over, and still not: ${what}`))

@@ -1,5 +1,5 @@
 /**
- * Who looks at the pages, and what they may do there. Whatever is not said is denied.
+ * The viewer of the pages, and what they may do. Everything that the host does not grant is denied.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -10,8 +10,8 @@ import * as ExportJobs from "../../ExportJobs.js"
 import type * as Query from "../../Query.js"
 
 /**
- * What a viewer may do beyond reading: `export` changes, see `coverage`, `policy` and `evidence`, and start `retention`. `read` is what
- * everyone has who is let in; it may be named and changes nothing.
+ * What a viewer may do beyond reading: `export` changes, see `coverage`, `policy` and `evidence`, and start
+ * `retention`. Every viewer who is let in has `read`; naming it changes nothing.
  *
  * @since 0.1.0
  * @category schemas
@@ -25,27 +25,27 @@ export const Capability = Schema.Literal("read", "export", "coverage", "policy",
 export type Capability = typeof Capability.Type
 
 /**
- * What `authorize` answers for a viewer that it lets in.
+ * The answer of `authorize` for a viewer who is let in.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Access {
-  /** Who looks. Saved views, exports and other acts of theirs are recorded under this actor. */
+  /** The viewer. Their saved views, exports and other acts are recorded under this actor. */
   readonly viewer: Actor.Actor
-  /** What they may see. `"everything"` must be said, so that a forgotten scope shows nothing. */
+  /** What they may see. `"everything"` must be given explicitly, so that a forgotten scope shows nothing. */
   readonly scope: Query.ReadScope | "everything"
-  /** What the pages call the scope, such as the name of a tenant. */
+  /** The name of the scope on the pages, such as the name of a tenant. */
   readonly scopeName?: string | undefined
-  /** The scope by a name and parameters, as `ExportJobs` keeps it. A viewer with a scope that has no name sees no jobs. */
+  /** The scope as a name with parameters, for `ExportJobs`. A viewer whose scope has no such name sees no jobs. */
   readonly namedScope?: ExportJobs.NamedScope | undefined
-  /** What they may do beyond reading: nothing unless given. */
+  /** What they may do beyond reading. Nothing by default. */
   readonly capabilities?: ReadonlyArray<Capability> | undefined
 }
 
 /**
- * The viewer is not let in. `Unauthenticated` is answered with 401, `Forbidden` with 403. `signIn` is an address of your application that
- * the page links to: a path, or an `https` URL.
+ * The viewer is not let in. The page has status 401 for `Unauthenticated`, 403 for `Forbidden`. `signIn` is an address
+ * of your application that the page links to: a path, or an `https` URL.
  *
  * @since 0.1.0
  * @category errors
@@ -55,7 +55,7 @@ export class Denied extends Schema.TaggedError<Denied>("threadline.operator.Deni
   signIn: Schema.optional(Schema.String)
 }) {}
 
-/** What is known of a viewer once `authorize` has answered. */
+/** A viewer who was let in. */
 export interface Viewer {
   readonly actor: Actor.Actor | undefined
   readonly scope: Query.ReadScope | undefined
@@ -76,7 +76,7 @@ const forbidden = new Denied({ reason: "Forbidden" })
 
 const isScope = (scope: unknown): scope is Query.ReadScope => Predicate.isFunction(scope)
 
-/** Reads an answer of `authorize`. One that is not of the form of `Access`, as a caller in JavaScript may give, denies. */
+/** Decodes an answer of `authorize`. An answer without the form of `Access`, which JavaScript can give, denies. */
 const viewerOf = (access: unknown): Either.Either<Viewer, Denied> =>
   Either.match(Schema.decodeUnknownEither(AnswerSchema)(access), {
     onLeft: () => Either.left(forbidden),
@@ -92,7 +92,7 @@ const viewerOf = (access: unknown): Either.Either<Viewer, Denied> =>
     }
   })
 
-/** The viewer of a surface that says explicitly that it asks nobody. */
+/** The viewer of a surface that is explicitly open to anyone. */
 export const anyone: Viewer = {
   actor: undefined,
   scope: undefined,
@@ -119,17 +119,17 @@ const settled = (answer: unknown): Effect.Effect<Viewer, Denied> =>
   isDenied(answer) ? Effect.fail(new Denied(answer)) : viewerOf(answer)
 
 /**
- * Asks the host. If it throws, rejects, dies or answers anything else than `Access`, the viewer is denied; `onBroken` is told what
- * happened, for the log.
+ * Calls the host's `authorize`. If it throws, rejects, dies or answers anything but `Access`, the viewer is denied. If
+ * it failed with anything but `Denied`, `onBroken` gets the cause, for the log.
  */
-export const ask = <Asked, R>(
-  authorize: (asked: Asked) => Answer<R>,
-  asked: Asked,
+export const ask = <Incoming, R>(
+  authorize: (incoming: Incoming) => Answer<R>,
+  incoming: Incoming,
   onBroken: (cause: unknown) => Effect.Effect<void>
 ): Effect.Effect<Viewer, Denied, R> => {
   const broken = (cause: unknown) => Effect.zipRight(onBroken(cause), Effect.fail(forbidden))
   return Effect.suspend((): Effect.Effect<Viewer, Denied, R> => {
-    const answer = authorize(asked)
+    const answer = authorize(incoming)
     return Effect.isEffect(answer)
       ? Effect.flatMap(answer, settled)
       : isPromise(answer)

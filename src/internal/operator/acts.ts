@@ -1,4 +1,4 @@
-/** What a form of a page does, once it is known to be of a page of ours. Each asks for its capability. */
+/** What the forms of the pages do. `surface` has checked that they come from one of these pages. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -7,51 +7,51 @@ import { InvalidRequest } from "../../ThreadlineError.js"
 import type { Act } from "./address.js"
 import { kindNamed, kindsOf, optionsOf } from "./exportKinds.js"
 import { read, tokensOf } from "./qualifiers.js"
-import { type Asked, redirect, type Screened } from "./screen.js"
+import { redirect, type ScreenContext, type Screened } from "./screen.js"
 import { jobScopeOf } from "./screens/exports.js"
 import { deleteView, saveView } from "./screens/views.js"
 import { jobsNeedNamedScope, noCapability, noConfirmation, notProvided } from "./screens/trouble.js"
 
-const queue = (fields: URLSearchParams, asked: Asked): Screened => {
-  const scope = jobScopeOf(asked)
-  return Option.match(asked.services.jobs, {
+const queue = (fields: URLSearchParams, context: ScreenContext): Screened => {
+  const scope = jobScopeOf(context)
+  return Option.match(context.services.jobs, {
     onNone: () => Effect.succeed(notProvided("ExportJobs")),
     onSome: (jobs) =>
       scope === undefined
         ? Effect.succeed(jobsNeedNamedScope)
         : Effect.gen(function* () {
             const kind = kindNamed(fields.get("format"))
-            if (kind === undefined || !kindsOf(asked.formats).includes(kind)) {
+            if (kind === undefined || !kindsOf(context.formats).includes(kind)) {
               return yield* new InvalidRequest({
                 field: "format",
-                rule: `must be one of ${kindsOf(asked.formats).join(", ")}`
+                rule: `must be one of ${kindsOf(context.formats).join(", ")}`
               })
             }
             const { filter } = yield* Either.mapLeft(
-              read(tokensOf(fields.get("filter") ?? ""), asked.zone),
+              read(tokensOf(fields.get("filter") ?? ""), context.zone),
               (error) => error
             )
             const { cursor: _, limit: __, order: ___, ...whole } = filter
-            yield* jobs.queue({ ...optionsOf(kind), filter: whole, requestedBy: asked.viewer.actor, ...scope })
-            return redirect(asked.to.address("/exports"))
+            yield* jobs.queue({ ...optionsOf(kind), filter: whole, requestedBy: context.viewer.actor, ...scope })
+            return redirect(context.to.address("/exports"))
           })
   })
 }
 
-const change = (id: string, asked: Asked, how: "cancel" | "retry"): Screened => {
-  const scope = jobScopeOf(asked)
-  return Option.match(asked.services.jobs, {
+const change = (id: string, context: ScreenContext, how: "cancel" | "retry"): Screened => {
+  const scope = jobScopeOf(context)
+  return Option.match(context.services.jobs, {
     onNone: () => Effect.succeed(notProvided("ExportJobs")),
     onSome: (jobs) =>
       scope === undefined
         ? Effect.succeed(jobsNeedNamedScope)
-        : Effect.as(jobs[how](id, scope), redirect(asked.to.address("/exports")))
+        : Effect.as(jobs[how](id, scope), redirect(context.to.address("/exports")))
   })
 }
 
-/** Recorded first, under the viewer's name. It runs on when the page has been answered; its run is in the list. */
-const startRetention = (fields: URLSearchParams, asked: Asked): Screened => {
-  const { retention: policy, services, viewer } = asked
+/** Records `retention.started` under the viewer's name, then starts the purge. The purge continues after the answer. */
+const startRetention = (fields: URLSearchParams, context: ScreenContext): Screened => {
+  const { retention: policy, services, viewer } = context
   if (fields.get("confirm")?.trim() !== "purge") {
     return Effect.succeed(noConfirmation)
   }
@@ -79,30 +79,30 @@ const startRetention = (fields: URLSearchParams, asked: Asked): Screened => {
               )
             )
         )
-        return redirect(asked.to.address("/policy/retention"))
+        return redirect(context.to.address("/policy/retention"))
       })
   })
 }
 
-export const act = (name: Act, fields: URLSearchParams, asked: Asked, back: string): Screened => {
+export const act = (name: Act, fields: URLSearchParams, context: ScreenContext, back: string): Screened => {
   const needs = name.startsWith("exports/") ? "export" : name === "policy/retention/run" ? "retention" : undefined
-  if (needs !== undefined && !asked.viewer.may(needs)) {
+  if (needs !== undefined && !context.viewer.may(needs)) {
     return Effect.succeed(noCapability(needs))
   }
   switch (name) {
     case "exports/queue":
-      return queue(fields, asked)
+      return queue(fields, context)
     case "exports/cancel":
-      return change(fields.get("id") ?? "", asked, "cancel")
+      return change(fields.get("id") ?? "", context, "cancel")
     case "exports/retry":
-      return change(fields.get("id") ?? "", asked, "retry")
+      return change(fields.get("id") ?? "", context, "retry")
     case "policy/retention/run":
-      return startRetention(fields, asked)
+      return startRetention(fields, context)
     case "theme":
       return Effect.succeed(redirect(back))
     case "views/save":
-      return saveView(fields, asked)
+      return saveView(fields, context)
     case "views/delete":
-      return deleteView(fields, asked)
+      return deleteView(fields, context)
   }
 }

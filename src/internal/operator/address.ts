@@ -1,12 +1,11 @@
 /**
- * The one place that makes and reads addresses of the pages. What has no place in a path (slashes, dots alone, an empty string) goes into the
- * query, so that no proxy and no browser rewrites it.
+ * Makes and reads the addresses of the pages. Values that proxies or browsers could rewrite in a path, such as slashes,
+ * dots alone or an empty string, go into the query.
  */
 import * as Either from "effect/Either"
 import * as Query from "../../Query.js"
 import { type ExportKind, kindNamed } from "./exportKinds.js"
 
-/** What a path asks for. */
 export type Route =
   | { readonly _tag: "Home" }
   | { readonly _tag: "Timeline" }
@@ -27,7 +26,7 @@ export type Route =
   | { readonly _tag: "Design" }
   | { readonly _tag: "Act"; readonly act: Act }
 
-/** Everything that a page can change. */
+/** Every action that a form of a page can post. */
 export const acts = [
   "theme",
   "views/save",
@@ -40,7 +39,7 @@ export const acts = [
 
 export type Act = (typeof acts)[number]
 
-/** What a path is if it is no route. */
+/** Why a path is not a route. */
 export type NoRoute = "unknown" | "malformed"
 
 // eslint-disable-next-line no-control-regex
@@ -73,8 +72,8 @@ const named = (
 const isAct = (text: string): text is Act => acts.some((act) => act === text)
 
 /**
- * Reads a path without its prefix, and what of the query belongs to it. A path that no browser makes is malformed: one with an empty
- * part, an escape that is none, or a control character.
+ * Reads a path without its prefix, and the parameters that belong to it. A path is malformed if it has an empty part,
+ * an invalid escape or a control character, or if a required parameter is missing.
  */
 export const read = (path: string, params: URLSearchParams): Route | NoRoute => {
   const trimmed = path.replace(/^\//, "").replace(/\/$/, "")
@@ -163,17 +162,17 @@ export const read = (path: string, params: URLSearchParams): Route | NoRoute => 
 
 type Parameters = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
 
-/** What may stand in a path as it is. */
+/** Whether a value can be a part of the path. */
 const plain = (text: string): boolean =>
   /^[\p{L}\p{N}_~:@,'"[\]{} .-]+$/u.test(text) && !/^\.+$/.test(text) && text.trim() === text
 
 const segment = (text: string): string =>
   encodeURIComponent(text).replaceAll("%3A", ":").replaceAll("%40", "@").replaceAll("%2C", ",")
 
-/** `public.posts` is `posts`, as in SQL. */
+/** Removes the schema `public`: `public.posts` is `posts`. */
 export const shortTable = (table: string): string => table.replace(/^public\./, "")
 
-/** Makes the addresses of one mount, for one viewer's zone. */
+/** Makes addresses under a prefix. `carried` are the parameters that every address keeps, such as the time zone. */
 export const make = (prefix: string, carried: Parameters = {}) => {
   const address = (path: string, parameters: Parameters = {}): string => {
     const params = new URLSearchParams()
@@ -185,13 +184,13 @@ export const make = (prefix: string, carried: Parameters = {}) => {
     const query = params.toString()
     return `${prefix}${path}${query === "" ? "" : `?${query}`}`
   }
-  /** A part of the path if it can be one, else a parameter. */
+  /** Adds `text` to the path if it can be a part of it, else as a parameter. */
   const withPart = (path: string, name: string, text: string, parameters: Parameters = {}): string =>
     plain(text) ? address(`${path}/${segment(text)}`, parameters) : address(path, { [name]: text, ...parameters })
   return {
     address,
     home: (parameters: Parameters = {}): string => address("/", parameters),
-    /** The list of a filter. `extra` is what the page adds to it. */
+    /** `extra` are parameters that are not fields of the filter. */
     timeline: (filter: Query.FilterInput = {}, extra: Parameters = {}): string =>
       address("/timeline", { ...parametersOf(filter), ...extra }),
     live: (filter: Query.FilterInput, extra: Parameters = {}): string =>
@@ -219,7 +218,7 @@ export const make = (prefix: string, carried: Parameters = {}) => {
 
 export type Addresses = ReturnType<typeof make>
 
-/** The parameters of a filter; none of one that is not valid. */
+/** The parameters of a filter; none if it is not valid. */
 const parametersOf = (filter: Query.FilterInput): Parameters =>
   Either.match(Query.filterFromInput(filter), {
     onLeft: () => ({}),
@@ -229,7 +228,7 @@ const parametersOf = (filter: Query.FilterInput): Parameters =>
     }
   })
 
-/** Whether an address belongs to this mount: where a page may send its viewer back to. */
+/** Whether an address is below this prefix, so that a form may send its viewer back to it. */
 export const isOwn = (prefix: string, target: string): boolean => {
   if (!target.startsWith("/") || target.startsWith("//") || target.includes("\\") || control.test(target)) {
     return false
@@ -238,7 +237,7 @@ export const isOwn = (prefix: string, target: string): boolean => {
   return url.host === "own.invalid" && (url.pathname === prefix || url.pathname.startsWith(`${prefix}/`))
 }
 
-/** A link of the host's: a path of its own site, or http(s). Anything else is no link. */
+/** A link that the host gave: a path of its own site, or an http(s) URL. Undefined for anything else. */
 export const hostLink = (target: unknown): string | undefined => {
   if (typeof target !== "string" || control.test(target) || target.trim() !== target) {
     return undefined

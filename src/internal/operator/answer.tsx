@@ -1,4 +1,4 @@
-/** A page as an answer, with its headers; and answers that are no page. */
+/** Makes HTTP responses: pages, redirects, files, and the last resort if no page can be made. */
 import type { Document } from "./document.js"
 import { documentOf } from "./document.js"
 import { Frame } from "./design/Frame.js"
@@ -7,18 +7,18 @@ import type { Page } from "./screen.js"
 import { securityHeaders } from "./securityHeaders.js"
 import type { Site } from "./site.js"
 
-/** The document of a page: with its frame, and what the search box was asked. */
+/** Renders a page in its frame. If a search led to it, the page says how the search text was understood. */
 export const rendered = (page: Page, site: Site): Document => {
   const titled = { ...site, title: page.title, columns: page.columns ?? site.columns }
   const url = new URL(site.here, "http://own.invalid")
-  const asked = url.searchParams.get("q")
+  const searchText = url.searchParams.get("q")
   url.searchParams.delete("q")
   return documentOf(
     titled,
     () => (
-      <Frame place={page.place} command={page.command} asked={page.asked ?? asked ?? ""}>
-        {asked === null || page.place === "home" || page.place === "none" ? null : (
-          <Understood asked={asked} here={`${url.pathname}${url.search}`} />
+      <Frame place={page.place} command={page.command} searchText={page.searchText ?? searchText ?? ""}>
+        {searchText === null || page.place === "home" || page.place === "none" ? null : (
+          <Understood searchText={searchText} here={`${url.pathname}${url.search}`} />
         )}
         {page.view()}
       </Frame>
@@ -50,7 +50,7 @@ export const seeOther = (to: string, cookies: ReadonlyArray<string> = []): Respo
   return new Response(null, { status: 303, headers })
 }
 
-/** Headers of ours on an answer that is no page. A file is saved, and never shown. */
+/** Adds the security headers to an answer that is not a page. */
 export const secured = (response: Response): Response => {
   const headers = new Headers(response.headers)
   for (const [name, value] of securityHeaders()) {
@@ -59,7 +59,7 @@ export const secured = (response: Response): Response => {
   return new Response(response.body, { status: response.status, headers })
 }
 
-/** What is said if not even a page can be made. */
+/** The answer if not even an error page can be made. */
 export const plainFailure = (reference: string): Response =>
   new Response(`This page failed. The log of the application has more under the reference ${reference}.\n`, {
     status: 500,

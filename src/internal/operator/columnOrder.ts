@@ -1,31 +1,31 @@
-/** Fields in the order of their table. Images have no order of their own. */
+/** Orders fields by the columns of their table, because images have no order of their own. */
 import * as Effect from "effect/Effect"
 import type * as Query from "../../Query.js"
 
-/** The columns of tables, by the table as in SQL. */
+/** The columns of each table, by the table's name as in SQL. */
 export type ColumnsByTable = ReadonlyMap<string, ReadonlyArray<string>>
 
-/** Asks for the columns of tables. Those of a table without an answer are shown by name. */
-export type AskColumns = (tables: Iterable<string>) => Effect.Effect<ColumnsByTable>
+/** Reads the columns of tables. If they cannot be read, the fields of a table are sorted by name. */
+export type ReadColumns = (tables: Iterable<string>) => Effect.Effect<ColumnsByTable>
 
 /** Columns change rarely. */
-const keptMillis = 30_000
+const cacheMillis = 30_000
 
-const mostKept = 2000
+const mostCached = 2000
 
-export const asking = (query: Query.Service): AskColumns => {
+export const columnReader = (query: Query.Service): ReadColumns => {
   const orders = new Map<string, { readonly columns: ReadonlyArray<string>; readonly at: number }>()
   const columnsOf = (table: string): Effect.Effect<ReadonlyArray<string>> =>
     Effect.suspend(() => {
-      const remembered = orders.get(table)
+      const cached = orders.get(table)
       const now = Date.now()
-      if (remembered !== undefined && now - remembered.at < keptMillis) {
-        return Effect.succeed(remembered.columns)
+      if (cached !== undefined && now - cached.at < cacheMillis) {
+        return Effect.succeed(cached.columns)
       }
       return query.columns(table).pipe(
         Effect.orElseSucceed((): ReadonlyArray<string> => []),
         Effect.tap((columns) => {
-          if (orders.size >= mostKept) {
+          if (orders.size >= mostCached) {
             orders.clear()
           }
           orders.set(table, { columns, at: now })
@@ -37,11 +37,11 @@ export const asking = (query: Query.Service): AskColumns => {
       Effect.forEach(new Set(tables), (table) => Effect.map(columnsOf(table), (columns) => [table, columns] as const), {
         concurrency: 4
       }),
-      (found) => new Map(found)
+      (entries) => new Map(entries)
     )
 }
 
-/** The fields of an image in the order of the columns; others come last, by name. */
+/** The fields of an image in the order of the columns. Fields that are not among the columns come last, by name. */
 export const entriesOf = <A>(
   image: { readonly [field: string]: A } | null,
   columns: ReadonlyArray<string> = []

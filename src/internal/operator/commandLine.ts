@@ -1,16 +1,16 @@
 /**
- * The command that answers what a page answers. A viewer copies it into a shell.
+ * The command line that gives the same answer as a page, for a viewer to copy into a shell.
  */
 import * as BigDecimal from "effect/BigDecimal"
 import * as Json from "../../Json.js"
 import type * as Query from "../../Query.js"
 
-/** What a page asks, and the command that asks the same. */
+/** The command that belongs to a page. */
 export type Question =
   | {
       readonly _tag: "Timeline" | "Transactions" | "Actions" | "Unattributed"
       readonly filter: Query.Filter
-      /** The window that `from` of the filter is, if it moves with the time: `24h`. */
+      /** `24h`, if `filter.from` is the beginning of a window that ends now. */
       readonly since?: string | undefined
     }
   | { readonly _tag: "Export"; readonly filter: Query.Filter; readonly format: string }
@@ -26,10 +26,10 @@ export type Question =
       readonly from: string | undefined
       readonly to: string | undefined
     }
-  /** A command whose words are known. */
+  /** A command by its words. */
   | { readonly _tag: "Words"; readonly words: ReadonlyArray<string> }
 
-/** An option with its value. A value that begins with a dash would be taken for an option. */
+/** Joins the value with `=` if it is empty or begins with a dash, because it would be taken for an option. */
 const option = (name: string, value: string): ReadonlyArray<string> =>
   value.startsWith("-") || value === "" ? [`--${name}=${value}`] : [`--${name}`, value]
 
@@ -70,7 +70,7 @@ const optionsOf = (filter: Query.Filter): ReadonlyArray<string> => [
   ...maybe("to", filter.to)
 ]
 
-/** A page further on goes on from its cursor, which is of that very window. */
+/** After the first page, the exact `from` is given, because the cursor belongs to that window. */
 const listingOf = (filter: Query.Filter, since: string | undefined): ReadonlyArray<string> => [
   ...(since === undefined || since === "all" || filter.cursor !== undefined
     ? optionsOf(filter)
@@ -79,7 +79,7 @@ const listingOf = (filter: Query.Filter, since: string | undefined): ReadonlyArr
   ...maybe("cursor", filter.cursor)
 ]
 
-/** Arguments, behind `--` if one of them could be taken for an option. */
+/** Puts `--` before the arguments if one of them could be taken for an option. */
 const args = (...words: ReadonlyArray<string>): ReadonlyArray<string> =>
   words.some((word) => word.startsWith("-")) ? ["--", ...words] : words
 
@@ -119,7 +119,8 @@ export const wordsOf = (question: Question): ReadonlyArray<string> => {
 }
 
 /**
- * A word as POSIX shells read it. Characters that cannot be seen are written by their codes, so that what is copied is what is shown.
+ * Quotes a word for a shell. Invisible characters are written as escapes (`$'\x1b'`), so that what is copied is what is
+ * shown.
  */
 const quoted = (word: string): string => {
   if (/^[A-Za-z0-9_./:@%+,=-]+$/.test(word)) {
@@ -140,5 +141,4 @@ const escaped = (character: string): string => {
       : [...new TextEncoder().encode(character)].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("")
 }
 
-/** The whole line. */
 export const commandOf = (question: Question): string => ["threadline", ...wordsOf(question)].map(quoted).join(" ")

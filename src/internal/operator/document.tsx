@@ -1,4 +1,7 @@
-/** A page as a document: the one style and the one script, each allowed by its hash, and the body, escaped by its renderer. */
+/**
+ * Renders a page as an HTML document. Its style and its script are allowed by their hashes; the renderer escapes the
+ * body.
+ */
 import type { VNode } from "preact"
 import { render } from "preact-render-to-string"
 import { stylesheet } from "./design/stylesheet.js"
@@ -7,7 +10,7 @@ import { hashOf, securityHeaders } from "./securityHeaders.js"
 import { type Room, rooms, type Site, SiteContext } from "./site.js"
 import { visible } from "./visible.js"
 
-/** The most bytes of a page. */
+/** The largest size of a page, in bytes. */
 const largestPage = 60 * 1024
 
 const styleHash = hashOf(stylesheet)
@@ -19,7 +22,7 @@ const icon =
 const escaped = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
 
-/** A style of one page may hold numbers and names of ours alone. */
+/** Whether a style has no character that could end its element or load something. */
 const isPlainStyle = (style: string): boolean => /^[\w\s.:;{}()%>-]*$/.test(style)
 
 const html = (site: Site, body: string, style: string): string =>
@@ -39,32 +42,36 @@ const html = (site: Site, body: string, style: string): string =>
 export interface Document {
   readonly html: string
   readonly bytes: number
-  /** False if the page is larger than it may be. */
+  /** False if the page is larger than `largestPage`. */
   readonly fits: boolean
   readonly headers: ReadonlyArray<readonly [string, string]>
 }
 
 const sizeOf = (page: string): number => Buffer.byteLength(page)
 
-/** What is around the items of a page. */
+/** About how many bytes of a page are not its items. */
 const around = 22 * 1024
 
 const eachOf = (bytes: number, items: number): number => Math.max(1, (bytes - around) / items)
 
 const sizes = [20, 16, 12, 8, 5, 3, 1] as const
 
-/** How many items of that size fit in a page, of the sizes that a page may have; undefined if it cannot have fewer. */
+/**
+ * The largest page size whose items fit, if `items` items made a page of `bytes`. Undefined if there is nothing to
+ * leave out.
+ */
 export const fittingSize = (bytes: number, items: number): number | undefined => {
   const fitting = (largestPage - around) / eachOf(bytes, items)
   return items <= 1 ? undefined : (sizes.find((size) => size < items && size <= fitting) ?? 1)
 }
 
-/** An item of up to this many bytes shows nothing long: less room for it would make the page hardly smaller. */
+/** Up to this many bytes, an item holds no long values, so a smaller room would hardly make the page smaller. */
 const plainItem = 2500
 
 /**
- * Renders a page. If it is too large because of long things, it is made again with less of them, until it fits; if it is far too large, the
- * least room tells first whether any other is worth a try. If it only has many items, fewer of them are what helps, and no other room is tried.
+ * Renders a page. If it is too large, it is rendered again with smaller rooms until it fits. If it is more than twice
+ * too large, the smallest room is tried first: if even that does not fit, the others are not tried. If the page is
+ * large because it lists many short items, no other room is tried, because only fewer items help.
  */
 export const documentOf = (
   site: Site,
@@ -77,7 +84,7 @@ export const documentOf = (
   const made = (room: Room): string => {
     const here = { ...site, room }
     const body = render(<SiteContext.Provider value={here}>{view()}</SiteContext.Provider>)
-    // An address may hold a character that a document may not: U+0000 is what a browser makes of it.
+    // An address may hold U+0000, which a document must not. Browsers replace it with U+FFFD, so this does too.
     return html(here, body.replaceAll("\u0000", "\uFFFD"), ownStyle)
   }
   const fits = (page: string): boolean => sizeOf(page) <= largestPage

@@ -1,4 +1,4 @@
-/** The files that pages offer. The name of a kind is how the name of its file ends. */
+/** The kinds of files that pages offer. The name of a kind is the ending of its file name. */
 import type * as ExportJobs from "../../ExportJobs.js"
 import { contractColumns, type Format, personColumns, type Options as ExportOptions } from "../../Export.js"
 
@@ -19,11 +19,11 @@ export type ExportKind = keyof typeof kinds
 
 const everyKind = Object.keys(kinds) as ReadonlyArray<ExportKind>
 
-/** The kinds that can be made of the formats that there are. */
+/** The kinds whose format is available. */
 export const kindsOf = (formats: ReadonlyArray<Format>): ReadonlyArray<ExportKind> =>
   everyKind.filter((kind) => formats.includes(kinds[kind].options.format))
 
-/** For those who read, and for tables: what a list offers beside it. The others are for systems, and are queued. */
+/** The kinds that a list offers for direct download. NDJSON is meant for other systems: it is queued as a job. */
 export const kindsOfLists = (formats: ReadonlyArray<Format>): ReadonlyArray<ExportKind> =>
   kindsOf(formats).filter((kind) => !kind.endsWith(".ndjson"))
 
@@ -33,9 +33,9 @@ export const labelOf = (kind: ExportKind): string => kinds[kind].label
 
 export const optionsOf = (kind: ExportKind): Options => kinds[kind].options
 
-/** The label of what a job was queued with. */
+/** The label of the kind that a job's request matches. */
 export const labelOfRequest = ({ columns, format, shape }: ExportJobs.Job["request"]): string => {
-  // A job keeps the columns that it was queued with, all of them if none were chosen.
+  // A job stores its columns: all of them if none were chosen.
   const chosen = columns?.join() === contractColumns.join() ? undefined : columns
   const isOf = (kind: ExportKind): boolean => {
     const options = optionsOf(kind)

@@ -1,5 +1,5 @@
 /**
- * The query of a list: a filter in its one text form, as a form sends it, or as somebody types it; and what the page itself adds.
+ * Reads the query of a list page: the fields of a filter, and the parameters that only pages have.
  */
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -8,24 +8,26 @@ import * as Query from "../../Query.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { dayOf, durationOf, instantOfLocal } from "./zone.js"
 
-/** Parameters of pages that are no part of a filter. */
+/** Parameters of pages that are not fields of a filter. */
 const own = ["tz", "since", "q", "back", "seen", "follow"] as const
 
 export interface Listing {
   readonly filter: Query.Filter
-  /** `24h`, `7d`: the window ends now. `all`: there is no window. Undefined if instants are given, or the filter names one thing. */
+  /**
+   * `24h`: a window that ends now. `all`: no window. Undefined if the query has instants, or a filter that is narrow.
+   */
   readonly since: string | undefined
-  /** Cursors of the pages before this one, the nearest last. Empty strings stand for the first page. */
+  /** Cursors of the pages before this one, the nearest last. `-` stands for the first page. */
   readonly back: ReadonlyArray<string>
-  /** What was seen when this was linked. */
+  /** The digest of what the page showed when the link to it was made (`design/Seen`). */
   readonly seen: string | undefined
-  /** How many items the address asks for, if it says so. That of the filter has the usual one of the library, which is too many for a page. */
+  /** The `limit` of the address. `filter.limit` falls back to the library's default, which is too large for a page. */
   readonly limit: number | undefined
 }
 
 export const usualWindow = "24h"
 
-/** Fields with which a filter is narrow enough to need no window. */
+/** With one of these fields, a filter is narrow enough to need no window. */
 const narrow = ["key", "keyJson", "correlationId", "requestId", "jobId", "traceId", "transactionId"] as const
 
 const instant = (text: string, zone: string, end: boolean): string => {
@@ -36,10 +38,10 @@ const instant = (text: string, zone: string, end: boolean): string => {
 const rewritten = (name: string, text: string, zone: string): string =>
   name === "from" ? instant(text, zone, false) : name === "to" ? instant(text, zone, true) : text
 
-/** A link remembers as many pages before it. */
+/** The most pages before this one that a link remembers. */
 const longestTrail = 12
 
-/** Reads the query of a list. Empty fields of a form say nothing; local times are those of the zone. */
+/** Ignores empty fields of a form. Reads local times in `zone`. */
 export const read = (params: URLSearchParams, zone: string, now: number): Either.Either<Listing, InvalidRequest> => {
   const rest = new URLSearchParams()
   for (const [name, text] of params) {
@@ -78,7 +80,7 @@ export const read = (params: URLSearchParams, zone: string, now: number): Either
 
 type Parameters = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
 
-/** The filter of a link to the same list: without the window that `since` says, which the parameters say. */
+/** The filter and the parameters of a link to the same list. A moving window is in `since`, not in `from`. */
 export const asLinked = ({
   filter,
   since
@@ -87,7 +89,7 @@ export const asLinked = ({
     ? { filter, extra: {} }
     : { filter: { ...filter, from: undefined }, extra: { since: since === usualWindow ? undefined : since } }
 
-/** What a chip of a filter says, and the filter without it. */
+/** One field of a filter as a chip, and the filter without that field. */
 export interface Chip {
   readonly name: string
   readonly text: string
@@ -141,7 +143,7 @@ const textOf = (field: string, value: unknown): string => {
 const isActorFilter = (value: unknown): value is Query.ActorInput =>
   typeof value === "object" && value !== null && "type" in value && typeof value.type === "string"
 
-/** The fields of a filter one by one, each of which can be left out alone. */
+/** One chip for each field of a filter. */
 export const chipsOf = ({ filter, since }: Listing): ReadonlyArray<Chip> =>
   Object.entries(filter).flatMap(([field, value]): ReadonlyArray<Chip> => {
     const name = names[field]
@@ -164,10 +166,9 @@ export const chipsOf = ({ filter, since }: Listing): ReadonlyArray<Chip> =>
     return [{ name, text: textOf(field, value), without: { ...base, ...dependent, [field]: undefined } }]
   })
 
-/** The cursor of the page after a page, if there is one. */
 export const nextCursor = (page: { readonly nextCursor: Option.Option<string> }): string | undefined =>
   Option.getOrUndefined(page.nextCursor)
 
-/** What a form shows in a field of times: the local time of the zone, as `datetime-local` takes it. */
+/** A local time in the form that an input of type `datetime-local` takes. */
 export const localText = (iso: string, time: string, fraction: string): string =>
   `${iso}T${time}${fraction.slice(0, 4)}`

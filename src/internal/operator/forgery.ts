@@ -1,8 +1,8 @@
-/** Whether a form was sent by one of our pages, for this viewer. */
+/** Checks that a form was sent by one of these pages, for this viewer. */
 import { createHmac, timingSafeEqual } from "node:crypto"
 import type * as Actor from "../../Actor.js"
 
-/** Proves that a form was made for a viewer. Another site cannot read it. */
+/** The token of a viewer's forms. Another site cannot read it. */
 export const tokenOf = (secret: string, viewer: Actor.Actor | undefined): string =>
   createHmac("sha256", secret)
     .update(
@@ -15,15 +15,15 @@ export const sameToken = (given: string | null, expected: string): boolean => {
   return one.length === other.length && timingSafeEqual(one, other)
 }
 
-interface Sent {
+interface RequestHeaders {
   readonly header: (name: string) => string | undefined
 }
 
 /**
- * Whether a browser says that a request comes from this very site. A browser that says nothing of it is refused: all that are in use
- * send one of the two headers with a form.
+ * Whether the browser says that a request comes from this origin. A request without both headers is refused: every
+ * current browser sends one of them with a form.
  */
-export const isSameOrigin = ({ header }: Sent, trustProxy: boolean): boolean => {
+export const isSameOrigin = ({ header }: RequestHeaders, trustProxy: boolean): boolean => {
   const site = header("sec-fetch-site")
   const origin = header("origin")
   if (site !== undefined && site !== "same-origin") {

@@ -1,4 +1,7 @@
-/** Which columns, and which places inside of json columns, are masked: what stands in an image is shown as the mask that it is. */
+/**
+ * Which columns, and which places inside JSON columns, are masked. Pages show a stored substitute as a mask, not as a
+ * value.
+ */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Health from "../../Health.js"
@@ -7,20 +10,20 @@ import { remembering } from "./remembered.js"
 
 export type Mask = "[masked]" | "last4" | "hash" | "null"
 
-/** A masked place inside of a document. Where arrays are on the way, it is masked in every element. */
+/** A masked place inside a document. If the path leads through an array, the place is masked in every element. */
 export interface Place {
   readonly path: ReadonlyArray<string>
   readonly as: Mask
 }
 
-/** What the policy hides of a column, or of a part of its document. */
+/** What the policy hides in a column, or in a part of its document. */
 export interface Redaction {
-  /** The mask of the whole. */
+  /** The mask, if the whole value is masked. */
   readonly whole?: Mask | undefined
   readonly inside: ReadonlyArray<Place>
 }
 
-/** By column of one table. */
+/** By the columns of one table. */
 export type Masks = ReadonlyMap<string, Redaction>
 
 export type MasksByTable = ReadonlyMap<string, Masks>
@@ -47,7 +50,10 @@ const masksOf = (policies: ReadonlyArray<Health.PolicyComparison>): MasksByTable
     })
   )
 
-/** What is hidden of the member of a document, or of an element of an array if no name is given. */
+/**
+ * The redaction of a member of a document. Without names, that of the document, which also holds for elements of an
+ * array.
+ */
 export const memberOf = (redaction: Redaction | undefined, names: ReadonlyArray<string>): Redaction | undefined => {
   if (redaction === undefined || names.length === 0) {
     return redaction
@@ -60,8 +66,8 @@ export const memberOf = (redaction: Redaction | undefined, names: ReadonlyArray<
 }
 
 /**
- * The mask that a value is, if the policy has one for its place and the value has its form. A value from before the policy is shown
- * as it is.
+ * The mask that a value stands for: the policy masks its place, and the value has the form of that mask. A value that
+ * was recorded before the policy has another form and is shown as it is.
  */
 export const maskOf = (redaction: Redaction | undefined, value: Json.JsonValue | undefined): Mask | undefined => {
   const mask = redaction?.whole
@@ -79,10 +85,10 @@ export const maskOf = (redaction: Redaction | undefined, value: Json.JsonValue |
   }
 }
 
-/** What stands in an image for a value that the policy masks. */
+/** What is stored in place of a masked value. */
 export const masked = "[masked]"
 
-/** A document as JSON, in pieces: its text, and the values in it that are masked. */
+/** A piece of a document as JSON: text, or a masked value. */
 export type Piece = string | { readonly mask: Mask; readonly value: Json.JsonValue }
 
 export const piecesOf = (value: Json.JsonValue, redaction: Redaction): ReadonlyArray<Piece> => {
@@ -123,8 +129,8 @@ export const piecesOf = (value: Json.JsonValue, redaction: Redaction): ReadonlyA
   return pieces
 }
 
-/** Asks for the masks. A page that comes before they are known shows what is recorded. */
-export const asking = <E>(
+/** Reads the masks, and caches them. A page that cannot wait for them shows the stored substitutes as values. */
+export const maskReader = <E>(
   policies: Effect.Effect<ReadonlyArray<Health.PolicyComparison>, E>,
   patience: Duration.DurationInput
 ) => remembering(Effect.map(policies, masksOf), patience)

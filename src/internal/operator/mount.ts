@@ -1,31 +1,34 @@
-/** Requests of the web, and of Node.js, as the surface takes them; and its answers as Node.js sends them. */
+/** Converts web requests and Node.js requests for the surface, and sends its answers in Node.js. */
 import * as Effect from "effect/Effect"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { Readable } from "node:stream"
 import type { ReadableStream as NodeReadableStream } from "node:stream/web"
 import type { Incoming } from "./surface.js"
 
-/** The most bytes of a form. */
+/** The largest body of a form, in bytes. */
 const largestForm = 64 * 1024
 
 const tooLarge = new Error("the form is too large")
 
 const isPrefix = (text: string): boolean => /^(\/[A-Za-z0-9._~-]+)*$/.test(text) && !/\/\.+(\/|$)/.test(text)
 
-/** A prefix as it is used: without a slash at its end. Undefined if it is none. */
+/** A prefix without a slash at its end. Undefined if the text is not a valid prefix. */
 export const prefixOf = (text: string): string | undefined => {
   const trimmed = text.replace(/\/$/, "")
   return isPrefix(trimmed) ? trimmed : undefined
 }
 
-/** Where pages are mounted, and what the browser sees of it. */
+/** The path that the pages are mounted at, and the path that browsers see. */
 export interface Mounting {
   readonly prefix: string
   readonly publicPrefix: string | undefined
   readonly trustProxy: boolean
 }
 
-/** The path behind the prefix, and the prefix of the browser. A path that is not under the prefix is no page. */
+/**
+ * The path after the prefix, and the prefix that the browser sees. A path outside the prefix becomes one that no page
+ * has.
+ */
 const placed = (
   mounting: Mounting,
   prefix: string,
@@ -74,12 +77,12 @@ export const fromWeb = (mounting: Mounting, request: Request): Incoming => {
   }
 }
 
-/** What frameworks add to a request of Node.js. */
+/** What frameworks add to a Node.js request. */
 interface FromFramework {
   /** Express: the path that the handler is mounted at. */
   readonly baseUrl?: unknown
   readonly originalUrl?: unknown
-  /** What a body parser has read already. */
+  /** The body, if a body parser has read it already. */
   readonly body?: unknown
 }
 
@@ -132,7 +135,7 @@ export const fromNode = (mounting: Mounting, request: IncomingMessage & FromFram
   }
 }
 
-/** Sends an answer. Ends when it has been sent, or when the reader has left. */
+/** Sends an answer. Resolves when it has been sent, or when the client has closed the connection. */
 export const send = async (response: ServerResponse, answer: Response): Promise<void> => {
   response.statusCode = answer.status
   for (const [name, value] of answer.headers) {
@@ -148,14 +151,14 @@ export const send = async (response: ServerResponse, answer: Response): Promise<
     response.end()
     return
   }
-  // The types of the web and of Node.js differ in name alone.
+  // The stream types of the web and of Node.js differ only in name.
   const body = Readable.fromWeb(answer.body as NodeReadableStream)
   await new Promise<void>((resolve) => {
     response.on("close", () => {
       body.destroy()
       resolve()
     })
-    // What failed after the first byte has no status left to say it with: the connection is cut.
+    // After the first byte, no status can report a failure. So the connection is cut.
     body.on("error", () => response.destroy())
     body.pipe(response)
   })

@@ -1,12 +1,13 @@
 /**
- * A filter as people type it: `table:invoices op:delete actor:user:42 after:2026-11-01`. It equals the filter of the form and of the address.
+ * A filter as people type it: `table:invoices op:delete actor:user:42 after:2026-11-01`. Forms and addresses can
+ * express the same filters.
  */
 import * as Either from "effect/Either"
 import * as Query from "../../Query.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { dayOf, durationOf, instantOfLocal } from "./zone.js"
 
-/** Each word and the parameter of a filter that it is. */
+/** The parameter of a filter that each word stands for. */
 const parameters: Readonly<Record<string, string>> = {
   table: "table",
   schema: "schema",
@@ -33,7 +34,7 @@ const parameters: Readonly<Record<string, string>> = {
   order: "order"
 }
 
-/** The word that is written for a parameter. */
+/** The word that `write` uses for a parameter. */
 const wordOf: ReadonlyMap<string, string> = new Map(
   Object.entries(parameters)
     .filter(([word]) => word !== "row" && word !== "by")
@@ -45,12 +46,12 @@ const actorTypes: ReadonlySet<string> = new Set(["user", "admin", "service_accou
 const times = new Set(["after", "before", "since", "on"])
 
 export interface Token {
-  /** What stands before the first colon; undefined if there is none, or if it is no word of ours. */
+  /** The word before the first colon; undefined if there is none, or if it is not a qualifier. */
   readonly word: string | undefined
   readonly value: string
 }
 
-/** Splits at spaces outside of quotes. A backslash in quotes takes the next character as it is. */
+/** Splits at spaces outside quotes. Inside quotes, a backslash escapes the next character. */
 export const tokensOf = (text: string): ReadonlyArray<Token> => {
   const tokens: Array<Token> = []
   const pattern = /(?:([A-Za-z_-]+):)?("(?:[^"\\]|\\.)*"|(?:[^\s"]+|"(?:[^"\\]|\\.)*")+)/gsu
@@ -75,7 +76,7 @@ export interface Understood {
 
 const refused = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
 
-/** Reads qualifiers. A left names the word that is wrong. */
+/** The filter that qualifiers make. A left names the word that is wrong. */
 export const read = (tokens: ReadonlyArray<Token>, zone: string): Either.Either<Understood, InvalidRequest> => {
   const params = new URLSearchParams()
   let since: string | undefined
@@ -128,7 +129,7 @@ export const read = (tokens: ReadonlyArray<Token>, zone: string): Either.Either<
 const quoted = (value: string): string =>
   value === "" || /[\s"\\]/.test(value) ? `"${value.replaceAll(/["\\]/g, "\\$&")}"` : value
 
-/** A filter as qualifiers. Reading them gives the same filter. */
+/** Writes a filter as qualifiers. `read` gives the same filter again. */
 export const write = (filter: Query.Filter, since?: string): string => {
   const params = new URLSearchParams(Query.filterToUrl(filter))
   const parts: Array<string> = []
@@ -151,7 +152,7 @@ export const write = (filter: Query.Filter, since?: string): string => {
         break
       default: {
         const word = wordOf.get(name)
-        // A table without quotes and capitals is written as people know it.
+        // People leave out the schema `public`.
         parts.push(
           ...(word === undefined
             ? []
@@ -163,7 +164,7 @@ export const write = (filter: Query.Filter, since?: string): string => {
   return [...parts, ...(since === undefined || since === "all" ? [] : [`since:${since}`])].join(" ")
 }
 
-/** Whether any word is a qualifier that is not an actor by itself. */
+/** Whether the text is a filter: it has a qualifier, and is more than one actor such as `user:42`. */
 export const hasQualifiers = (tokens: ReadonlyArray<Token>): boolean =>
   tokens.some(({ word }) => word !== undefined && !(actorTypes.has(word) && tokens.length === 1))
 

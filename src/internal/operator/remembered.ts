@@ -1,23 +1,24 @@
-/** What changes rarely and is slow to ask for, such as what the catalog says of every table. */
+/** Caches answers that change rarely and are slow to read, such as the catalog's facts about every table. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 
-/** An answer, and when it was given. */
+/** An answer, and when its read began. */
 export interface Remembered<A> {
   readonly value: A
   readonly at: number
 }
 
-const keptFor = 30_000
+/** Reads begin at least so far apart. */
+const interval = 30_000
 
-/** An answer of this age is shown only if there is no newer one in time. */
+/** An answer of this age is used only if no newer one comes in time. */
 const old = 120_000
 
 /**
- * Asks at most every 30 seconds, beside the pages. A page waits only while there is no answer, or an old one, and for all pages together no
- * longer than `patience`; it then has to do with what there is.
+ * Reads in the background, at most every 30 seconds. A page waits only if there is no answer yet, or an old one. For
+ * one read, all pages together wait no longer than `patience`. Then they get the old answer, or undefined.
  */
 export const remembering = <A, E>(ask: Effect.Effect<A, E>, patience: Duration.DurationInput) => {
   let rememberedValue: Remembered<A> | undefined
@@ -25,7 +26,7 @@ export const remembering = <A, E>(ask: Effect.Effect<A, E>, patience: Duration.D
   let askedAt = -Infinity
   return (now: number): Effect.Effect<Remembered<A> | undefined> =>
     Effect.gen(function* () {
-      if (asking === undefined && now - askedAt >= keptFor) {
+      if (asking === undefined && now - askedAt >= interval) {
         askedAt = now
         const fiber = yield* ask.pipe(
           Effect.map((value) => {
@@ -50,17 +51,19 @@ export const remembering = <A, E>(ask: Effect.Effect<A, E>, patience: Duration.D
     })
 }
 
-/** What is known when a page has to be shown. */
+/** The answer that a page can show now. */
 export interface Ongoing<A> {
   /** The newest answer; undefined if there is none yet. */
   readonly newest: Remembered<A> | undefined
-  /** Whether it was asked for by this page, or is one from before while the new one is under way. */
+  /**
+   * True if the read that this page waited for gave the answer. False for an earlier one; the new read may still run.
+   */
   readonly isNew: boolean
 }
 
 /**
- * Asks anew for each page, once for all pages that come meanwhile, and goes on beyond a page that cannot wait: the next one finds the answer.
- * It ends after `longest`.
+ * Begins a read for each page, and shares it with the pages that come while it runs. A read that takes longer than
+ * `patience` continues without the page, and a later page finds its answer. It ends after `longest`.
  */
 export const goingOn = <A, E>(
   ask: Effect.Effect<A, E>,

@@ -1,4 +1,4 @@
-/** What a screen is: it reads through the services, and gives a view. */
+/** The contract of a screen: it reads through the services and returns a page, a redirect or a raw response. */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
@@ -17,13 +17,13 @@ import type * as SavedViews from "../../SavedViews.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import type { Viewer } from "./access.js"
 import type { Addresses } from "./address.js"
-import type { AskColumns, ColumnsByTable } from "./columnOrder.js"
+import type { ColumnsByTable, ReadColumns } from "./columnOrder.js"
 import type { Question } from "./commandLine.js"
 import type { Place } from "./design/Frame.js"
 import type { Ongoing, Remembered } from "./remembered.js"
 import type { Room } from "./site.js"
 
-/** The services that screens read through, under the scope of the viewer. All but one are optional. */
+/** The services that screens read through, under the scope of the viewer. Only `query` is required. */
 export interface Services {
   readonly query: Query.Service
   readonly exports: Option.Option<Export.Service>
@@ -37,24 +37,24 @@ export interface Services {
   readonly audit: Option.Option<Context.Tag.Service<Audit.Audit>>
 }
 
-/** Relations that a row is shown with, by the name of its table: each with a name of its own. */
+/** Named relations that the page of a row shows, by the name of its table. */
 export type Relations = Readonly<Record<string, Readonly<Record<string, Query.Relation>>>>
 
-/** What a page can do without, and the part of its time that it waits for that. */
+/** What a page can do without, and the share of its timeout that it waits for it. */
 export const dispensable = { count: 0.04, masks: 0.07, coverage: 0.08, views: 0.08, tables: 0.8, plan: 0.6 } as const
 
-/** What a screen is asked. */
-export interface Asked {
+/** What a screen gets: the request, the viewer, and the services to read through. */
+export interface ScreenContext {
   readonly services: Services
-  readonly columnsOf: AskColumns
-  /** How long the page waits for what it can do without. */
+  readonly columnsOf: ReadColumns
+  /** How long a page waits for something that it can do without. */
   readonly patience: (what: keyof typeof dispensable) => Duration.Duration
-  /** The coverage of every table as it was seen lately; undefined if it could not be seen in time. */
+  /** A recent coverage of every table; undefined if there is none in time. */
   readonly coverageOf: (now: number) => Effect.Effect<Remembered<ReadonlyArray<Health.Coverage>> | undefined>
-  /** What coverage says in full, and the policy of every table: both take their time if there are many tables. */
+  /** The full report on coverage, and the policy of every table. Both are slow if there are many tables. */
   readonly reportOf: (now: number) => Effect.Effect<Ongoing<Continuity.Report>, unknown>
   readonly policiesOf: (now: number) => Effect.Effect<Ongoing<ReadonlyArray<Health.PolicyComparison>>, unknown>
-  /** What files can be made of. */
+  /** Formats of files that this process can write. */
   readonly formats: ReadonlyArray<Export.Format>
   readonly params: URLSearchParams
   readonly to: Addresses
@@ -62,7 +62,7 @@ export interface Asked {
   readonly zone: string
   readonly now: number
   readonly relations: Relations
-  /** What health compares with, as the host's configuration says. */
+  /** What health compares the database with, from the host's configuration. */
   readonly health: Health.Options
   readonly retention: Retention.Policy | undefined
 }
@@ -79,29 +79,29 @@ export interface Page {
   readonly place: Place
   readonly view: () => VNode
   readonly command?: Question | ReadonlyArray<Question> | undefined
-  /** What the search box shows. */
-  readonly asked?: string | undefined
-  /** The order of the fields of the tables that it shows. */
+  /** The text in the search box. */
+  readonly searchText?: string | undefined
+  /** The columns of the tables on the page, in their order. */
   readonly columns?: ColumnsByTable | undefined
-  /** Rules of numbers and names of ours alone. */
+  /** CSS rules of this page alone. They must not hold captured text. */
   readonly style?: string | undefined
-  /** How many items the page lists, and the same page with fewer, if it is too large. */
+  /** How many items the page lists, and how to make it with fewer items if it is too large. */
   readonly fewer?: Fewer | undefined
-  /** The methods that the address takes, if it was asked by another one. */
+  /** The `Allow` header, if the request had a method that the address does not take. */
   readonly allow?: string | undefined
-  /** True if long things are shortened before items are left out: a link says how many there were. */
+  /** True if long values are shortened before items are left out, because the link says how many items there were. */
   readonly keepsItems?: boolean | undefined
-  /** The rooms that are tried, the largest first; all of them by default. */
+  /** The rooms to try, the largest first. All of them by default. */
   readonly rooms?: ReadonlyArray<Room> | undefined
 }
 
-/** The viewer is sent to another page. */
+/** Sends the viewer to another page. */
 export interface Redirect {
   readonly _tag: "Redirect"
   readonly to: string
 }
 
-/** An answer that is no page: a file, or events. */
+/** An answer that is not a page: a file, or a stream of events. */
 export interface Raw {
   readonly _tag: "Raw"
   readonly response: Response
@@ -123,7 +123,7 @@ export type Screened = Effect.Effect<Screen, unknown>
 
 const instant = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)$/
 
-/** How many items a link asks for; undefined if it does not say. The service knows how many there may be. */
+/** The `limit` of an address; undefined if it has none. The service checks the upper bound. */
 export const limitOf = (params: URLSearchParams): Effect.Effect<number | undefined, InvalidRequest> => {
   const text = params.get("limit")
   return text === null
@@ -138,13 +138,13 @@ const checked =
   (field: string, text: string | undefined): Effect.Effect<void, InvalidRequest> =>
     text === undefined || isValid(text) ? Effect.void : Effect.fail(new InvalidRequest({ field, rule }))
 
-/** Refuses a parameter that is no instant. */
+/** Refuses a parameter that is not an instant. */
 export const checkInstant = checked(
   "must be an instant with its zone, such as 2026-11-22T10:00:00Z",
   (text) => instant.test(text) && !Number.isNaN(Date.parse(text))
 )
 
-/** The same in UTC: it is compared with instants of the record as they are written. */
+/** Refuses a parameter that is not an instant in UTC, because it is compared as text with instants of the record. */
 export const checkUtc = checked(
   "must be an instant in UTC, such as 2026-11-22T10:00:00.000Z",
   (text) => instant.test(text) && /:\d\d(\.\d+)?Z$/.test(text) && !Number.isNaN(Date.parse(text))

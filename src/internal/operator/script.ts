@@ -1,6 +1,6 @@
 /**
- * The one script of the pages. Everything works without it: it copies, moves by keys, says how long ago something was, lets the rail of a
- * row be dragged, and follows a timeline. It makes no HTML of strings.
+ * The one script of the pages. They work without it. It adds copying, keyboard shortcuts, relative times, dragging on
+ * the rail of a row, and following a timeline. It never makes HTML from strings.
  */
 export const script = `(()=>{"use strict";
 const d=document,all=(s)=>[...d.querySelectorAll(s)],one=(s)=>d.querySelector(s);

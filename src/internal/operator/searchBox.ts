@@ -1,5 +1,6 @@
 /**
- * What somebody may have meant with what they typed, the likeliest first. Each meaning says itself in words, and can be looked up.
+ * The possible meanings of a text in the search box, the likeliest first. Each has a name, an address, and a check that
+ * it exists.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -10,16 +11,16 @@ import type { Addresses } from "./address.js"
 import { actorOf, hasQualifiers, read, tokensOf, write } from "./qualifiers.js"
 import { dayOf, instantOfLocal } from "./zone.js"
 
-/** What a search can mean. */
+/** One possible meaning of a search text. */
 export interface Meaning {
   /** `row 2041 of public.invoices` */
   readonly name: string
   readonly address: (to: Addresses) => string
-  /** Whether there is such a thing, as far as the viewer may see. Undefined if it needs no looking up. */
+  /** Whether the viewer may see such a thing. Undefined if the meaning needs no check. */
   readonly exists: ((query: Query.Service) => Effect.Effect<boolean, Query.ReadError>) | undefined
-  /** The same of another table. */
+  /** The same meaning with another table. */
   readonly of?: ((table: string) => Meaning) | undefined
-  /** The same of another table, if the one that was typed is only in another schema. */
+  /** The same meaning with a table of this name in another schema, if the record does not know the typed one. */
   readonly elsewhere?: ((query: Query.Service) => Effect.Effect<Meaning | undefined>) | undefined
 }
 
@@ -45,7 +46,10 @@ const transaction = (id: string): Meaning => ({
   exists: (query) => isFound(query.incident(id, { limit: 1 }))
 })
 
-/** What a name of a table means: that table, or the one of the same name in another schema if the record does not know it. */
+/**
+ * A meaning with a table, or with the table of the same name in another schema if the record does not know the typed
+ * one.
+ */
 const ofTable = (text: string, make: (table: string) => Meaning): ReadonlyArray<Meaning> =>
   Either.match(TableName.parse(text), {
     onLeft: () => [],
@@ -80,7 +84,7 @@ const table = (text: string): ReadonlyArray<Meaning> =>
     exists: (query) => isFound(query.names(name))
   }))
 
-/** Meanings of tables that are only in another schema are of these. */
+/** Replaces tables that the record does not know by those of the same name in another schema (`Meaning.elsewhere`). */
 export const placed = (query: Query.Service, meanings: ReadonlyArray<Meaning>): Effect.Effect<ReadonlyArray<Meaning>> =>
   Effect.forEach(
     meanings,
@@ -149,7 +153,7 @@ const day = (text: string, zone: string): ReadonlyArray<Meaning> => {
     : [{ name: `what happened up to ${text}`, address: (to) => to.timeline({ to: instant }), exists: undefined }]
 }
 
-/** Actors whose label contains a string, as far as a search without an index reaches. */
+/** Actors whose label contains a string, among transactions that a search without an index reaches. */
 export const actorsLabelled = (
   query: Query.Service,
   text: string
@@ -168,7 +172,7 @@ export const actorsLabelled = (
     return [...named.values()].slice(0, 10)
   })
 
-/** What was typed, understood without asking the database. */
+/** The meanings of a text. This needs no database. */
 export const meaningsOf = (text: string, zone: string): Either.Either<ReadonlyArray<Meaning>, InvalidRequest> => {
   const trimmed = text.trim()
   const tokens = tokensOf(trimmed)
@@ -205,7 +209,7 @@ export const meaningsOf = (text: string, zone: string): Either.Either<ReadonlyAr
     meanings.push(transaction(transactionId))
   }
   if (second !== undefined && first.word === undefined) {
-    // The key is everything behind the table: it may have spaces.
+    // The key is everything after the table, because it may have spaces.
     meanings.push(...row(first.value, trimmed.slice(trimmed.indexOf(first.value) + first.value.length).trim()))
   }
   const [, slashTable, slashKey] = /^([^\s/#]+)[/#](.+)$/su.exec(trimmed) ?? []

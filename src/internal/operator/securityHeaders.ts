@@ -1,12 +1,12 @@
 /**
- * What every answer says to the browser: nothing is loaded, framed, sniffed, stored or sent elsewhere.
+ * The security headers of every answer. The browser may not load, frame, sniff or store anything, or send it elsewhere.
  */
 import { createHash } from "node:crypto"
 
-/** The hash of an inline style or script, as a policy names it. */
+/** The hash of an inline style or script for a content security policy. */
 export const hashOf = (text: string): string => `'sha256-${createHash("sha256").update(text, "utf8").digest("base64")}'`
 
-/** What a page of its own may use. */
+/** Hashes of the inline styles and scripts that an answer may use. */
 export interface Policy {
   readonly styles: ReadonlyArray<string>
   readonly scripts: ReadonlyArray<string>
@@ -19,14 +19,14 @@ const directives = ({ scripts, styles }: Policy): string =>
     `script-src ${scripts.length === 0 ? "'none'" : scripts.join(" ")}`,
     // The live timeline.
     `connect-src ${scripts.length === 0 ? "'none'" : "'self'"}`,
-    // The mark of the tab.
+    // The icon of the tab.
     "img-src data:",
     "form-action 'self'",
     "base-uri 'none'",
     "frame-ancestors 'none'"
   ].join("; ")
 
-/** The headers of an answer. A download has no styles and no scripts. */
+/** The headers of an answer. By default it may use no styles and no scripts. */
 export const securityHeaders = (
   policy: Policy = { styles: [], scripts: [] }
 ): ReadonlyArray<readonly [string, string]> => [

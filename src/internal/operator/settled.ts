@@ -1,4 +1,4 @@
-/** How a page ends: as it is meant to, or as a page that says what is the matter. What failed is logged under a reference. */
+/** Turns every end of a screen into a page. Failures are logged under a reference, which the page shows. */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,11 +11,11 @@ import { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError
 import type { Page, Screen, Screened } from "./screen.js"
 import * as trouble from "./screens/trouble.js"
 
-/** What is told of a page that failed. */
+/** What the host's `onFailure` gets. */
 export interface Failure {
-  /** What the page shows. */
+  /** The reference that the page shows. */
   readonly reference: string
-  /** Which page it was, such as `Row`. Its address may name a person, and is left out. */
+  /** Which page failed, such as `Row`. The address is left out because it may name a person. */
   readonly page: string
   readonly cause: Cause.Cause<unknown>
 }
@@ -29,25 +29,25 @@ class TooSlow {
   readonly _tag = "TooSlow"
 }
 
-/** Logs why a page failed, and tells the host; the reference that the page shows. */
-export type Logged = (page: string, cause: Cause.Cause<unknown>) => Effect.Effect<string>
+/** Logs why a page failed and tells the host. Returns the reference for the page. */
+export type LogFailure = (page: string, cause: Cause.Cause<unknown>) => Effect.Effect<string>
 
 export const logging =
-  (onFailure: ((failure: Failure) => void) | undefined): Logged =>
+  (onFailure: ((failure: Failure) => void) | undefined): LogFailure =>
   (page, cause) => {
     const reference = randomBytes(6).toString("hex")
-    const hostTold = Effect.sync(() => onFailure?.({ reference, page, cause })).pipe(
+    const tellHost = Effect.sync(() => onFailure?.({ reference, page, cause })).pipe(
       Effect.catchAllCause(() => Effect.void)
     )
     return Effect.logError("a page of the operator surface failed", cause).pipe(
       Effect.annotateLogs({ reference, page }),
-      Effect.zipRight(hostTold),
+      Effect.zipRight(tellHost),
       Effect.as(reference)
     )
   }
 
-/** Every way in which a screen can end becomes a page. */
-export const settling = (timeout: Duration.DurationInput, logged: Logged) => {
+/** Runs a screen under the timeout. A failure becomes a page; an interruption stays one. */
+export const settling = (timeout: Duration.DurationInput, logFailure: LogFailure) => {
   const seconds = Math.max(1, Math.round(Duration.toSeconds(timeout)))
   return (name: string, screened: Screened): Effect.Effect<Screen> =>
     screened.pipe(
@@ -62,9 +62,9 @@ export const settling = (timeout: Duration.DurationInput, logged: Logged) => {
         }
         const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
         if (InvalidRequest.is(error)) {
-          // What is wrong with a scope is the host's business, and may say something of it.
+          // A wrong scope is a mistake of the host, and its message may reveal something about the scope.
           return error.field === "scope"
-            ? Effect.map(logged(name, exit.cause), trouble.failed)
+            ? Effect.map(logFailure(name, exit.cause), trouble.failed)
             : Effect.succeed(trouble.invalid(error))
         }
         if (NotFound.is(error)) {
@@ -73,7 +73,7 @@ export const settling = (timeout: Duration.DurationInput, logged: Logged) => {
         if (SavedViewError.is(error)) {
           return Effect.succeed(trouble.viewTrouble(error.reason))
         }
-        return Effect.map(logged(name, exit.cause), (reference) =>
+        return Effect.map(logFailure(name, exit.cause), (reference) =>
           Export.ExportError.is(error)
             ? trouble.exportTrouble(error.reason, reference)
             : error instanceof TooSlow || (ThreadlineError.is(error) && isTooSlow(error))
@@ -89,11 +89,11 @@ export const settling = (timeout: Duration.DurationInput, logged: Logged) => {
 }
 
 /**
- * The page of a surface whose services could not be made, as when the database is gone while they are. What a client says of that is no
- * error of ours: whatever it was, nothing was asked.
+ * The page while the services cannot be built, for example because the database cannot be reached. An error that is not
+ * a `ThreadlineError` comes from the client's layer, and counts as unreachable.
  */
-export const unavailable = (logged: Logged, cause: Cause.Cause<unknown>): Effect.Effect<Page> =>
-  Effect.map(logged("services", cause), (reference) => {
+export const unavailable = (logFailure: LogFailure, cause: Cause.Cause<unknown>): Effect.Effect<Page> =>
+  Effect.map(logFailure("services", cause), (reference) => {
     const error = Option.getOrUndefined(Cause.failureOption(cause))
     return ThreadlineError.is(error) && error.reason !== "Unreachable"
       ? trouble.notReady(reference)

@@ -1,5 +1,5 @@
 /**
- * What every component of a page knows: where it is mounted, who looks, in which zone, and how much room there is.
+ * What every component of a page can use: addresses, the viewer, the time zone, the room, and the host's functions.
  */
 import { createContext } from "preact"
 import { useContext } from "preact/hooks"
@@ -13,7 +13,7 @@ import { utc } from "./zone.js"
 
 export type Theme = "light" | "dark" | undefined
 
-/** A row as a function of the host gets it. */
+/** A row as the host's functions get it. */
 export interface HostRow {
   /** As in SQL: `public.invoices`. */
   readonly table: string
@@ -23,7 +23,7 @@ export interface HostRow {
   readonly rowPk: { readonly [column: string]: string } | null
 }
 
-/** What a label is asked of. */
+/** What the host's `label` function gets. */
 export type Labelled =
   { readonly _tag: "Actor"; readonly actor: Actor.Actor } | { readonly _tag: "Row"; readonly row: HostRow }
 
@@ -34,13 +34,13 @@ export interface HostLinks {
   readonly label?: ((thing: Labelled) => string | null | undefined) | undefined
 }
 
-/** How much of long things a page shows. A page that grew too large is made again with less. */
+/** How much a page shows of long values. A page that is too large is rendered again with a smaller room. */
 export interface Room {
   /** Fields of one change. */
   readonly fields: number
   /** Characters of one value. */
   readonly value: number
-  /** Words and places of one structural diff. */
+  /** Places of one structural diff. */
   readonly places: number
 }
 
@@ -51,34 +51,34 @@ export const rooms: readonly [Room, Room, Room, Room] = [
   { fields: 2, value: 40, places: 2 }
 ]
 
-/** The rooms of a page of short changes: those between them make the same page, or nearly. */
+/** The rooms of a page of short changes. The other rooms give nearly the same page. */
 export const briefRooms: readonly [Room, Room] = [rooms[0], rooms[2]]
 
-/** A page of a governance service that the host did not provide has no place in the navigation. */
+/** Which services the host provides. A page without its service is not in the navigation. */
 export interface Offers {
   readonly coverage: boolean
   readonly evidence: boolean
   readonly retention: boolean
   readonly exports: boolean
-  /** What files can be made of. */
+  /** Formats of files that this process can write. */
   readonly formats: ReadonlyArray<Export.Format>
 }
 
 export interface Site {
   readonly to: Addresses
-  /** The address of the page itself, in UTC, to come back to. */
+  /** Path and query of this page, for forms that come back to it. */
   readonly here: string
   readonly prefix: string
   readonly zone: string
   readonly now: number
   readonly viewer: Viewer
   readonly theme: Theme
-  /** Proves to a form's target that the form is of a page of ours. */
+  /** Proves that a form comes from one of these pages. */
   readonly token: string
   readonly offers: Offers
   readonly room: Room
   readonly links: HostLinks
-  /** Masks by table, as in SQL, and column. */
+  /** Masks by table, named as in SQL, and column. */
   readonly masks: MasksByTable
   readonly columns: ColumnsByTable
   readonly title: string
@@ -105,7 +105,7 @@ export const SiteContext = createContext<Site>(nowhere)
 
 export const useSite = (): Site => useContext(SiteContext)
 
-/** A function of the host's may throw; then there is no link and no label. */
+/** If a function of the host throws, there is no link or label. */
 const attempt = <A>(run: () => A): A | undefined => {
   try {
     return run()

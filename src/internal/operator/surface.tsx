@@ -1,4 +1,6 @@
-/** From a request to an answer: who asks, what they may see, which screen it is, and what is said if that fails. */
+/**
+ * Answers requests: authorizes the viewer, finds the screen, runs it under the viewer's scope, and renders its page.
+ */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,11 +13,11 @@ import type * as Export from "../../Export.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import type { Capability, Denied, Viewer } from "./access.js"
 import * as address from "./address.js"
-import { asking as askingColumns } from "./columnOrder.js"
+import { columnReader } from "./columnOrder.js"
 import { fittingSize } from "./document.js"
 import { htmlOf, plainFailure, rendered, secured, seeOther } from "./answer.js"
 import { isSameOrigin, sameToken, tokenOf } from "./forgery.js"
-import { type Asked, dispensable, type Page, type Relations, type Screened, type Services } from "./screen.js"
+import { dispensable, type Page, type Relations, type ScreenContext, type Screened, type Services } from "./screen.js"
 import { actions } from "./screens/actions.js"
 import { act } from "./acts.js"
 import { actor, correlation, request } from "./screens/bundle.js"
@@ -31,13 +33,13 @@ import { row } from "./screens/row.js"
 import { timeline } from "./screens/timeline.js"
 import { transaction } from "./screens/transaction.js"
 import * as trouble from "./screens/trouble.js"
-import { asking } from "./masks.js"
+import { maskReader } from "./masks.js"
 import { goingOn, remembering } from "./remembered.js"
-import { type Failure, type Logged, logging, settling, unavailable } from "./settled.js"
+import { type Failure, type LogFailure, logging, settling, unavailable } from "./settled.js"
 import { type HostLinks, type Offers, rooms, type Site, type Theme } from "./site.js"
 import { utc, zoneOf } from "./zone.js"
 
-/** What a host sets once. */
+/** Settings of the host, the same for every request. */
 export interface Settings extends HostLinks {
   readonly timeout: Duration.DurationInput
   readonly zone: string
@@ -51,12 +53,12 @@ export interface Settings extends HostLinks {
   readonly onFailure: ((failure: Failure) => void) | undefined
 }
 
-/** A request as every mounting gives it. */
+/** A request, independent of the kind of server. */
 export interface Incoming {
   readonly method: string
-  /** Path and query, from behind the prefix on. */
+  /** Path and query after the prefix. */
   readonly url: string
-  /** The path under which the browser finds the pages: `/audit`; empty for the root. */
+  /** The path under which the browser finds the pages, such as `/audit`. Empty for the root. */
   readonly prefix: string
   readonly header: (name: string) => string | undefined
   /** The fields of a form. */
@@ -65,8 +67,8 @@ export interface Incoming {
 
 export type Surface = (incoming: Incoming, authorize: Effect.Effect<Viewer, Denied>) => Effect.Effect<Response>
 
-/** What a request is, and who asks; or the answer that it gets whatever it asks for. */
-interface Opened {
+/** A request whose viewer was let in. */
+interface Admitted {
   readonly url: URL
   readonly to: address.Addresses
   readonly viewer: Viewer
@@ -75,8 +77,8 @@ interface Opened {
   readonly site: Site
 }
 
-/** What a screen needs beyond reading. */
-const needed: { readonly [Tag in address.Route["_tag"]]?: Capability } = {
+/** The capability that a screen requires beyond `read`. */
+const requiredCapability: { readonly [Tag in address.Route["_tag"]]?: Capability } = {
   Coverage: "coverage",
   Redaction: "policy",
   Retention: "policy",
@@ -86,7 +88,7 @@ const needed: { readonly [Tag in address.Route["_tag"]]?: Capability } = {
   Changes: "export"
 }
 
-/** Pages on which a masked value may stand. */
+/** Pages that show captured values, and so need the masks. */
 const showsValues: ReadonlySet<address.Route["_tag"]> = new Set([
   "Timeline",
   "Transaction",
@@ -96,7 +98,7 @@ const showsValues: ReadonlySet<address.Route["_tag"]> = new Set([
   "Actor"
 ])
 
-const screenOf = (route: address.Route, settings: Settings): ((asked: Asked) => Screened) => {
+const screenOf = (route: address.Route, settings: Settings): ((context: ScreenContext) => Screened) => {
   switch (route._tag) {
     case "Home":
       return home
@@ -162,14 +164,14 @@ const underScope = (services: Services, viewer: Viewer): Services =>
         feed: Option.map(services.feed, (feed) => feed.scoped(viewer.scope ?? (() => false)))
       }
 
-/** Asks who looks before anything else, the path included. */
-const opening = (settings: Settings, offers: Offers, incoming: Incoming, authorize: Effect.Effect<Viewer, Denied>) =>
+/** Authorizes the viewer before the path is looked at. Returns the page of the refusal if they are not let in. */
+const admit = (settings: Settings, offers: Offers, incoming: Incoming, authorize: Effect.Effect<Viewer, Denied>) =>
   Effect.gen(function* () {
     const { prefix } = incoming
     const url = new URL(`http://own.invalid${incoming.url.startsWith("/") ? "" : "/"}${incoming.url}`)
     const now = Date.now()
-    const asksFor = url.searchParams.get("tz")
-    const zone = (asksFor === null ? undefined : zoneOf(asksFor)) ?? settings.zone
+    const zoneName = url.searchParams.get("tz")
+    const zone = (zoneName === null ? undefined : zoneOf(zoneName)) ?? settings.zone
     const to = address.make(prefix, zone === settings.zone && settings.zone === utc ? {} : { tz: zone })
     const here = `${prefix}${url.pathname}${url.search}`
     const siteFor = (viewer: Viewer): Site => ({
@@ -202,37 +204,37 @@ const opening = (settings: Settings, offers: Offers, incoming: Incoming, authori
       return htmlOf(page, { ...siteFor(nobody), token: "" }, incoming.method !== "HEAD")
     }
     const viewer = answer.right
-    const opened: Opened = { url, to, viewer, zone, now, site: siteFor(viewer) }
-    return opened
+    const admitted: Admitted = { url, to, viewer, zone, now, site: siteFor(viewer) }
+    return admitted
   })
 
-/** What went wrong beside any page is said in a line. */
-const orPlainly = (logged: Logged, answer: Effect.Effect<Response>): Effect.Effect<Response> =>
+/** Answers a failure outside every screen in plain text. */
+const orPlainFailure = (logFailure: LogFailure, answer: Effect.Effect<Response>): Effect.Effect<Response> =>
   answer.pipe(
     Effect.catchAllCause((cause) =>
       Cause.isInterruptedOnly(cause)
         ? Effect.interrupt
-        : Effect.map(logged("request", cause), (reference) => plainFailure(reference))
+        : Effect.map(logFailure("request", cause), (reference) => plainFailure(reference))
     )
   )
 
-/** The surface while its services cannot be made: who may look is told so. */
+/** The surface while its services cannot be built. Viewers who are let in get a page that says so. */
 export const broken =
   (settings: Settings, cause: Cause.Cause<unknown>): Surface =>
   (incoming, authorize) => {
-    const logged = logging(settings.onFailure)
-    return orPlainly(
-      logged,
+    const logFailure = logging(settings.onFailure)
+    return orPlainFailure(
+      logFailure,
       Effect.gen(function* () {
-        const opened = yield* opening(settings, nothingOffered, incoming, authorize)
-        return opened instanceof Response
-          ? opened
-          : htmlOf(yield* unavailable(logged, cause), opened.site, incoming.method !== "HEAD")
+        const admitted = yield* admit(settings, nothingOffered, incoming, authorize)
+        return admitted instanceof Response
+          ? admitted
+          : htmlOf(yield* unavailable(logFailure, cause), admitted.site, incoming.method !== "HEAD")
       })
     )
   }
 
-/** The code of the pages. It is made once, and answers every request. */
+/** Makes the surface. It is made once and answers every request. */
 export const make = (settings: Settings, services: Services, formats: Offers["formats"]): Surface => {
   const offers: Offers = {
     coverage: Option.isSome(services.health),
@@ -242,13 +244,14 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
     formats
   }
 
-  const patience: Asked["patience"] = (what) => Duration.times(Duration.decode(settings.timeout), dispensable[what])
+  const patience: ScreenContext["patience"] = (what) =>
+    Duration.times(Duration.decode(settings.timeout), dispensable[what])
 
-  const columnsOf = askingColumns(services.query)
+  const columnsOf = columnReader(services.query)
 
   const masks = Option.match(services.health, {
     onNone: () => () => Effect.succeed(undefined),
-    onSome: (health) => asking(health.policies(settings.health), patience("masks"))
+    onSome: (health) => maskReader(health.policies(settings.health), patience("masks"))
   })
 
   const coverageOf = Option.match(services.health, {
@@ -256,7 +259,7 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
     onSome: (health) => remembering(health.coverage(settings.health), patience("coverage"))
   })
 
-  // Both from one reading of the catalog, which is what takes its time.
+  // With continuity, its report includes that of health, from one reading of the catalog, which is the slow part.
   const reports = Option.map(services.health, (health) =>
     Option.match(services.continuity, {
       onNone: () =>
@@ -266,19 +269,19 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
   )
   const none = () => Effect.succeed({ newest: undefined, isNew: false })
   const longest = Duration.times(Duration.decode(settings.timeout), 12)
-  const reportOf: Asked["reportOf"] = Option.match(reports, {
+  const reportOf: ScreenContext["reportOf"] = Option.match(reports, {
     onNone: () => none,
     onSome: (report) => goingOn(report, patience("tables"), longest)
   })
-  const policiesOf: Asked["policiesOf"] = Option.match(services.health, {
+  const policiesOf: ScreenContext["policiesOf"] = Option.match(services.health, {
     onNone: () => none,
     onSome: (health) => goingOn(health.policies(settings.health), patience("tables"), longest)
   })
 
-  const logged = logging(settings.onFailure)
-  const settled = settling(settings.timeout, logged)
+  const logFailure = logging(settings.onFailure)
+  const settled = settling(settings.timeout, logFailure)
 
-  /** The view is recorded once the screen is there, and the screen shown only if it was. */
+  /** Records the view after the screen was read. If that fails, the screen is not shown. */
   const recordingView =
     (viewer: Viewer, path: string) =>
     (route: address.Route, screened: Screened): Screened =>
@@ -301,16 +304,16 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
           )
 
   return (incoming, authorize) =>
-    orPlainly(
-      logged,
+    orPlainFailure(
+      logFailure,
       Effect.gen(function* () {
-        const opened = yield* opening(settings, offers, incoming, authorize)
-        if (opened instanceof Response) {
-          return opened
+        const admitted = yield* admit(settings, offers, incoming, authorize)
+        if (admitted instanceof Response) {
+          return admitted
         }
-        const { now, site: plain, to, url, viewer, zone } = opened
+        const { now, site: plain, to, url, viewer, zone } = admitted
         const params = url.searchParams
-        const asksFor = params.get("tz")
+        const zoneName = params.get("tz")
         const { here, prefix } = plain
         const isHead = incoming.method === "HEAD"
         const show = (page: Page): Response => htmlOf(page, plain, !isHead)
@@ -324,18 +327,18 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
         if (here.length > longestAddress) {
           return show(trouble.tooLong)
         }
-        if (asksFor !== null && zoneOf(asksFor) === undefined) {
+        if (zoneName !== null && zoneOf(zoneName) === undefined) {
           return show(
             trouble.invalid(
               new InvalidRequest({ field: "tz", rule: "must be a time zone, such as UTC or Europe/Berlin" })
             )
           )
         }
-        const capability = needed[route._tag]
+        const capability = requiredCapability[route._tag]
         if (capability !== undefined && !viewer.may(capability)) {
           return show(trouble.noCapability(capability))
         }
-        const asked: Asked = {
+        const context: ScreenContext = {
           services: underScope(services, viewer),
           columnsOf,
           patience,
@@ -373,7 +376,7 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
               `${themeCookie}=${theme ?? ""}; Path=${path}; SameSite=Strict; HttpOnly${theme === undefined ? "; Max-Age=0" : "; Max-Age=31536000"}`
             ])
           }
-          const done = yield* settled(route.act, act(route.act, fields, asked, target))
+          const done = yield* settled(route.act, act(route.act, fields, context, target))
           return done._tag === "Redirect"
             ? seeOther(done.to)
             : done._tag === "Raw"
@@ -383,11 +386,11 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
         if (incoming.method !== "GET" && !isHead) {
           return show(trouble.wrongMethod("GET, HEAD"))
         }
-        // They are asked for beside the page, and only for those that show values of rows.
+        // The masks are read while the page is, and only for pages that show captured values.
         let site: Site | undefined
         const masking = showsValues.has(route._tag) ? yield* Effect.fork(masks(now)) : undefined
         const recording = recordingView(viewer, here.slice(0, 2000))
-        let screened: Screened = screenOf(route, settings)(asked)
+        let screened: Screened = screenOf(route, settings)(context)
         for (;;) {
           const screen = yield* settled(route._tag, recording(route, screened))
           if (screen._tag === "Redirect") {
@@ -408,5 +411,5 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
     )
 }
 
-/** The longest path and query that is read. */
+/** The longest path with its query that is read. */
 const longestAddress = 16_384

@@ -1,31 +1,31 @@
 /**
- * Strings of others, made harmless to look at. Characters that cannot be seen, or that turn the order of what follows, are shown by
+ * Makes foreign strings safe to show. Characters that are invisible or that change the direction of text are shown as
  * their code points.
  */
 
-/** Control characters but tab and line feed, directional marks, and what has no width. */
+/** Control characters except tab and line feed, directional marks, and characters without width. */
 const unseen =
   // eslint-disable-next-line no-control-regex
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu
 
-/** A joiner inside of a picture is part of the picture. */
+/** A zero-width joiner after one of these is part of an emoji. */
 const joined = /[\p{Extended_Pictographic}\ufe0f]$/u
 
-/** What is written from right to left needs a place of its own, or it reorders its surroundings. */
+/** Text with one of these characters must be isolated, or it reorders the text around it. */
 const rightToLeft = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u
 
 export const isRightToLeft = (text: string): boolean => rightToLeft.test(text)
 
 export interface Piece {
   readonly text: string
-  /** True for the code point of a character that cannot be seen. */
+  /** True if the text is the code point of an invisible character. */
   readonly mark: boolean
 }
 
 const codePoint = (character: string): string =>
   `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`
 
-/** The pieces of a string: as it is, and what stands for characters that cannot be seen. */
+/** Splits a string into visible text and the code points of invisible characters. */
 export const piecesOf = (text: string): ReadonlyArray<Piece> => {
   const pieces: Array<Piece> = []
   let from = 0
@@ -51,7 +51,7 @@ export const visible = (text: string): string =>
     .map((piece) => (piece.mark ? `⟨${piece.text}⟩` : piece.text))
     .join("")
 
-/** The beginning of a string of at most `limit` characters, which cuts no character in two. */
+/** The first `limit` code units of a string. It does not cut a character in two. */
 export const cut = (text: string, limit: number): string => {
   if (text.length <= limit) {
     return text

@@ -1,4 +1,4 @@
-/** What differs between two texts, word by word, and between two documents, place by place. */
+/** Compares two texts word by word, and two JSON documents place by place. */
 import * as Json from "../../Json.js"
 import { memberOf, type Redaction } from "./masks.js"
 import { cut } from "./visible.js"
@@ -10,7 +10,7 @@ export interface Segment {
 
 const words = (text: string): ReadonlyArray<string> => text.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) ?? []
 
-/** The largest number of words of which each is compared with each. */
+/** Texts with more words than this are shown as replaced as a whole: the comparison takes quadratic time. */
 const comparable = 300
 
 const push = (segments: Array<Segment>, kind: Segment["kind"], text: string): void => {
@@ -25,7 +25,7 @@ const push = (segments: Array<Segment>, kind: Segment["kind"], text: string): vo
   }
 }
 
-/** The longest common subsequence, forwards. */
+/** Compares by the longest common subsequence. */
 const compared = (before: ReadonlyArray<string>, after: ReadonlyArray<string>): ReadonlyArray<Segment> => {
   const width = after.length + 1
   const lengths = new Uint16Array((before.length + 1) * width)
@@ -55,7 +55,7 @@ const compared = (before: ReadonlyArray<string>, after: ReadonlyArray<string>): 
   return segments
 }
 
-/** A single space between two changes is part of the change: `one [two] [three]` is hard to read. */
+/** Joins changes that only white space separates: `one [two] [three]` is hard to read. */
 const gathered = (segments: ReadonlyArray<Segment>): ReadonlyArray<Segment> => {
   const result: Array<Segment> = []
   let [del, ins] = ["", ""]
@@ -84,7 +84,7 @@ const gathered = (segments: ReadonlyArray<Segment>): ReadonlyArray<Segment> => {
 
 const counted = new Intl.NumberFormat("en")
 
-/** Equal text keeps `around` characters beside a change; the rest is folded. Changed text is cut. */
+/** Shortens equal text to `around` characters on each side of a change, and changed text to `most` characters. */
 const folded = (segments: ReadonlyArray<Segment>, around: number, most: number): ReadonlyArray<Segment> =>
   segments.flatMap((segment, index): ReadonlyArray<Segment> => {
     const { kind, text } = segment
@@ -111,14 +111,14 @@ const folded = (segments: ReadonlyArray<Segment>, around: number, most: number):
     ]
   })
 
-/** How a text became another one. `most` bounds what is shown of a change. */
+/** The segments that turn `before` into `after`. Of each changed segment, at most `most` characters are shown. */
 export const wordDiff = (before: string, after: string, most: number): ReadonlyArray<Segment> => {
   let start = 0
   const shortest = Math.min(before.length, after.length)
   while (start < shortest && before.charCodeAt(start) === after.charCodeAt(start)) {
     start++
   }
-  // Back to the beginning of a word, so that no word is marked in half.
+  // Go back to the beginning of a word, so that no word is marked in half.
   while (
     start > 0 &&
     /[\p{L}\p{N}_\ud800-\udfff]/u.test(before.charAt(start - 1)) &&
@@ -153,12 +153,12 @@ export const wordDiff = (before: string, after: string, most: number): ReadonlyA
   return folded(gathered(segments), 48, most)
 }
 
-/** A place in a document whose value differs. A side without the place has no value. */
+/** A place in a document whose value differs. `before` or `after` is missing if that side does not have the place. */
 export interface Place {
   readonly path: string
   readonly before?: Json.JsonValue
   readonly after?: Json.JsonValue
-  /** What the policy hides of it. */
+  /** What the redaction policy hides here. */
   readonly redaction?: Redaction
 }
 
@@ -170,10 +170,10 @@ const keyText = (key: string): string => (/^[A-Za-z_][A-Za-z0-9_-]*$/.test(key) 
 
 const below = (path: string, key: string): string => (path === "" ? key : `${path}.${key}`)
 
-/** How deep documents are compared: further down, a whole branch is one place. */
+/** Documents are compared down to this depth. Below it, a whole branch is one place. */
 const deepest = 48
 
-/** Where two documents differ, and how many of their members at these levels are equal. */
+/** The places where two documents differ, and how many members beside them are equal. */
 export const structuralDiff = (
   before: Json.JsonValue,
   after: Json.JsonValue,
@@ -199,10 +199,10 @@ export const structuralDiff = (
     } else if (depth < deepest && isList(left) && isList(right)) {
       lists(path, left, right, depth, redaction)
     } else {
-      found(path, left, right, redaction)
+      addPlace(path, left, right, redaction)
     }
   }
-  const found = (
+  const addPlace = (
     path: string,
     was: Json.JsonValue | undefined,
     is: Json.JsonValue | undefined,
@@ -223,14 +223,14 @@ export const structuralDiff = (
     redaction: Redaction | undefined
   ): void => {
     if (was === undefined || is === undefined) {
-      found(path, was, is, redaction)
+      addPlace(path, was, is, redaction)
     } else if (same(was, is)) {
       equal++
     } else {
       walk(path, was, is, depth + 1, redaction)
     }
   }
-  /** Items in front and at the end that are equal did not move. Those between them are compared by place. */
+  /** Skips equal items at the beginning and at the end. Compares the items between them by index. */
   const lists = (
     path: string,
     left: Json.JsonArray,

@@ -4,7 +4,7 @@
 
 export const utc = "UTC"
 
-/** The zone by its usual name; undefined if there is no such zone. */
+/** The canonical name of a zone; undefined if there is no such zone. */
 export const zoneOf = (name: string): string | undefined => {
   if (name.length > 64 || !/^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(name)) {
     return undefined
@@ -55,13 +55,13 @@ export interface Shown {
 
 const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"] as const
 
-/** An instant, `2026-11-22T10:00:00.000000Z`, as a clock of the zone shows it. */
+/** An instant, such as `2026-11-22T10:00:00.000000Z`, as a clock in the zone shows it. */
 export const show = (instant: string, zone: string): Shown => {
   const micros = /\.(\d{1,6})/.exec(instant)?.[1]?.padEnd(6, "0") ?? "000000"
   const parsed = Date.parse(instant)
   const fraction = micros === "000000" ? "" : `.${micros}`
   if (Number.isNaN(parsed)) {
-    // Before the year 1 or after 9999 the record writes what no Date reads.
+    // The record writes years before 1 and after 9999 in a form that Date cannot read.
     return { iso: instant, date: instant, time: "", fraction: "", offset: utc }
   }
   const parts = new Map(
@@ -80,7 +80,7 @@ export const show = (instant: string, zone: string): Shown => {
   }
 }
 
-/** What the clock of a zone is ahead of UTC at an instant, in milliseconds. */
+/** How far the clock of a zone is ahead of UTC at an instant, in milliseconds. */
 const offsetAt = (millis: number, zone: string): number => {
   const [, sign, hours = "0", minutes = "0", seconds = "0"] =
     /^UTC([+-])(\d\d):(\d\d)(?::(\d\d))?$/.exec(show(new Date(millis).toISOString(), zone).offset) ?? []
@@ -88,7 +88,7 @@ const offsetAt = (millis: number, zone: string): number => {
   return sign === "-" ? -size : size
 }
 
-/** The instant at which the clock of a zone shows a local time, `2026-11-21T14:03`. Undefined if it is no time. */
+/** The instant at which the clock of a zone shows a local time, `2026-11-21T14:03`. Undefined if it is not a time. */
 export const instantOfLocal = (text: string, zone: string): string | undefined => {
   const match = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(?::(\d\d)(\.\d{1,6})?)?$/.exec(text)
   if (match === null) {
@@ -104,7 +104,7 @@ export const instantOfLocal = (text: string, zone: string): string | undefined =
   return `${new Date(millis).toISOString().slice(0, 19)}${fraction === "" ? "" : fraction}Z`
 }
 
-/** A bare date in a zone: its first instant, and its last. */
+/** The first and the last instant of a date in a zone. */
 export const dayOf = (text: string, zone: string): { readonly from: string; readonly to: string } | undefined => {
   if (!/^\d{4}-\d\d-\d\d$/.test(text) || Number.isNaN(Date.parse(`${text}T00:00:00Z`))) {
     return undefined
@@ -119,7 +119,7 @@ export const dayOf = (text: string, zone: string): { readonly from: string; read
 
 const units: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
-/** `24h` in milliseconds; undefined if it is no such time. */
+/** `24h` in milliseconds; undefined if the text is not a duration. */
 export const durationOf = (text: string): number | undefined => {
   const [, count, unit = ""] = /^([1-9]\d{0,5})([smhdw])$/.exec(text) ?? []
   const size = units[unit]

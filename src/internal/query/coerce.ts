@@ -130,7 +130,7 @@ const members = function* (ast: AST.Union, value: JsonValue): Generator<unknown>
   }
 }
 
-/** A value as a schema's encoded side takes it. */
+/** Converts a value for the encoded side of a schema. */
 const coerce = (ast: AST.AST, value: JsonValue): unknown => {
   switch (ast._tag) {
     case "StringKeyword":

@@ -179,8 +179,8 @@ export interface Service {
     options?: Omit<IncidentOptions, "limit">
   ) => Stream.Stream<ChangeDiff, ReadError>
   /**
-   * What was done to the schema around captured tables, newest first, as the schema watch saw it, and what capture did about it. Under
-   * a scope, an event is visible if the scope lets through a change of which only the table is known.
+   * DDL on and around captured tables as the schema watch saw it, newest first, and what capture did about it. Under a
+   * scope, an event is visible if the scope lets through a change of which only the table is known.
    */
   readonly schemaEvents: (filter?: SchemaEventFilter) => Effect.Effect<Page<SchemaEvent>, ReadError>
   /** All of `schemaEvents` as a stream, in constant memory. */

@@ -137,7 +137,7 @@ export type TypedRelated<R> = RelatedAs<SchemaOf<R>>
 
 type RelatedAs<S> = S extends Schema.Schema.All ? TypedRow<Schema.Schema.Type<S>> : RowAsOf
 
-/** What the schemas of relations need. */
+/** The services that the schemas of relations require. */
 export type RelationsContext<Relations> = {
   readonly [Name in keyof Relations]: ContextOf<SchemaOf<Relations[Name]>>
 }[keyof Relations]
@@ -187,11 +187,11 @@ export interface TypedOptions {
  * @category models
  */
 export interface Typed<A, R> {
-  /** An image of the table by the schema. */
+  /** Decodes an image of the table by the schema. */
   readonly decode: (image: RowImage) => Effect.Effect<Decoded<A>, never, R>
   /** `Query.history` of a row. */
   readonly history: (key: KeyInput, options?: HistoryOptions) => Effect.Effect<Page<TypedChange<A>>, ReadError, R>
-  /** All of it as a stream. */
+  /** `Query.historyStream` of a row. */
   readonly historyStream: (
     key: KeyInput,
     options?: Omit<HistoryOptions, "limit">
@@ -208,7 +208,7 @@ export interface Typed<A, R> {
     instant: InstantInput,
     options?: AsOfRowsOptions
   ) => Effect.Effect<Page<TypedRow<A>>, ReadError, R>
-  /** All of them as a stream. */
+  /** `Query.asOfRowsStream`: all rows at an instant. */
   readonly asOfRowsStream: (
     instant: InstantInput,
     options?: Omit<AsOfRowsOptions, "limit">
@@ -230,7 +230,7 @@ const renamed = (image: RowImage, fieldOf: (column: string) => string): RowImage
 const beforeOf = (change: Change): RowImage | undefined =>
   change.op === "update" && change.changedFrom === null ? undefined : imageBefore(change)
 
-/** An image by a schema. */
+/** Decodes images by a schema. */
 const decoder = <A, I, R>(
   schema: Schema.Schema<A, I, R>,
   fieldOf: TypedOptions["fieldOf"]
@@ -249,7 +249,7 @@ const rowBy =
   (row: RowAsOf): Effect.Effect<TypedRow<A>, never, R> =>
     Effect.map(decode(presentImage(row.row, row.recordedAs?.columns)), (decoded) => ({ ...row, row: decoded }))
 
-/** The rows of a relation by its schema. */
+/** Decodes the rows of a relation by its schema, if it has one. */
 const relatedBy = (
   page: RelatedRows,
   schema: TypedRelation["schema"],

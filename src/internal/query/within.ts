@@ -1,16 +1,17 @@
 /**
- * Runs something under services of its own, even if it runs later than the effect that made it.
+ * Provides services to an effect, and to the stream that it returns, which runs later.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 
-// Effects carry the mark of a stream, too, and with them Option, Either, Exit and HTTP responses. None of these reads by itself.
+// Effects have the type id of a stream too, and so do Option, Either, Exit and HTTP responses. None of these reads by
+// itself.
 const isStream = (u: unknown): u is Stream.Stream<unknown, unknown, unknown> =>
   Predicate.hasProperty(u, Stream.StreamTypeId) && !Effect.isEffect(u)
 
-/** A stream reads when it is run, and that is after the effect that returned it. So it carries the services along. */
+/** A stream reads when it runs, after the effect that returned it has ended. So it gets the services itself. */
 const carried = <A, I>(value: A, services: Context.Context<I>): A =>
   isStream(value) ? (Stream.provideSomeContext(value, services) as A) : value
 

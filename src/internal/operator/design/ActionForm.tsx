@@ -1,4 +1,4 @@
-/** A form that changes something. It carries the proof that it is of a page of ours, and where to come back to. */
+/** A form that changes something. It carries the viewer's token and the address to come back to. */
 import type { ComponentChildren, VNode } from "preact"
 import type { Act } from "../address.js"
 import { useSite } from "../site.js"
@@ -15,7 +15,7 @@ export const ActionForm = ({
 }: {
   readonly act: Act
   readonly fields?: Readonly<Record<string, string>>
-  /** As wide as what it stands in. */
+  /** True for a form as wide as its container. */
   readonly whole?: boolean
   readonly children: ComponentChildren
 }): VNode => {

@@ -1,4 +1,4 @@
-/** Recorded intents as a table. */
+/** Actions as a table. */
 import type { VNode } from "preact"
 import type * as Query from "../../../Query.js"
 import { ActionName, ActorName, CorrelationName, TransactionName } from "./Names.js"

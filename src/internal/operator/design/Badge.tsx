@@ -1,4 +1,4 @@
-/** Words that are looked for: what happened to a row, and what is out of the ordinary. Each says in words what its colour says. */
+/** Badges for operations and for anything unusual. The text says the same as the colour. */
 import type { ComponentChildren, VNode } from "preact"
 import type * as Query from "../../../Query.js"
 

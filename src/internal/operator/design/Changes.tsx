@@ -1,4 +1,4 @@
-/** Changes as a table, those of one transaction together, or as articles one below the other. */
+/** Changes as a table grouped by transaction, or as one article for each change. */
 import type { ComponentChildren, VNode } from "preact"
 import * as Json from "../../../Json.js"
 import * as Query from "../../../Query.js"
@@ -21,7 +21,7 @@ export const css = `
 .flow .diff dt{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}.flow .v,.flow .words{display:-webkit-inline-box;-webkit-box-orient:vertical;-webkit-line-clamp:3;overflow:hidden;vertical-align:middle}
 `
 
-/** The telling fields of an insert, a delete or a baseline in one line. */
+/** The first fields with a value of an insert, a delete or a baseline, in one line. */
 const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
   const { columns, masks, room } = useSite()
   const masksOfTable = masks.get(tableOf(change))
@@ -61,7 +61,7 @@ const removed = (details: Json.JsonValue): string | undefined => {
   return typeof rows === "number" || typeof rows === "bigint" ? String(rows) : undefined
 }
 
-/** What is said of a change beside its fields: where it moved from, how much it emptied, how its partition is called. */
+/** Notes below the fields of a change: its previous key, the rows that a TRUNCATE removed, or that it is a baseline. */
 const Remarks = ({ change }: { readonly change: Query.Change }): VNode => (
   <>
     {change.previousRowKey === null ? null : (
@@ -121,7 +121,7 @@ const WhoAndWhy = ({ change }: { readonly change: Query.Change }): VNode => {
   )
 }
 
-/** Changes that follow each other and belong to one transaction. */
+/** Groups adjacent changes of one transaction. */
 const grouped = (changes: ReadonlyArray<Query.Change>): ReadonlyArray<ReadonlyArray<Query.Change>> => {
   const groups: Array<Array<Query.Change>> = []
   for (const change of changes) {

@@ -1,4 +1,4 @@
-/** The command that answers the same question in a terminal. */
+/** The command that gives the same answer in a terminal. */
 import type { VNode } from "preact"
 import { commandOf, type Question } from "../commandLine.js"
 import { Copy } from "./Copy.js"

@@ -1,4 +1,4 @@
-/** A string that can be copied, if there is a script to do it. */
+/** A button that copies a string. Without a script it stays hidden. */
 import type { VNode } from "preact"
 
 export const css = `

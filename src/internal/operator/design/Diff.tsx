@@ -1,6 +1,6 @@
 /**
- * What a change did: field, before, after, aligned. Long text is compared word by word, documents by their places; what is equal is
- * folded; what the policy hides is shown as hidden.
+ * The fields of a change, before and after. Long texts are compared word by word, JSON documents place by place. Equal
+ * parts are folded. Masked values are shown as masks.
  */
 import type { VNode } from "preact"
 import * as Json from "../../../Json.js"
@@ -100,10 +100,10 @@ const Places = ({
   )
 }
 
-/** The beginning and the end of a path tell where it is. */
+/** Shortens a long path in the middle. */
 const shortPath = (path: string): string => (path.length <= 120 ? path : `${path.slice(0, 48)} … ${path.slice(-64)}`)
 
-/** Texts of which a part may have stayed. */
+/** Whether a text is long enough to compare word by word. */
 const isLong = (text: string): boolean => text.length > 24 && /\s/.test(text)
 
 const Pair = ({
@@ -187,7 +187,7 @@ const Field = ({
 
 const isNothing = (value: Json.JsonValue | undefined): boolean => value === undefined || value === null
 
-/** The fields of a change. Those of an insert or a delete that hold nothing are counted. */
+/** The fields of a change. Null fields are only counted, unless the change is an update. */
 export const Diff = ({
   fields,
   masks,
@@ -198,7 +198,7 @@ export const Diff = ({
   readonly op: Query.Operation
   /** Masks of the columns of the table. */
   readonly masks?: Masks | undefined
-  /** How many fields are shown, if there is room. */
+  /** The most fields to show, even if the room allows more. */
   readonly most?: number
 }): VNode => {
   const { room } = useSite()

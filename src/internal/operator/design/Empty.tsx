@@ -1,4 +1,4 @@
-/** Nothing to show: why, and what to do about it. */
+/** Stands in place of an empty list. Says why it is empty, and what to do. */
 import type { ComponentChildren, VNode } from "preact"
 
 export const css = `

@@ -1,4 +1,4 @@
-/** The one line under a heading that says again, in words, what the page is evidence of. */
+/** The line below the heading that says in words what the page shows. */
 import type { ComponentChildren, VNode } from "preact"
 
 export const css = `

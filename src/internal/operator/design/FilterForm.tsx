@@ -1,4 +1,4 @@
-/** The filter of a list as a form, and as chips that can be taken off one by one. */
+/** The filter of a list as a form, and as chips that can be removed one by one. */
 import type { ComponentChildren, VNode } from "preact"
 import * as Json from "../../../Json.js"
 import type * as Query from "../../../Query.js"
@@ -51,7 +51,7 @@ const Field = ({
 
 const windows = ["1h", "24h", "7d", "30d", "90d"] as const
 
-/** What of the filter the form has no field for stays as it is. */
+/** Keeps the parts of the filter that the form has no field for. */
 const Hidden = ({ listing }: { readonly listing: Listing }): VNode => {
   const { zone } = useSite()
   const { filter } = listing
@@ -111,7 +111,7 @@ export const FilterForm = ({
   ].some((value) => value !== undefined)
   return (
     <>
-      {/* On a narrow screen the form would take the place of what it found: it opens there, also without a script. */}
+      {/* On a narrow screen the form would cover the results, so it is folded. It opens without a script too. */}
       <details class="narrow">
         <summary>Filter</summary>
       </details>

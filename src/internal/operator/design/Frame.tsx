@@ -1,4 +1,4 @@
-/** What is around every page: where one can go, the search box, who looks at what, and in which zone. */
+/** The frame of every page: navigation, search box, viewer and scope, time zone, and colours. */
 import type { ComponentChildren, VNode } from "preact"
 import { commandOf, type Question } from "../commandLine.js"
 import { useSite } from "../site.js"
@@ -93,7 +93,7 @@ const themes = [
   ["dark", "Dark"]
 ] as const
 
-/** The colours of the pages: all three are there, so that no button says what is already so. */
+/** Chooses the colours of the pages. */
 const Themes = (): VNode => {
   const { theme = "auto" } = useSite()
   return (
@@ -108,7 +108,7 @@ const Themes = (): VNode => {
   )
 }
 
-/** The zone of times. What else the address says stays. */
+/** Chooses the time zone. Keeps the other parameters of the address. */
 const ZoneForm = (): VNode => {
   const { here, zone } = useSite()
   const url = new URL(here, "http://own.invalid")
@@ -138,20 +138,20 @@ const isSeveral = (command: Question | ReadonlyArray<Question>): command is Read
   Array.isArray(command)
 
 export const Frame = ({
-  asked = "",
+  searchText = "",
   children,
   command,
   place
 }: {
   readonly place: Place
   readonly children: ComponentChildren
-  /** The command, or the commands, that answer the same. */
+  /** The command or commands that give the same answer. */
   readonly command?: Question | ReadonlyArray<Question> | undefined
-  /** What was typed into the search box. */
-  readonly asked?: string
+  /** The text in the search box. */
+  readonly searchText?: string
 }): VNode => {
   const { to, viewer, zone } = useSite()
-  // A viewer who is not let in is told nothing of the pages, not even where they are.
+  // A viewer who is not let in learns nothing about the pages, not even their addresses.
   if (!viewer.may("read")) {
     return (
       <>
@@ -186,7 +186,7 @@ export const Frame = ({
               id="q"
               name="q"
               type="search"
-              value={asked}
+              value={searchText}
               placeholder="invoices 2041 · user:42 · 88214"
               autocomplete="off"
               spellcheck={false}

@@ -1,4 +1,4 @@
-/** A JSON document, indented. Branches beyond the first two levels are folded, and what is long shows its beginning. */
+/** A JSON document as a tree. Branches below the first two levels are folded, and long values are cut. */
 import type { VNode } from "preact"
 import * as Json from "../../../Json.js"
 import type { Redaction } from "../masks.js"
@@ -17,7 +17,7 @@ const isList = (value: Json.JsonValue): value is Json.JsonArray => Array.isArray
 const isDocument = (value: Json.JsonValue | undefined): value is Document =>
   value !== undefined && (Array.isArray(value) || Json.isObject(value))
 
-/** A document that is easier to read line by line than in one. One of which a part is masked says so within its text. */
+/** Whether to show a document as a tree: it is long, and no part of it is masked. `Value` shows masked parts. */
 export const isReadAsTree = (value: Json.JsonValue | undefined, mask: Redaction | undefined): boolean =>
   isDocument(value) && (mask === undefined || mask.inside.length === 0) && Json.stringify(value).length > 72
 
@@ -26,7 +26,7 @@ const summaryOf = (value: Document): string => {
   return isList(value) ? `[ ${count} ]` : `{ ${count} }`
 }
 
-/** How many lines a document may still take. */
+/** How many more lines a document may take. */
 interface Lines {
   left: number
 }
@@ -48,7 +48,7 @@ const Branch = ({
   if (entries.length === 0) {
     return <span class="v">{isList(value) ? "[]" : "{}"}</span>
   }
-  // What fits in a line is read in a line.
+  // A short value stays on one line.
   if (depth > 6 || lines.left <= 0 || (depth > 0 && Json.stringify(value).length <= 60)) {
     return <Value value={value} limit={Math.min(room.value, 80)} />
   }

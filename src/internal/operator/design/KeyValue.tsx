@@ -1,4 +1,4 @@
-/** Names and what they are: the margin of a page about one thing. */
+/** Names with their values, for the margin of a page about one thing. */
 import type { ComponentChildren, VNode } from "preact"
 
 export const css = `

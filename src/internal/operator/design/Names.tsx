@@ -1,4 +1,4 @@
-/** Who and what, as links: an actor, a row, a table, a transaction, and what joins them. */
+/** Links to actors, rows, transactions, actions, correlations and requests. */
 import type { VNode } from "preact"
 import type * as Actor from "../../../Actor.js"
 import type * as Query from "../../../Query.js"
@@ -15,7 +15,7 @@ export const css = `
 
 const typeName = (type: Actor.Type): string => type.replace("_", " ")
 
-/** `user 42`, in words. */
+/** `user 42` */
 export const actorText = (actor: Actor.Actor): string =>
   actor.type === "anonymous" ? "anonymous" : `${typeName(actor.type)} ${actor.id}`
 
@@ -58,7 +58,7 @@ export const ActorName = ({
   )
 }
 
-/** The actor of a transaction, or what is known if there is none. */
+/** The actor of a transaction. If there is none, the database user and the application. */
 export const Who = ({ transaction }: { readonly transaction: Query.AuditTransaction }): VNode =>
   transaction.actor === null ? (
     <>
@@ -82,13 +82,13 @@ export const Who = ({ transaction }: { readonly transaction: Query.AuditTransact
 export const tableOf = (change: { readonly tableSchema: string; readonly tableName: string }): string =>
   TableName.format({ schema: change.tableSchema, name: change.tableName })
 
-/** A row as a link to its history; without a key, or for a whole table, the table alone. */
+/** A row as a link to its history. Without a key, only the name of its table. */
 export const RowName = ({
   at,
   change
 }: {
   readonly change: Pick<Query.Change, "tableSchema" | "tableName" | "rowKey" | "rowPk">
-  /** The instant at which the row is looked at. */
+  /** The instant that the page of the row should show. */
   readonly at?: string
 }): VNode => {
   const site = useSite()

@@ -1,4 +1,4 @@
-/** Something that the viewer should know before they read on. */
+/** A notice above the content of a page. */
 import type { ComponentChildren, VNode } from "preact"
 
 export const css = `

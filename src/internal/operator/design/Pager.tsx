@@ -1,4 +1,4 @@
-/** Both ways through a list, and how much of it is here. */
+/** Links to the pages before and after this one. */
 import type { ComponentChildren, VNode } from "preact"
 
 export const css = `

@@ -1,6 +1,6 @@
 /**
- * The life of a row in time: each mark is a link to the row at that instant. With a script it is a slider as well, by keyboard and by
- * dragging.
+ * The life of a row on a line. Each mark is a link to the row at that instant. With the script it is also a slider, for
+ * the keyboard and for dragging.
  */
 import type { VNode } from "preact"
 import { visible } from "../visible.js"
@@ -32,7 +32,7 @@ export interface Span {
   readonly name: string
 }
 
-/** Half by time and half by order, so that what happened within a second can be told apart. In percent. */
+/** Places instants in percent, half by time and half by order, so that marks within a second stay apart. */
 const positionsOf = (marks: ReadonlyArray<Mark>): ((at: number) => number) => {
   const times = marks.map(({ at }) => at)
   const [first = 0, last = 0] = [times[0], times.at(-1)]
@@ -45,7 +45,7 @@ const positionsOf = (marks: ReadonlyArray<Mark>): ((at: number) => number) => {
   }
 }
 
-/** The places of the marks as rules of a style: a policy without inline styles forbids attributes. */
+/** The places of the marks as CSS rules, because the content security policy forbids style attributes. */
 export const railStyle = (marks: ReadonlyArray<Mark>, spans: ReadonlyArray<Span>): string => {
   const position = positionsOf(marks)
   return [

@@ -1,4 +1,4 @@
-/** The one box that understands what people have in hand. */
+/** The search box of the start page. */
 import type { VNode } from "preact"
 import { useSite } from "../site.js"
 
@@ -7,7 +7,7 @@ export const css = `
 .hint{color:var(--ink3);font-size:var(--small);margin:0 0 var(--s5);max-width:90ch}.hint code{background:var(--line2);padding:1px 5px;border-radius:4px}
 `
 
-export const Search = ({ asked }: { readonly asked: string }): VNode => {
+export const Search = ({ searchText }: { readonly searchText: string }): VNode => {
   const { to, zone } = useSite()
   return (
     <form class="ask" role="search" method="get" action={new URL(to.home(), "http://own.invalid").pathname}>
@@ -19,7 +19,7 @@ export const Search = ({ asked }: { readonly asked: string }): VNode => {
         id="q"
         name="q"
         type="search"
-        value={asked}
+        value={searchText}
         autocomplete="off"
         spellcheck={false}
         maxlength={1000}

@@ -1,15 +1,17 @@
-/** Links that reopen what was seen: a few characters of the address say what it was, and the page says whether it still is. */
+/**
+ * Links to exactly what a page shows. The address holds a digest, and the page says whether it still shows the same.
+ */
 import { createHash } from "node:crypto"
 import type { VNode } from "preact"
 import { Notice } from "./Notice.js"
 
-/** What a page showed, in a few characters: the ids of what stood there. */
+/** A short digest of the ids on a page. */
 export const digestOf = (ids: ReadonlyArray<string>): string =>
   `${ids.length}.${createHash("sha256").update(ids.join(" ")).digest("hex").slice(0, 12)}`
 
 /**
- * The end of what is seen now: what comes later is not shown by a link. The clock of the database may be ahead of ours, so it is never before
- * anything that stands on the page.
+ * The instant up to which a link shows changes: now, or the newest instant on the page if that is later, because the
+ * clock of the database may be ahead of this one.
  */
 export const seenUntil = (now: number, shown: ReadonlyArray<string>): string =>
   shown.reduce((end, at) => (at > end ? at : end), new Date(now).toISOString().replace("Z", "999Z"))
@@ -18,7 +20,7 @@ export const Seen = ({
   ids,
   seen
 }: {
-  /** What the address says was seen; undefined if it is no such link. */
+  /** The digest in the address; undefined if it has none. */
   readonly seen: string | undefined
   readonly ids: ReadonlyArray<string>
 }): VNode | null => {

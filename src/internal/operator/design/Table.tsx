@@ -1,4 +1,4 @@
-/** A real table with a caption. On a narrow screen each of its rows becomes a small card that needs no sideways scrolling. */
+/** A table with a caption. On a narrow screen each row becomes a card, so that nothing scrolls sideways. */
 import type { ComponentChildren, VNode } from "preact"
 import { Text } from "./Text.js"
 

@@ -1,4 +1,4 @@
-/** A string of somebody else's. Everything captured, and every name, goes through here. */
+/** Shows a foreign string safely. Every captured value and every name must go through it. */
 import type { VNode } from "preact"
 import { cut, isRightToLeft, piecesOf } from "../visible.js"
 

@@ -1,4 +1,4 @@
-/** An instant, exact to the microsecond, in the viewer's zone; the exact text in UTC is in its title. */
+/** An instant in the viewer's zone, with microseconds. If the zone is not UTC, the title has the instant in UTC. */
 import type { VNode } from "preact"
 import { useSite } from "../site.js"
 import { show } from "../zone.js"
@@ -8,7 +8,7 @@ time{font-variant-numeric:tabular-nums;white-space:nowrap}time i{font-style:norm
 .ago{color:var(--ink3);font-size:var(--small);white-space:nowrap;font-weight:400}.ago::before{content:" · "}td .ago{font-family:system-ui,sans-serif}
 `
 
-/** `full`: date and time; `clock`: the time of a day that stands beside it; `day`: the date alone. */
+/** `full`: date and time. `clock`: the time alone. `day`: the date alone. `minute`: date and time without seconds. */
 export const Time = ({
   at,
   form = "full",
@@ -17,7 +17,7 @@ export const Time = ({
 }: {
   readonly at: string
   readonly form?: "full" | "clock" | "day" | "minute"
-  /** True if the page may say beside it how long ago that was. */
+  /** True if the script may add how long ago it was. */
   readonly live?: boolean
   /** True if nothing beside it names the zone. */
   readonly zoned?: boolean

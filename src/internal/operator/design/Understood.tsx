@@ -1,4 +1,4 @@
-/** How the search box understood what was typed, on the page that it led to; and what else it can mean. */
+/** How the search text was understood, on the page that it led to, and what else it can mean. */
 import * as Either from "effect/Either"
 import type { VNode } from "preact"
 import { type Meaning, meaningsOf } from "../searchBox.js"
@@ -6,21 +6,27 @@ import { useSite } from "../site.js"
 import { Notice } from "./Notice.js"
 import { Text } from "./Text.js"
 
-export const Understood = ({ asked, here }: { readonly asked: string; readonly here: string }): VNode | null => {
+export const Understood = ({
+  searchText,
+  here
+}: {
+  readonly searchText: string
+  readonly here: string
+}): VNode | null => {
   const { to, zone } = useSite()
-  const meanings = Either.getOrElse(meaningsOf(asked, zone), () => [])
+  const meanings = Either.getOrElse(meaningsOf(searchText, zone), () => [])
   const url = new URL(here, "http://own.invalid")
   const table =
     url.searchParams.get("table") ?? decodeURIComponent(/\/rows\/([^/]+)\/[^/]+$/.exec(url.pathname)?.[1] ?? "")
   const isHere = (meaning: Meaning | undefined): boolean => meaning?.address(to) === here
-  // What was typed without a schema may have led to a table of another one.
+  // A table without a schema may have been found in another schema than `public`.
   const typed = meanings.find((meaning) => isHere(meaning) || isHere(meaning.of?.(table)))
   const own = isHere(typed) ? typed : typed?.of?.(table)
   const others = meanings.filter((meaning) => meaning !== typed)
   return (
     <Notice>
       <span>
-        Understood “<Text text={asked} limit={120} />”
+        Understood “<Text text={searchText} limit={120} />”
         {own === undefined ? null : (
           <>
             {" "}

@@ -1,4 +1,4 @@
-/** One value of a row. Text is shown as text, everything else as JSON with all its digits. */
+/** One value of a row. Strings are shown as they are, everything else as JSON with all digits. */
 import type { VNode } from "preact"
 import * as Json from "../../../Json.js"
 import { type Mask, masked, maskOf, type Piece, piecesOf, type Redaction } from "../masks.js"
@@ -20,7 +20,7 @@ export const Redacted = ({ changed = false }: { readonly changed?: boolean }): V
 
 const counted = new Intl.NumberFormat("en")
 
-/** How long something is that is not shown whole. */
+/** The length of a value that is not shown whole. */
 const Length = ({ text }: { readonly text: string }): VNode => (
   <span class="sub"> {counted.format(text.length)} characters</span>
 )
@@ -32,7 +32,7 @@ const reasons: Readonly<Record<Mask, string>> = {
   null: "null by policy"
 }
 
-/** What stands for a value that is not stored. The end, or the hash by which equal values are found, is shown beside the reason. */
+/** Shows a masked value: the reason, and the stored end or hash if there is one. */
 const Substitute = ({ mask, value }: { readonly mask: Mask; readonly value: Json.JsonValue | undefined }): VNode => (
   <>
     <Tag tone="warn">{reasons[mask]}</Tag>
@@ -50,7 +50,7 @@ const Substitute = ({ mask, value }: { readonly mask: Mask; readonly value: Json
 const isDocument = (value: Json.JsonValue | undefined): value is Json.JsonArray | Json.JsonObject =>
   Array.isArray(value) || (value !== undefined && Json.isObject(value))
 
-/** The pieces of a document as far as there is room. */
+/** The pieces of a document that fit into `most` characters. */
 const within = (
   pieces: ReadonlyArray<Piece>,
   most: number
@@ -67,7 +67,7 @@ const within = (
   return { shown, isCut: left < 0 }
 }
 
-/** A document of which a part is masked. */
+/** A document with masked parts. */
 const Document = ({
   most,
   redaction,
@@ -98,7 +98,7 @@ export const Value = ({
   mask,
   value
 }: {
-  /** What the policy hides of the column, or of the place. */
+  /** What the policy hides in the column, or at this place in a document. */
   readonly mask?: Redaction | undefined
   readonly value: Json.JsonValue | undefined
   readonly limit?: number

@@ -1,4 +1,4 @@
-/** Elements without a class, and the few words that all components share. */
+/** Styles of elements, and the classes that all components share. */
 export const base = `
 *{box-sizing:border-box}
 html{scroll-padding-top:var(--s4);-webkit-text-size-adjust:100%}

@@ -1,4 +1,4 @@
-/** The one style of all pages: tokens, elements, and what each component says of itself. */
+/** The stylesheet of all pages: tokens, elements, layouts, and the styles of each component. */
 import * as ActionForm from "./ActionForm.js"
 import * as Badge from "./Badge.js"
 import { base } from "./base.js"

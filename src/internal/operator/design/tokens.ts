@@ -1,5 +1,6 @@
 /**
- * Colours, type and space. Every colour has a light and a dark value; text meets 4.5 to 1 on all grounds that it stands on.
+ * Colours, type and space. Every colour has a light and a dark value. Text has a contrast of at least 4.5 to 1 on its
+ * backgrounds.
  */
 export const tokens = `
 :root{color-scheme:light dark;

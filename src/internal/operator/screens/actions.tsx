@@ -1,4 +1,4 @@
-/** Recorded intents, failed ones included. */
+/** The list of actions, failed ones included. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { VNode } from "preact"
@@ -9,7 +9,7 @@ import { Facts } from "../design/Facts.js"
 import { Chips, FilterForm } from "../design/FilterForm.js"
 import { Pager } from "../design/Pager.js"
 import { type Listing, nextCursor, read } from "../filterForm.js"
-import { type Asked, page, type Screened } from "../screen.js"
+import { page, type ScreenContext, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { durationName } from "../zone.js"
 import { plural } from "./timeline.js"
@@ -90,22 +90,24 @@ const View = ({
   )
 }
 
-export const actions = (asked: Asked): Screened => ofSize(asked, undefined)
+export const actions = (context: ScreenContext): Screened => ofSize(context, undefined)
 
-/** The actions of a page unless the address says otherwise: as many as fit in nearly every page. */
+/** Actions per page by default. So many nearly always fit. */
 const usual = 40
 
-const ofSize = (asked: Asked, size: number | undefined): Screened =>
-  Either.match(read(asked.params, asked.zone, asked.now), {
+const ofSize = (context: ScreenContext, size: number | undefined): Screened =>
+  Either.match(read(context.params, context.zone, context.now), {
     onLeft: (error) => Effect.fail(error),
     onRight: (listing) =>
-      Effect.map(asked.services.query.actions({ ...listing.filter, limit: size ?? listing.limit ?? usual }), (found) =>
-        page({
-          title: "Actions",
-          place: "actions",
-          fewer: { items: found.items.length, of: (fewer) => ofSize(asked, fewer) },
-          command: { _tag: "Actions", filter: listing.filter, since: listing.since },
-          view: () => <View actions={found.items} listing={listing} next={nextCursor(found)} />
-        })
+      Effect.map(
+        context.services.query.actions({ ...listing.filter, limit: size ?? listing.limit ?? usual }),
+        (found) =>
+          page({
+            title: "Actions",
+            place: "actions",
+            fewer: { items: found.items.length, of: (fewer) => ofSize(context, fewer) },
+            command: { _tag: "Actions", filter: listing.filter, since: listing.since },
+            view: () => <View actions={found.items} listing={listing} next={nextCursor(found)} />
+          })
       )
   })

@@ -16,11 +16,11 @@ import { actorText, tableOf } from "../design/Names.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { actorLinkOf, labelOf, useSite } from "../site.js"
-import { type Asked, type Fewer, page, type Screened } from "../screen.js"
+import { type Fewer, page, type ScreenContext, type Screened } from "../screen.js"
 import { durationName, durationOf } from "../zone.js"
 import { plural } from "./timeline.js"
 
-/** Items of each list on the page. */
+/** Items per list by default. */
 const usual = 16
 
 const more = (listed: PageOf.Page<unknown>): string => (listed.hasMore ? "more than " : "")
@@ -142,9 +142,9 @@ const foundSection = (heading: string, id: string, question: Question, shown: Sh
     view: () => <Found heading={heading} id={id} shown={shown} />
   })
 
-const withColumns = <E,>(asked: Asked, read: Effect.Effect<Query.Bundle, E>) =>
+const withColumns = <E,>(context: ScreenContext, read: Effect.Effect<Query.Bundle, E>) =>
   Effect.flatMap(read, (bundle) =>
-    Effect.map(asked.columnsOf(bundle.changes.items.map(tableOf)), (columns) => [bundle, columns] as const)
+    Effect.map(context.columnsOf(bundle.changes.items.map(tableOf)), (columns) => [bundle, columns] as const)
   )
 
 /** The same page with fewer items in each list. */
@@ -155,12 +155,12 @@ const fewerOf = (bundle: Query.Bundle, of: Fewer["of"]): Fewer => ({
 
 export const correlation =
   (id: string, limit = usual) =>
-  (asked: Asked): Screened => {
+  (context: ScreenContext): Screened => {
     const {
       services: { query },
       to
-    } = asked
-    return Effect.map(withColumns(asked, query.correlation(id, { limit })), ([bundle, columns]) =>
+    } = context
+    return Effect.map(withColumns(context, query.correlation(id, { limit })), ([bundle, columns]) =>
       foundSection(
         "Correlation",
         id,
@@ -168,7 +168,7 @@ export const correlation =
         {
           bundle,
           columns,
-          fewer: fewerOf(bundle, (size) => correlation(id, size)(asked)),
+          fewer: fewerOf(bundle, (size) => correlation(id, size)(context)),
           changesLink: to.timeline({ correlationId: id, includeCaptureOnly: true }),
           actionsLink: to.actions({ correlationId: id })
         }
@@ -178,14 +178,14 @@ export const correlation =
 
 export const request =
   (id: string, limit = usual) =>
-  (asked: Asked): Screened => {
+  (context: ScreenContext): Screened => {
     const {
       services: { query },
       to
-    } = asked
+    } = context
     return Effect.map(
       withColumns(
-        asked,
+        context,
         Effect.all(
           {
             changes: query.timeline({ requestId: id, limit }),
@@ -203,7 +203,7 @@ export const request =
           {
             bundle,
             columns,
-            fewer: fewerOf(bundle, (size) => request(id, size)(asked)),
+            fewer: fewerOf(bundle, (size) => request(id, size)(context)),
             changesLink: to.timeline({ requestId: id }),
             actionsLink: to.actions({ requestId: id })
           }
@@ -290,14 +290,14 @@ const ActorView = ({
 
 export const actor =
   (type: string, id: string | undefined, limit = usual) =>
-  (asked: Asked): Screened =>
+  (context: ScreenContext): Screened =>
     Effect.gen(function* () {
       const {
         now,
         params,
         services: { query },
         to
-      } = asked
+      } = context
       if (!isActorType(type)) {
         return yield* new InvalidRequest({
           field: "actor",
@@ -312,13 +312,13 @@ export const actor =
       const from = duration === undefined ? undefined : new Date(now - duration).toISOString()
       const named = id === undefined ? { type } : { type, id }
       const [bundle, columns] = yield* withColumns(
-        asked,
+        context,
         query.actorWindow(named, from === undefined ? { limit } : { from, limit })
       )
       const shown: Shown = {
         bundle,
         columns,
-        fewer: fewerOf(bundle, (size) => actor(type, id, size)(asked)),
+        fewer: fewerOf(bundle, (size) => actor(type, id, size)(context)),
         changesLink: to.timeline({ actor: named }, { since }),
         actionsLink: to.actions({ actor: named }, { since })
       }

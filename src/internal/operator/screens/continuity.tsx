@@ -1,4 +1,4 @@
-/** What can be asked of each captured table, and since when: a part of the page of coverage. */
+/** What can be asked about each captured table, and since when. A part of the coverage page. */
 import type { VNode } from "preact"
 import type * as Continuity from "../../../Continuity.js"
 import { shortTable } from "../address.js"
@@ -43,10 +43,10 @@ const BaselineOf = ({ baseline }: { readonly baseline: Continuity.Baseline | nul
 
 const questions = ["changes", "changed rows", "unchanged rows"] as const
 
-/** The most tables of the list. */
+/** The most tables to list. */
 const most = 40
 
-/** How many of the latest lapses are shown one by one. */
+/** The most lapses of a table to show, the latest ones. */
 const mostLapses = 3
 
 const Lapses = ({ lapses }: { readonly lapses: Continuity.Readiness["lapses"] }): VNode =>
@@ -67,7 +67,7 @@ const Lapses = ({ lapses }: { readonly lapses: Continuity.Readiness["lapses"] })
 export const ContinuityView = ({
   tables
 }: {
-  /** Null if the role of the pages may not see it. */
+  /** Null if the role of the pages may not read it. */
   readonly tables: ReadonlyArray<Continuity.Readiness> | null
 }): VNode | null => {
   const { room } = useSite()

@@ -1,4 +1,4 @@
-/** Which tables are captured, what is wrong, and what can be asked since when. */
+/** Which tables are captured, what is wrong, and since when each can be asked about. */
 import * as Effect from "effect/Effect"
 import type { VNode } from "preact"
 import type * as Continuity from "../../../Continuity.js"
@@ -12,7 +12,7 @@ import { Table } from "../design/Table.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { shortTable } from "../address.js"
-import { type Asked, page, type Screened } from "../screen.js"
+import { page, type ScreenContext, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { ContinuityView } from "./continuity.js"
 import { plural } from "./timeline.js"
@@ -22,16 +22,16 @@ const tones: Readonly<Record<Health.CoverageStatus, Tone>> = { covered: "good", 
 
 export const severities: Readonly<Record<Health.Severity, Tone>> = { error: "bad", warning: "warn", info: "plain" }
 
-/** The most rows of a table on these pages. */
+/** The most rows to show in a table of these pages. */
 export const most = 60
 
-/** What is the matter with several things in the same way is said once. */
+/** A finding that several objects share is shown once. */
 interface Finding {
   readonly finding: Health.Finding
   readonly objects: ReadonlyArray<string>
 }
 
-/** How many of these things are named. */
+/** The most objects of a finding to name. */
 const mostObjects = 12
 
 const groupsOf = (findings: ReadonlyArray<Health.Finding>): ReadonlyArray<Finding> => {
@@ -135,7 +135,7 @@ const CoverageView = ({
 }): VNode => {
   const { room } = useSite()
   const { findings, tables } = report
-  // A page that is too large is made again with less room.
+  // If the page is too large, it is rendered again with a smaller room.
   const shown = Math.min(most, room.fields * 3)
   const uncovered = tables.filter(({ status }) => status === "uncovered").length
   const groups = groupsOf(findings)
@@ -205,7 +205,7 @@ const CoverageView = ({
   )
 }
 
-export const coverage = ({ now, reportOf, services }: Asked): Screened =>
+export const coverage = ({ now, reportOf, services }: ScreenContext): Screened =>
   services.health._tag === "None"
     ? Effect.succeed(notProvided("Health"))
     : Effect.map(reportOf(now), ({ isNew, newest }) => {

@@ -1,4 +1,4 @@
-/** All components side by side, for people who work on them. */
+/** All components on one page, for people who work on them. */
 import type { VNode } from "preact"
 import type * as Query from "../../../Query.js"
 import { OperationBadge, Tag } from "../design/Badge.js"
@@ -93,7 +93,7 @@ const View = (): VNode => (
     <Facts>
       <b>4</b> changes to invoices by user 42, last 24 hours (UTC), <b>1</b> field redacted.
     </Facts>
-    <Search asked="invoices 2041" />
+    <Search searchText="invoices 2041" />
     <Hint />
     <Notice>
       <b>All tables are captured as configured.</b>

@@ -1,4 +1,4 @@
-/** How the record is governed: what was found, what the host says, and every record of it. */
+/** Evidence of how the record is governed: the overview, and the list of records. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { VNode } from "preact"
@@ -13,7 +13,7 @@ import { Table } from "../design/Table.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { nextCursor } from "../filterForm.js"
-import { type Asked, page, type Screened } from "../screen.js"
+import { page, type ScreenContext, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { plural } from "./timeline.js"
 import { notProvided } from "./trouble.js"
@@ -158,23 +158,23 @@ const View = ({
   )
 }
 
-/** The records of a page. */
+/** Records per page. */
 const usual = 25
 
-export const evidence = (asked: Asked): Screened => ofSize(asked, usual)
+export const evidence = (context: ScreenContext): Screened => ofSize(context, usual)
 
-const ofSize = (asked: Asked, limit: number): Screened =>
-  Option.match(asked.services.evidence, {
+const ofSize = (context: ScreenContext, limit: number): Screened =>
+  Option.match(context.services.evidence, {
     onNone: () => Effect.succeed(notProvided("Evidence")),
     onSome: (service) =>
       Effect.gen(function* () {
-        const given = asked.params.get("subject") ?? undefined
-        const cursor = asked.params.get("cursor") ?? undefined
+        const given = context.params.get("subject") ?? undefined
+        const cursor = context.params.get("cursor") ?? undefined
         const subject = Evidence.subjects.find((one) => one === given)
         const [standings, records] = yield* Effect.all(
           [
             service.overview,
-            // One that is none is refused there.
+            // An unknown subject goes through, so that the service refuses it.
             service.list({ subject: subject ?? (given as Evidence.Subject | undefined), limit, cursor })
           ],
           { concurrency: "unbounded" }
@@ -186,7 +186,7 @@ const ofSize = (asked: Asked, limit: number): Screened =>
             _tag: "Words",
             words: subject === undefined ? ["evidence", "overview"] : ["evidence", "list", "--subject", subject]
           },
-          fewer: { items: records.items.length, of: (fewer) => ofSize(asked, fewer) },
+          fewer: { items: records.items.length, of: (fewer) => ofSize(context, fewer) },
           view: () => (
             <View
               standings={standings}

@@ -1,4 +1,4 @@
-/** Exports: direct streams of a filter, and jobs that are made later. */
+/** Direct downloads of a filter, and export jobs. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -18,23 +18,23 @@ import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { read } from "../filterForm.js"
 import { write } from "../qualifiers.js"
-import { answer, type Asked, page, type Screened } from "../screen.js"
+import { answer, page, type ScreenContext, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { plural } from "./timeline.js"
 import { jobsNeedNamedScope, notProvided } from "./trouble.js"
 
-/** The current filter as a file, written while it is read. */
+/** Streams the changes of a filter as a file. */
 export const changes =
   (kind: ExportKind) =>
-  (asked: Asked): Screened =>
-    Option.match(asked.services.exports, {
+  (context: ScreenContext): Screened =>
+    Option.match(context.services.exports, {
       onNone: () => Effect.succeed(notProvided("Export")),
       onSome: (service) =>
-        Either.match(read(asked.params, asked.zone, asked.now), {
+        Either.match(read(context.params, context.zone, context.now), {
           onLeft: (error) => Effect.fail(error),
           onRight: ({ filter }) => {
             const { cursor: _, limit: __, order: ___, ...whole } = filter
-            const { actor, scopeName } = asked.viewer
+            const { actor, scopeName } = context.viewer
             return Effect.map(
               service.toWebResponse({
                 ...optionsOf(kind),
@@ -49,17 +49,20 @@ export const changes =
         })
     })
 
-/** Which jobs a viewer may see: all of them, or those of their scope; none if their scope has no name. */
-export const jobScopeOf = ({ viewer }: Pick<Asked, "viewer">): ExportJobs.ScopeOption | undefined =>
+/**
+ * The scope whose jobs a viewer may see. Without a scope they see all jobs. Undefined if their scope has no name: they
+ * see none.
+ */
+export const jobScopeOf = ({ viewer }: Pick<ScreenContext, "viewer">): ExportJobs.ScopeOption | undefined =>
   viewer.namedScope === undefined ? (viewer.scope === undefined ? {} : undefined) : { scope: viewer.namedScope }
 
 export const download =
   (id: string) =>
-  (asked: Asked): Screened =>
-    Option.match(asked.services.jobs, {
+  (context: ScreenContext): Screened =>
+    Option.match(context.services.jobs, {
       onNone: () => Effect.succeed(notProvided("ExportJobs")),
       onSome: (service) => {
-        const scope = jobScopeOf(asked)
+        const scope = jobScopeOf(context)
         return scope === undefined
           ? Effect.succeed(jobsNeedNamedScope)
           : Effect.map(service.download(id, scope), ({ bytes, contentEncoding, contentType, fileName }) =>
@@ -154,13 +157,13 @@ const JobRow = ({ job }: { readonly job: ExportJobs.Job }): VNode => {
   )
 }
 
-/** The most jobs of the start page. */
+/** The most jobs to show on the start page. */
 const mostShown = 4
 
-/** The newest jobs of the start page; undefined if the viewer can have none there, or if they cannot be seen quickly. */
-export const latestJobs = (asked: Asked): Effect.Effect<ReadonlyArray<ExportJobs.Job> | undefined> => {
-  const { patience, services, viewer } = asked
-  const scope = jobScopeOf(asked)
+/** The newest jobs for the start page. Undefined if the viewer may not see jobs, or if reading them takes too long. */
+export const latestJobs = (context: ScreenContext): Effect.Effect<ReadonlyArray<ExportJobs.Job> | undefined> => {
+  const { patience, services, viewer } = context
+  const scope = jobScopeOf(context)
   return services.jobs._tag === "None" || scope === undefined || !viewer.may("export")
     ? Effect.succeed(undefined)
     : services.jobs.value.list({ ...scope, limit: mostShown }).pipe(
@@ -225,7 +228,7 @@ const View = ({
   jobs,
   more
 }: {
-  /** What the form begins with: the filter of the list that led here. */
+  /** The filter of the list that led here. The form begins with it. */
   readonly filter: string
   readonly jobs: ReadonlyArray<ExportJobs.Job> | undefined
   readonly more: boolean
@@ -299,19 +302,19 @@ const View = ({
   )
 }
 
-export const exportJobs = (asked: Asked): Screened =>
-  Option.match(asked.services.jobs, {
+export const exportJobs = (context: ScreenContext): Screened =>
+  Option.match(context.services.jobs, {
     onNone: () => Effect.succeed(notProvided("ExportJobs")),
     onSome: (service) =>
       Effect.gen(function* () {
-        const scope = jobScopeOf(asked)
+        const scope = jobScopeOf(context)
         const listed = scope === undefined ? undefined : yield* service.list({ ...scope, limit: 30 })
         return page({
           title: "Exports",
           place: "exports",
           command: { _tag: "Words", words: ["export", "jobs"] },
           view: () => (
-            <View filter={asked.params.get("filter") ?? ""} jobs={listed?.items} more={listed?.hasMore ?? false} />
+            <View filter={context.params.get("filter") ?? ""} jobs={listed?.items} more={listed?.hasMore ?? false} />
           )
         })
       })

@@ -1,4 +1,4 @@
-/** Where to start: one box, the state of the record in a line, and what just happened. */
+/** The start page: the search box, the state of capture, and what just happened. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { VNode } from "preact"
@@ -14,13 +14,13 @@ import { Hint, Search } from "../design/Search.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import type { Remembered } from "../remembered.js"
-import { type Asked, page, redirect, type Screen, type Screened } from "../screen.js"
+import { page, redirect, type Screen, type ScreenContext, type Screened } from "../screen.js"
 import { actorsLabelled, type Meaning, meaningsOf, placed } from "../searchBox.js"
 import { useSite } from "../site.js"
 import { JobList, latestJobs } from "./exports.js"
-import { type Kept, keptOf, openView, ViewList } from "./views.js"
+import { openView, type OwnViews, ownViewsOf, ViewList } from "./views.js"
 
-/** The newest transactions that the start page shows. */
+/** How many of the newest transactions to show. */
 const shown = 12
 
 const shortTables = (tables: ReadonlyArray<string>): string => {
@@ -114,17 +114,17 @@ const Failures = ({ actions }: { readonly actions: ReadonlyArray<Query.Action> }
 }
 
 interface Outcome {
-  readonly asked: string
+  readonly searchText: string
   readonly refusal: InvalidRequest | undefined
-  /** What it could have meant, if nothing of it is there. */
+  /** The meanings that exist; if none does, all that the text could have had. */
   readonly meanings: ReadonlyArray<Meaning>
-  /** Several that are there. */
+  /** Whether the meanings exist. */
   readonly several: boolean
 }
 
-const Understood = ({ asked, meanings, refusal, several }: Outcome): VNode | null => {
+const Understood = ({ meanings, refusal, searchText, several }: Outcome): VNode | null => {
   const { to } = useSite()
-  if (asked === "") {
+  if (searchText === "") {
     return null
   }
   if (refusal !== undefined) {
@@ -158,21 +158,21 @@ const Understood = ({ asked, meanings, refusal, several }: Outcome): VNode | nul
   )
 }
 
-/** What was seen of coverage, if the viewer may see it. */
+/** The latest coverage, if the viewer may see it. */
 interface Seen {
-  readonly asked: boolean
+  readonly isAllowed: boolean
   readonly seen: Remembered<ReadonlyArray<Health.Coverage>> | undefined
 }
 
-/** The state of capture in one line, and from when it is. */
-const State = ({ coverage: { asked, seen } }: { readonly coverage: Seen }): VNode | null => {
+/** The state of capture in one line, and when it was read. */
+const State = ({ coverage: { isAllowed, seen } }: { readonly coverage: Seen }): VNode | null => {
   const { to } = useSite()
   const link = (
     <a class="end sub" href={to.address("/coverage")}>
       Coverage
     </a>
   )
-  if (!asked || seen?.value.length === 0) {
+  if (!isAllowed || seen?.value.length === 0) {
     return null
   }
   if (seen === undefined) {
@@ -209,27 +209,27 @@ const View = ({
   actions,
   coverage,
   jobs,
-  kept,
   outcome,
+  ownViews,
   transactions
 }: {
   readonly outcome: Outcome
   readonly transactions: ReadonlyArray<Query.TransactionSummary>
   readonly actions: ReadonlyArray<Query.Action>
   readonly coverage: Seen
-  readonly kept: Kept | undefined
+  readonly ownViews: OwnViews | undefined
   readonly jobs: ReadonlyArray<ExportJobs.Job> | undefined
 }): VNode => (
   <>
     <h1>What do you want to know?</h1>
-    <Search asked={outcome.asked} />
+    <Search searchText={outcome.searchText} />
     <Hint />
     <Understood {...outcome} />
     <State coverage={coverage} />
     <div class="cols">
       <Recent transactions={transactions} />
       <div>
-        <ViewList kept={kept} />
+        <ViewList ownViews={ownViews} />
         <JobList jobs={jobs} />
         <Failures actions={actions} />
       </div>
@@ -237,10 +237,10 @@ const View = ({
   </>
 )
 
-const none: Outcome = { asked: "", refusal: undefined, meanings: [], several: false }
+const none: Outcome = { searchText: "", refusal: undefined, meanings: [], several: false }
 
-const start = (asked: Asked, outcome: Outcome): Screened => {
-  const { now, services, viewer } = asked
+const start = (context: ScreenContext, outcome: Outcome): Screened => {
+  const { now, services, viewer } = context
   const { query } = services
   return Effect.map(
     Effect.all(
@@ -248,14 +248,14 @@ const start = (asked: Asked, outcome: Outcome): Screened => {
         query.transactions({ limit: shown }),
         query.actions({ actionStatus: "error", limit: 6, from: new Date(now - 7 * 86_400_000).toISOString() }),
         viewer.may("coverage") && services.health._tag === "Some"
-          ? Effect.map(asked.coverageOf(now), (seen): Seen => ({ asked: true, seen }))
-          : Effect.succeed<Seen>({ asked: false, seen: undefined }),
-        keptOf(asked),
-        latestJobs(asked)
+          ? Effect.map(context.coverageOf(now), (seen): Seen => ({ isAllowed: true, seen }))
+          : Effect.succeed<Seen>({ isAllowed: false, seen: undefined }),
+        ownViewsOf(context),
+        latestJobs(context)
       ],
       { concurrency: "unbounded" }
     ),
-    ([transactions, actions, coverage, kept, jobs]): Screen =>
+    ([transactions, actions, coverage, ownViews, jobs]): Screen =>
       page({
         title: "Audit",
         place: "home",
@@ -266,7 +266,7 @@ const start = (asked: Asked, outcome: Outcome): Screened => {
             transactions={transactions.items}
             actions={actions.items}
             coverage={coverage}
-            kept={kept}
+            ownViews={ownViews}
             jobs={jobs}
           />
         )
@@ -274,10 +274,13 @@ const start = (asked: Asked, outcome: Outcome): Screened => {
   )
 }
 
-/** The first meaning that there is. If there are several, the page says what the others are. */
-const lookUp = (asked: Asked, text: string, typed: ReadonlyArray<Meaning>): Screened =>
+/**
+ * Redirects to the first meaning that exists; that page names the others. If none exists, looks for actors by their
+ * label: redirects to the only one, and lists several.
+ */
+const lookUp = (context: ScreenContext, text: string, typed: ReadonlyArray<Meaning>): Screened =>
   Effect.gen(function* () {
-    const { query } = asked.services
+    const { query } = context.services
     const meanings = yield* placed(query, typed)
     const certain = meanings.find(({ exists }) => exists === undefined)
     const existing =
@@ -292,29 +295,29 @@ const lookUp = (asked: Asked, text: string, typed: ReadonlyArray<Meaning>): Scre
           : yield* actorsLabelled(query, text)
     const [first, ...others] = all
     if (first !== undefined && (others.length === 0 || existing.length > 0)) {
-      const target = new URL(first.address(asked.to), "http://own.invalid")
+      const target = new URL(first.address(context.to), "http://own.invalid")
       target.searchParams.set("q", text)
       return redirect(`${target.pathname}${target.search}`)
     }
-    return yield* start(asked, {
-      asked: text,
+    return yield* start(context, {
+      searchText: text,
       refusal: undefined,
       meanings: all.length > 0 ? all : meanings,
       several: all.length > 0
     })
   })
 
-export const home = (asked: Asked): Screened => {
-  const view = asked.params.get("view")
+export const home = (context: ScreenContext): Screened => {
+  const view = context.params.get("view")
   if (view !== null) {
-    return openView(view, asked)
+    return openView(view, context)
   }
-  const text = (asked.params.get("q") ?? "").trim()
+  const text = (context.params.get("q") ?? "").trim()
   if (text === "") {
-    return start(asked, none)
+    return start(context, none)
   }
-  return Either.match(meaningsOf(text.slice(0, 1000), asked.zone), {
-    onLeft: (refusal) => start(asked, { asked: text, refusal, meanings: [], several: false }),
-    onRight: (meanings) => lookUp(asked, text, meanings)
+  return Either.match(meaningsOf(text.slice(0, 1000), context.zone), {
+    onLeft: (refusal) => start(context, { searchText: text, refusal, meanings: [], several: false }),
+    onRight: (meanings) => lookUp(context, text, meanings)
   })
 }

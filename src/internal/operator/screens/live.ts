@@ -1,23 +1,26 @@
-/** A timeline that follows: an event whenever something was committed that it may show. The page then asks again, under its own filter. */
+/**
+ * The event stream of a followed timeline. An event says that something may have changed; the page then reads itself
+ * again.
+ */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { read } from "../filterForm.js"
-import { answer, type Asked, type Screened } from "../screen.js"
+import { answer, type ScreenContext, type Screened } from "../screen.js"
 import { notProvided } from "./trouble.js"
 
-/** How long one connection lives. The browser connects again, and its viewer is asked for again. */
+/** How long one connection lives. The browser then connects again, and the host authorizes the viewer again. */
 const longest = Duration.minutes(5)
 
 const beat = Duration.seconds(20)
 
-export const live = (asked: Asked): Screened =>
-  Option.match(asked.services.feed, {
+export const live = (context: ScreenContext): Screened =>
+  Option.match(context.services.feed, {
     onNone: () => Effect.succeed(notProvided("Feed")),
     onSome: (feed) =>
-      Either.match(read(asked.params, asked.zone, asked.now), {
+      Either.match(read(context.params, context.zone, context.now), {
         onLeft: (error) => Effect.fail(error),
         onRight: ({ filter }) => {
           const changes = feed
@@ -33,7 +36,7 @@ export const live = (asked: Asked): Screened =>
           const events = Stream.make("retry: 3000\n\n").pipe(
             Stream.concat(Stream.merge(changes, beats)),
             Stream.interruptAfter(longest),
-            // The reader connects again; what failed is told to the log by the feed's own reads.
+            // The browser connects again. The feed logs what failed.
             Stream.catchAll(() => Stream.empty),
             Stream.encodeText
           )

@@ -1,4 +1,4 @@
-/** What is redacted of each table: as configured, and as deployed. */
+/** How each table is redacted, as configured and as deployed. */
 import * as Effect from "effect/Effect"
 import type { VNode } from "preact"
 import type * as Health from "../../../Health.js"
@@ -9,7 +9,7 @@ import { Panel } from "../design/Panel.js"
 import { Table } from "../design/Table.js"
 import { Text } from "../design/Text.js"
 import { shortTable } from "../address.js"
-import { type Asked, page, type Screened } from "../screen.js"
+import { page, type ScreenContext, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { counted, plural } from "./timeline.js"
 import { notProvided, SeenBefore, underWay } from "./trouble.js"
@@ -32,7 +32,7 @@ const Shown = ({ shown }: { readonly shown: Health.Shown | null }): VNode =>
     <Tag tone="warn">{shown}</Tag>
   )
 
-/** The columns of which there is something to say. */
+/** The columns that are masked or look sensitive, or whose configuration differs from what is deployed. */
 const tellingOf = ({ columns }: Health.PolicyComparison) =>
   columns.filter(
     ({ configured, deployed, sensitive }) =>
@@ -42,10 +42,10 @@ const tellingOf = ({ columns }: Health.PolicyComparison) =>
 const isPlain = (policy: Health.PolicyComparison): boolean =>
   !policy.drift && policy.findings.length === 0 && tellingOf(policy).length === 0
 
-/** The most columns of one table that are shown. */
+/** The most columns of one table to show. */
 const mostColumns = 20
 
-/** Rows of one table: its findings, then the columns of which there is something to say. */
+/** The rows for one table: its findings, then its remarkable columns. */
 const PolicyRows = ({
   compared,
   policy
@@ -119,7 +119,7 @@ const PolicyRows = ({
   )
 }
 
-/** Tables of which nothing is hidden need no panel of their own. */
+/** The tables in which nothing is hidden. They share one panel. */
 const InClear = ({ policies }: { readonly policies: ReadonlyArray<Health.PolicyComparison> }): VNode | null => {
   const { room, to } = useSite()
   const shown = Math.min(most, room.fields * 3)
@@ -197,7 +197,7 @@ const RedactionView = ({
   )
 }
 
-export const redaction = ({ health, now, policiesOf, services }: Asked): Screened =>
+export const redaction = ({ health, now, policiesOf, services }: ScreenContext): Screened =>
   services.health._tag === "None"
     ? Effect.succeed(notProvided("Health"))
     : Effect.map(policiesOf(now), ({ isNew, newest }) =>

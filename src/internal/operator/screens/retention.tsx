@@ -1,4 +1,4 @@
-/** How long the record is kept: the policy, what would go now, the form that starts a run, and runs. */
+/** How long the record is kept: the policy, what a run would remove now, the form that starts a run, and past runs. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { VNode } from "preact"
@@ -15,7 +15,7 @@ import { Table } from "../design/Table.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { shortTable } from "../address.js"
-import { type Asked, page, type Screened } from "../screen.js"
+import { page, type ScreenContext, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { plural } from "./timeline.js"
 import { notProvided } from "./trouble.js"
@@ -34,7 +34,7 @@ const ways: Readonly<Record<Retention.Plan["items"][number]["how"], string>> = {
   batches: "in batches"
 }
 
-/** A policy as sentences; what has more to say is shown as it is. */
+/** A policy as names and values. Complex parts are shown as JSON. */
 const PolicyWords = ({ policy }: { readonly policy: Retention.Plan["policy"] }): VNode => {
   const { actions, floor, holds, keep, tables } = policy
   const further = (name: string, value: Json.JsonValue | undefined) =>
@@ -172,7 +172,7 @@ const RetentionView = ({
   )
 }
 
-export const retention = ({ patience, retention: policy, services }: Asked): Screened =>
+export const retention = ({ patience, retention: policy, services }: ScreenContext): Screened =>
   Option.match(services.retention, {
     onNone: () => Effect.succeed(notProvided("Retention")),
     onSome: (service) =>

@@ -1,4 +1,4 @@
-/** The life of one row: its changes and what was done to its table, the row as it stood beside them, and its relations at that instant. */
+/** The page of one row: its history, the row at an instant, and its relations at that instant. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { VNode } from "preact"
@@ -16,7 +16,7 @@ import { digestOf, Seen, seenUntil } from "../design/Seen.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { nextCursor } from "../filterForm.js"
-import { type Asked, checkInstant, checkUtc, limitOf, page, type Relations, type Screened } from "../screen.js"
+import { checkInstant, checkUtc, limitOf, page, type Relations, type ScreenContext, type Screened } from "../screen.js"
 import { labelOf, rowLinkOf, useSite } from "../site.js"
 import { AsOfPanel, Related } from "./rowAtInstant.js"
 import { Entries } from "./rowHistory.js"
@@ -48,7 +48,7 @@ const View = ({
   const row = { table, key, rowPk: changes[0]?.rowPk ?? null }
   const label = labelOf(site, { _tag: "Row", row })
   const link = rowLinkOf(site, row)
-  // What is linked from a page that ends at an instant ends there as well.
+  // Links from a page that ends at an instant end there too.
   const pin = life.until === undefined ? {} : { until: life.until }
   const pinned = to.row(table, key, {
     at,
@@ -205,10 +205,10 @@ const View = ({
   )
 }
 
-/** The changes of a page: as many as fit in nearly every page. */
+/** Changes per page by default. So many nearly always fit. */
 const usual = 20
 
-/** What of the history a page shows. */
+/** Which part of the history a page shows. */
 interface Place {
   readonly at: string | undefined
   readonly cursor: string | undefined
@@ -216,10 +216,10 @@ interface Place {
   readonly limit: number
 }
 
-/** The most pages that are turned to come to an instant. */
+/** The most pages of the history to read to get to an instant. */
 const mostTurns = 40
 
-/** The page that stood there at an instant: later changes are left out, and as many older ones take their place. */
+/** The first page as it was at an instant. Later changes are left out, and older ones fill the page. */
 const changesUntil = Effect.fnUntraced(function* (
   query: Query.Service,
   table: string,
@@ -245,7 +245,6 @@ const changesUntil = Effect.fnUntraced(function* (
   return { items, events, next: cursor, back: false }
 })
 
-/** One page of the history. */
 const changesFrom = Effect.fnUntraced(function* (
   query: Query.Service,
   table: string,
@@ -258,8 +257,8 @@ const changesFrom = Effect.fnUntraced(function* (
 })
 
 /**
- * The changes that a page shows: the newest, those after a cursor, or those up to the instant if it lies further back. Nothing is later than
- * `until`.
+ * The changes that a page shows: the newest ones, those after a cursor, or those around `at` if it lies before the
+ * first page. Without a cursor, none is later than `until`.
  */
 const changesOf = (query: Query.Service, table: string, key: string, { at, cursor, limit, until }: Place) =>
   Effect.gen(function* () {
@@ -270,7 +269,7 @@ const changesOf = (query: Query.Service, table: string, key: string, { at, curso
     if (at === undefined || oldest === undefined || at >= oldest || first.next === undefined || cursor !== undefined) {
       return first
     }
-    // Further back than the first page: what led to the instant, and the next changes after it.
+    // The instant lies before the first page: read the changes up to it, and the next ones after it.
     const [led, after] = yield* Effect.all(
       [
         query.timeline({ table, key, to: at, limit }),
@@ -290,7 +289,7 @@ const changesOf = (query: Query.Service, table: string, key: string, { at, curso
     return { items, events: unapplied, next: undefined, back: true }
   })
 
-/** How many later changes stand beside an instant that lies far back. */
+/** How many later changes to show beside an instant that lies before the first page. */
 const nextOnes = 5
 
 const relationsOf = (relations: Relations, table: string): Readonly<Record<string, Query.Relation>> =>
@@ -298,9 +297,9 @@ const relationsOf = (relations: Relations, table: string): Readonly<Record<strin
 
 export const row =
   (tableText: string, key: string, size?: number) =>
-  (asked: Asked): Screened =>
+  (context: ScreenContext): Screened =>
     Effect.gen(function* () {
-      const { params, services, to, zone } = asked
+      const { params, services, to, zone } = context
       const { query } = services
       const table = TableName.format(yield* TableName.parse(tableText))
       const [given, cursor, until] = ["at", "cursor", "until"].map((name) => params.get(name) ?? undefined)
@@ -316,8 +315,8 @@ export const row =
         ],
         { concurrency: "unbounded" }
       )
-      const at = given ?? items[0]?.capturedAt ?? until ?? new Date(asked.now).toISOString()
-      const { answer, related } = yield* query.asOfWith(table, key, at, relationsOf(asked.relations, table))
+      const at = given ?? items[0]?.capturedAt ?? until ?? new Date(context.now).toISOString()
+      const { answer, related } = yield* query.asOfWith(table, key, at, relationsOf(context.relations, table))
       const life: Life = {
         table,
         key,
@@ -336,10 +335,10 @@ export const row =
         names: Option.getOrUndefined(names),
         knowledge: Option.getOrUndefined(knowledge)
       }
-      const { marks, spans } = railOf(life, zone, until ?? new Date(asked.now).toISOString(), (instant) =>
+      const { marks, spans } = railOf(life, zone, until ?? new Date(context.now).toISOString(), (instant) =>
         to.row(table, key, { at: instant, cursor, until })
       )
-      const columns = yield* asked.columnsOf([
+      const columns = yield* context.columnsOf([
         table,
         ...items.map(tableOf),
         ...(answer._tag === "Present" && answer.recordedAs?.table !== undefined ? [answer.recordedAs.table] : []),
@@ -352,7 +351,7 @@ export const row =
         command: { _tag: "History", table: shortTable(table), key },
         columns,
         style: railStyle(marks, spans),
-        fewer: { items: items.length, of: (fewer) => row(tableText, key, fewer)(asked) },
+        fewer: { items: items.length, of: (fewer) => row(tableText, key, fewer)(context) },
         keepsItems: seen !== undefined,
         view: () => <View life={life} marks={marks} spans={spans} />
       })

@@ -22,7 +22,7 @@ const answers: Readonly<Record<Query.AsOf["_tag"], string>> = {
   BeforeCapture: "Nothing is known of the row at that time."
 }
 
-/** The row at the instant; what the change of that very instant changed is marked. */
+/** The row at an instant. Fields that a change at exactly that instant set are marked. */
 export const AsOfPanel = ({ life }: { readonly life: Life }): VNode => {
   const { columns, masks, to } = useSite()
   const { answer, at, changes, table } = life

@@ -1,4 +1,4 @@
-/** The history of one row: its changes, what was done to its table, and the times of which nothing is known. */
+/** The history of one row: its changes, schema events of its table, and lapses of capture. */
 import type { VNode } from "preact"
 import * as Query from "../../../Query.js"
 import { shortTable } from "../address.js"
@@ -127,7 +127,7 @@ const ChangeEntry = ({
   )
 }
 
-/** Where retention ends what is known, said once below the oldest change. */
+/** The notice below the oldest change that retention may have removed older ones. */
 const Boundary = ({ life }: { readonly life: Life }): VNode | null => {
   const since = life.knowledge?.keptSince ?? null
   const oldest = life.changes.at(-1)

@@ -1,4 +1,4 @@
-/** The life of one row as a page shows it, and what of it stands on the rail. */
+/** The life of one row as its page shows it, and the marks of the rail. */
 import type { Mark, Span } from "../design/Rail.js"
 import type * as Query from "../../../Query.js"
 import { show } from "../zone.js"
@@ -14,11 +14,11 @@ export interface Life {
   /** Whether newer changes of the row are not on this page. */
   readonly back: boolean
   readonly at: string
-  /** Nothing later is shown: the page was linked then. */
+  /** Nothing later is shown. Set if a link pins the page. */
   readonly until: string | undefined
-  /** What the address says was seen. */
+  /** The digest of the address (`design/Seen`). */
   readonly seen: string | undefined
-  /** Where the page begins, if not at the newest change, and how many changes it asked for: a link says both again. */
+  /** The cursor at which the page begins, and its size. A pinned link repeats both. */
   readonly cursor: string | undefined
   readonly limit: number
   readonly answer: Query.AsOf
@@ -32,13 +32,13 @@ export const eventText = (event: Query.SchemaEvent): string =>
     ? `${event.oldName} became ${event.newName}`
     : `${event.command.toLowerCase()} on ${event.object}`
 
-/** What stands in the history, for a link that says what was seen. */
+/** The ids on the page, for the digest of a pinned link. */
 export const idsOf = ({ changes, events }: Life): ReadonlyArray<string> => [
   ...changes.map(({ id }) => id),
   ...events.map(({ id }) => `e${id}`)
 ]
 
-/** A time between the changes of a page of which nothing is known. */
+/** A time without capture between the changes of a page. */
 export interface Lapse {
   readonly since: string
   /** Null if it lasts. */
@@ -59,7 +59,7 @@ const lapsesOf = ({ back, changes, knowledge, until: end }: Life): ReadonlyArray
   )
 }
 
-/** What stands in the history, the newest first: changes, what was done to the table, and lapses that no event tells of. */
+/** An entry of the history: a change, a schema event, or a lapse without an event. */
 export type Entry =
   | { readonly _tag: "Change"; readonly at: string; readonly change: Query.Change }
   | { readonly _tag: "Event"; readonly at: string; readonly event: Query.SchemaEvent }
@@ -67,7 +67,7 @@ export type Entry =
 
 export const entriesOfLife = (life: Life): ReadonlyArray<Entry> => {
   const { changes, events } = life
-  const isTold = (lapse: Lapse): boolean =>
+  const hasEvent = (lapse: Lapse): boolean =>
     events.some(
       ({ effect, occurredAt }) =>
         effect.startsWith("lapse") && occurredAt >= lapse.since && (lapse.until === null || occurredAt <= lapse.until)
@@ -76,7 +76,7 @@ export const entriesOfLife = (life: Life): ReadonlyArray<Entry> => {
     ...changes.map((change): Entry => ({ _tag: "Change", at: change.capturedAt, change })),
     ...events.map((event): Entry => ({ _tag: "Event", at: event.occurredAt, event })),
     ...lapsesOf(life)
-      .filter((lapse) => !isTold(lapse))
+      .filter((lapse) => !hasEvent(lapse))
       .map((lapse): Entry => ({ _tag: "Lapse", at: lapse.since, lapse }))
   ]
   return [...entries].sort((one, other) => (one.at === other.at ? 0 : one.at < other.at ? 1 : -1))
@@ -105,7 +105,7 @@ const marksOf = (life: Life, link: (at: string) => string, textOf: (at: string) 
     .map(({ instant, ...mark }) => ({ ...mark, href: link(instant) }))
     .filter((mark, index, all) => index === 0 || all[index - 1]?.href !== mark.href)
 
-/** Times of which nothing is known, as far as they lie between the marks. */
+/** The lapses on the rail. */
 const spansOf = (life: Life, now: string, textOf: (at: string) => string): ReadonlyArray<Span> =>
   lapsesOf(life).map(({ since, until }) => ({
     from: Date.parse(since),
@@ -113,7 +113,7 @@ const spansOf = (life: Life, now: string, textOf: (at: string) => string): Reado
     name: `not captured from ${textOf(since)} to ${until === null ? "now" : textOf(until)}`
   }))
 
-/** What stands on the rail. `link` is the page of an instant. */
+/** The marks and lapses of the rail. `link` gives the page of an instant. */
 export const railOf = (
   life: Life,
   zone: string,
@@ -132,7 +132,7 @@ export const nearest = (life: Life): { readonly earlier: string | undefined; rea
   return { earlier: times.find((time) => time < life.at), later: times.filter((time) => time > life.at).at(-1) }
 }
 
-/** What stands at the ends of the rail: days, or times of the one day. */
+/** The texts at the ends of the rail: two dates, or two times of one day. */
 export const endsOf = (
   changes: ReadonlyArray<Query.Change>,
   zone: string

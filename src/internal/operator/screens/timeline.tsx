@@ -1,4 +1,4 @@
-/** The list of changes that a filter lets through. The address is the whole state. */
+/** The changes that match a filter. The address holds the whole state of the page. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Either from "effect/Either"
@@ -18,12 +18,12 @@ import { Time } from "../design/Time.js"
 import { asLinked, type Listing, nextCursor, read, usualWindow } from "../filterForm.js"
 import { masked } from "../masks.js"
 import { write } from "../qualifiers.js"
-import { type Asked, page, type Screened } from "../screen.js"
+import { page, type ScreenContext, type Screened } from "../screen.js"
 import { briefRooms, useSite } from "../site.js"
 import { ownerOf, SaveForm } from "./views.js"
 import { durationName } from "../zone.js"
 
-/** Counting ends here. */
+/** Changes are counted up to this number. */
 const cap = 10_000
 
 const numbers = new Intl.NumberFormat("en")
@@ -87,7 +87,7 @@ interface Answer {
   readonly next: string | undefined
   readonly partial: boolean
   readonly count: Query.Count | undefined
-  /** Whether the viewer sees any change at all; asked only if this list is empty. */
+  /** Whether the viewer can see any change at all. It is only read if this list is empty. */
   readonly anything: boolean
   readonly following: boolean
   readonly canFollow: boolean
@@ -136,10 +136,10 @@ const View = (answer: Answer): VNode => {
     cursor === undefined
       ? undefined
       : before === undefined || before === "-"
-        ? to.timeline({ ...here, cursor: undefined }, kept(listing))
-        : to.timeline({ ...here, cursor: before }, { back: listing.back.slice(0, -1), ...kept(listing) })
-  // Nothing that is written from now on belongs to what is seen. A page further on begins at its cursor, which is of this very filter; the
-  // number of its items ends it.
+        ? to.timeline({ ...here, cursor: undefined }, keptParameters(listing))
+        : to.timeline({ ...here, cursor: before }, { back: listing.back.slice(0, -1), ...keptParameters(listing) })
+  // A pinned link must not show later changes. The first page ends at an instant. A later page begins at its cursor,
+  // which belongs to this filter, and ends after as many items.
   const seen = seenUntil(
     now,
     changes.map(({ capturedAt }) => capturedAt)
@@ -148,7 +148,7 @@ const View = (answer: Answer): VNode => {
   const pinned = to.timeline(
     { ...here, to: end, limit: undefined },
     {
-      ...kept(listing),
+      ...keptParameters(listing),
       ...(changes.length === 0 ? {} : { limit: String(changes.length) }),
       seen: digestOf(changes.map(({ id }) => id))
     }
@@ -248,7 +248,7 @@ const View = (answer: Answer): VNode => {
             older={
               next === undefined
                 ? undefined
-                : to.timeline(goOn, { back: [...listing.back, cursor ?? "-"].slice(-12), ...kept(listing) })
+                : to.timeline(goOn, { back: [...listing.back, cursor ?? "-"].slice(-12), ...keptParameters(listing) })
             }
             olderName={here.order === "oldest" ? "Later →" : "Older →"}
           >
@@ -260,26 +260,26 @@ const View = (answer: Answer): VNode => {
   )
 }
 
-/** A list of all time says so in its address, every other one has instants there; and so does one of a number of items. */
-const kept = ({ filter, limit, since }: Listing): { readonly since?: string; readonly limit?: string } => ({
+/** The parameters that other pages of this list keep. A moving window is not one: its instants are in the filter. */
+const keptParameters = ({ filter, limit, since }: Listing): { readonly since?: string; readonly limit?: string } => ({
   ...(since === "all" && filter.from === undefined && filter.to === undefined ? { since: "all" } : {}),
   ...(limit === undefined ? {} : { limit: String(limit) })
 })
 
-/** The changes of a page unless the address says otherwise: as many as fit in nearly every page. */
+/** Changes per page by default. So many nearly always fit. */
 const usual = 20
 
-/** What is the same however many changes a page shows. */
+/** What need not be read again for the same page with fewer changes. */
 type Known = Pick<Answer, "count">
 
-export const timeline = (asked: Asked): Screened => ofSize(asked, undefined)
+export const timeline = (context: ScreenContext): Screened => ofSize(context, undefined)
 
-const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened =>
-  Either.match(read(asked.params, asked.zone, asked.now), {
+const ofSize = (context: ScreenContext, size: number | undefined, known?: Known): Screened =>
+  Either.match(read(context.params, context.zone, context.now), {
     onLeft: (error) => Effect.fail(error),
     onRight: (listing) =>
       Effect.gen(function* () {
-        const { exports, feed, query } = asked.services
+        const { exports, feed, query } = context.services
         const { filter } = listing
         const { cursor: _, limit: __, ...whole } = filter
         const [{ items, partial, ...rest }, count] = yield* Effect.all(
@@ -288,12 +288,12 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
             known === undefined
               ? query
                   .count(whole, { cap })
-                  .pipe(Effect.timeout(asked.patience("count")), Effect.option, Effect.map(Option.getOrUndefined))
+                  .pipe(Effect.timeout(context.patience("count")), Effect.option, Effect.map(Option.getOrUndefined))
               : Effect.succeed(known.count)
           ],
           { concurrency: "unbounded" }
         )
-        const columns = yield* asked.columnsOf(items.map(tableOf))
+        const columns = yield* context.columnsOf(items.map(tableOf))
         const anything = items.length > 0 || (yield* query.timeline({ limit: 1 })).items.length > 0
         const answer: Answer = {
           listing,
@@ -302,10 +302,10 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
           partial,
           count,
           anything,
-          following: asked.params.get("follow") === "on",
+          following: context.params.get("follow") === "on",
           canFollow: feed._tag === "Some",
-          canSave: asked.services.views._tag === "Some" && ownerOf(asked.viewer) !== undefined,
-          canExport: exports._tag === "Some" && asked.viewer.may("export")
+          canSave: context.services.views._tag === "Some" && ownerOf(context.viewer) !== undefined,
+          canExport: exports._tag === "Some" && context.viewer.may("export")
         }
         const { extra, filter: linked } = asLinked(listing)
         return page({
@@ -313,18 +313,18 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
           place: "timeline",
           command: { _tag: "Timeline", filter, since: listing.since },
           columns,
-          fewer: { items: items.length, of: (fewer) => ofSize(asked, fewer, { count }) },
-          // A list shows five fields of a change at most: with fewer changes it is clearer than with fewer fields.
+          fewer: { items: items.length, of: (fewer) => ofSize(context, fewer, { count }) },
+          // A list shows at most five fields of a change. Fewer changes are easier to read than fewer fields.
           rooms: items.length > 1 && listing.seen === undefined ? briefRooms : undefined,
           keepsItems: listing.seen !== undefined,
-          asked:
-            asked.params.get("q") ??
+          searchText:
+            context.params.get("q") ??
             write(
               { ...filter, ...(listing.since === undefined ? {} : { from: undefined }) },
               listing.since === usualWindow ? undefined : listing.since
             ),
           view: () => (
-            <div {...(answer.following ? { "data-follow": asked.to.live(linked, extra) } : {})}>
+            <div {...(answer.following ? { "data-follow": context.to.live(linked, extra) } : {})}>
               <View {...answer} />
             </div>
           )

@@ -1,4 +1,4 @@
-/** One transaction with everything that belongs to it: who, why, from where, every change with its diff, and what is related. */
+/** One transaction: who, why and from where, its changes with their diffs, and related transactions. */
 import * as Effect from "effect/Effect"
 import type { VNode } from "preact"
 import type * as Query from "../../../Query.js"
@@ -17,7 +17,7 @@ import { digestOf, Seen, seenUntil } from "../design/Seen.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { nextCursor } from "../filterForm.js"
-import { type Asked, checkUtc, limitOf, page, type Screened } from "../screen.js"
+import { checkUtc, limitOf, page, type ScreenContext, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { plural } from "./timeline.js"
 
@@ -147,7 +147,7 @@ const Others = ({
   )
 }
 
-/** What stands on the page, for a link that says what was seen. */
+/** The ids on the page, for the digest of a pinned link. */
 const idsOf = ({ actions, changes, related, siblings }: Query.Incident): ReadonlyArray<string> => [
   ...changes.items.map(({ change }) => change.id),
   ...actions.map(({ id }) => `a${id}`),
@@ -155,11 +155,11 @@ const idsOf = ({ actions, changes, related, siblings }: Query.Incident): Readonl
 ]
 
 interface Link {
-  /** What is related and came later is not shown. */
+  /** Related transactions after this instant are not shown. */
   readonly until: string | undefined
   readonly seen: string | undefined
   readonly cursor: string | undefined
-  /** How many changes there are at most. */
+  /** The most changes of the page. */
   readonly limit: number | undefined
 }
 
@@ -288,9 +288,9 @@ const View = ({ incident, link }: { readonly incident: Query.Incident; readonly 
 
 export const transaction =
   (id: string, size?: number) =>
-  (asked: Asked): Screened =>
+  (context: ScreenContext): Screened =>
     Effect.gen(function* () {
-      const { params, services } = asked
+      const { params, services } = context
       const link: Link = {
         cursor: params.get("cursor") ?? undefined,
         until: params.get("until") ?? undefined,
@@ -300,7 +300,7 @@ export const transaction =
       yield* checkUtc("until", link.until)
       const incident = yield* services.query.incident(id, { cursor: link.cursor, limit: link.limit })
       return page({
-        fewer: { items: incident.changes.items.length, of: (fewer) => transaction(id, fewer)(asked) },
+        fewer: { items: incident.changes.items.length, of: (fewer) => transaction(id, fewer)(context) },
         keepsItems: link.seen !== undefined,
         title: `${incident.actions[0]?.name ?? "Transaction"} ${id}`,
         place: "timeline",

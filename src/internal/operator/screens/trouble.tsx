@@ -1,6 +1,6 @@
 /**
- * What went wrong, and what to do. None of these pages says whether something exists that the viewer may not see, and none shows what the
- * database or the code said: that is in the host's log, under the reference.
+ * Error pages: what went wrong, and what to do. They never reveal whether something exists that the viewer may not see.
+ * They never show messages of the database or the code: the host's log has those under the reference.
  */
 import type { ComponentChildren, VNode } from "preact"
 import type { ExportError } from "../../../Export.js"
@@ -138,7 +138,7 @@ const subjects: Readonly<Record<NotFound["subject"], string>> = {
   run: "run of retention"
 }
 
-/** The name that was probably meant; changes to a table of that name are one click away. */
+/** The name that was probably meant. A table is a link to its changes. */
 const Suggestion = ({ error: { subject, suggestion } }: { readonly error: NotFound }): VNode | null => {
   const { to } = useSite()
   const name = suggestion === undefined ? null : <Text text={suggestion} limit={200} />
@@ -204,7 +204,7 @@ export const tooSlow = (reference: string, seconds: number): Page =>
     </>
   )
 
-/** An answer from before, while a new one is under way. */
+/** Says that the page shows an earlier answer while a new one is being read. */
 export const SeenBefore = ({ at }: { readonly at: string }): VNode => (
   <Notice tone="warn">
     <b>
@@ -214,7 +214,7 @@ export const SeenBefore = ({ at }: { readonly at: string }): VNode => (
   </Notice>
 )
 
-/** What is under way beside the pages: the next one finds it. */
+/** The page while a first answer is still being read. A later page finds it. */
 export const underWay = (): Page =>
   trouble(
     503,

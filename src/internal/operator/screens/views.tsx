@@ -1,4 +1,4 @@
-/** Saved views: the list of the start page, the form of a timeline, and what these forms do. */
+/** Saved views: the list on the start page, the form on a timeline, and what these forms do. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -9,25 +9,25 @@ import type { Viewer } from "../access.js"
 import { ActionForm } from "../design/ActionForm.js"
 import { Text } from "../design/Text.js"
 import { asLinked, type Listing } from "../filterForm.js"
-import { type Asked, redirect, type Screened } from "../screen.js"
+import { redirect, type ScreenContext, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { durationName } from "../zone.js"
 import { notProvided, nobodysViews } from "./trouble.js"
 
-/** Whose views these are: nobody's if the viewer cannot be told from others. */
+/** The owner of a viewer's views. Undefined if the viewer is not identified. */
 export const ownerOf = ({ actor }: Viewer): SavedViews.OwnerInput | undefined =>
   actor === undefined || actor.type === "anonymous" ? undefined : { type: actor.type, id: actor.id }
 
-/** The most views of the start page. */
+/** The most views to show on the start page. */
 const mostShown = 40
 
-export interface Kept {
+export interface OwnViews {
   readonly views: ReadonlyArray<SavedViews.SavedView>
   readonly more: boolean
 }
 
-/** The viewer's views; undefined if they can have none here. Nothing is said if they cannot be seen quickly. */
-export const keptOf = ({ patience, services, viewer }: Asked): Effect.Effect<Kept | undefined> => {
+/** The viewer's views. Undefined if they can have none, or if reading them takes too long. */
+export const ownViewsOf = ({ patience, services, viewer }: ScreenContext): Effect.Effect<OwnViews | undefined> => {
   const owner = ownerOf(viewer)
   return owner === undefined || services.views._tag === "None"
     ? Effect.succeed(undefined)
@@ -45,12 +45,12 @@ export const keptOf = ({ patience, services, viewer }: Asked): Effect.Effect<Kep
       )
 }
 
-export const ViewList = ({ kept }: { readonly kept: Kept | undefined }): VNode | null => {
+export const ViewList = ({ ownViews }: { readonly ownViews: OwnViews | undefined }): VNode | null => {
   const { to } = useSite()
-  if (kept === undefined) {
+  if (ownViews === undefined) {
     return null
   }
-  const { more, views } = kept
+  const { more, views } = ownViews
   return (
     <section id="views">
       <h2>Saved views</h2>
@@ -88,7 +88,7 @@ export const ViewList = ({ kept }: { readonly kept: Kept | undefined }): VNode |
   )
 }
 
-/** Keeps the filter of a timeline, with a window that moves if the timeline has one. */
+/** The form that saves the filter of a timeline. A moving window is saved as such. */
 export const SaveForm = ({ listing }: { readonly listing: Listing }): VNode => {
   const { filter } = asLinked(listing)
   const text = Either.match(Query.filterFromInput(filter), {
@@ -117,20 +117,20 @@ export const SaveForm = ({ listing }: { readonly listing: Listing }): VNode => {
 }
 
 const withViews = (
-  { services, viewer }: Asked,
-  done: (views: SavedViews.Service, owner: SavedViews.OwnerInput) => Screened
+  { services, viewer }: ScreenContext,
+  use: (views: SavedViews.Service, owner: SavedViews.OwnerInput) => Screened
 ): Screened => {
   const owner = ownerOf(viewer)
   return Option.match(services.views, {
     onNone: () => Effect.succeed(notProvided("SavedViews")),
-    onSome: (views) => (owner === undefined ? Effect.succeed(nobodysViews) : done(views, owner))
+    onSome: (views) => (owner === undefined ? Effect.succeed(nobodysViews) : use(views, owner))
   })
 }
 
-const toList = ({ to }: Asked) => redirect(`${to.home()}#views`)
+const toList = ({ to }: ScreenContext) => redirect(`${to.home()}#views`)
 
-export const saveView = (fields: URLSearchParams, asked: Asked): Screened =>
-  withViews(asked, (views, owner) =>
+export const saveView = (fields: URLSearchParams, context: ScreenContext): Screened =>
+  withViews(context, (views, owner) =>
     Effect.gen(function* () {
       const filter = yield* Query.filterFromUrl(fields.get("filter") ?? "")
       yield* views.save({
@@ -140,20 +140,20 @@ export const saveView = (fields: URLSearchParams, asked: Asked): Screened =>
         since: fields.get("since") || undefined,
         replace: fields.get("replace") === "on"
       })
-      return toList(asked)
+      return toList(context)
     })
   )
 
-export const deleteView = (fields: URLSearchParams, asked: Asked): Screened =>
-  withViews(asked, (views, owner) => Effect.as(views.remove(owner, fields.get("name") ?? ""), toList(asked)))
+export const deleteView = (fields: URLSearchParams, context: ScreenContext): Screened =>
+  withViews(context, (views, owner) => Effect.as(views.remove(owner, fields.get("name") ?? ""), toList(context)))
 
-/** The timeline of a view. The address of the start page has its name alone, because a filter may be long. */
-export const openView = (name: string, asked: Asked): Screened =>
-  withViews(asked, (views, owner) =>
+/** Redirects to the timeline of a view. Links hold only the name of a view, because its filter may be long. */
+export const openView = (name: string, context: ScreenContext): Screened =>
+  withViews(context, (views, owner) =>
     Effect.gen(function* () {
       const view = yield* views.get(owner, name)
       const filter = yield* Query.filterFromUrl(view.filter)
       const timed = filter.from !== undefined || filter.to !== undefined
-      return redirect(asked.to.timeline(filter, { since: view.since ?? (timed ? undefined : "all") }))
+      return redirect(context.to.timeline(filter, { since: view.since ?? (timed ? undefined : "all") }))
     })
   )
