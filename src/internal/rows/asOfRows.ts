@@ -174,8 +174,9 @@ export const asOfRows = Effect.fnUntraced(function* (
   let isOfFew: boolean | undefined
   let keysLookedAt = 0
   let slice = limit + 1
-  // Of keys whose changes are all after the instant: how many rows were found, of how many.
-  let late = 0.25
+  // Of keys whose changes are all after the instant: how many rows were found, of how many. Of a table that always had one name, only
+  // those come that probably had one.
+  let late = namedTable.spans.length === 1 ? 1 : 0.25
   let lateKeys = 0
   let lateRows = 0
 
