@@ -191,7 +191,7 @@ describe("changes near an instant", () => {
                 (range.before === undefined || bytes(key, range.before) < 0)
               const captured = entriesOf(key).filter((each) => each.at >= (since ?? "") && each.at < (until ?? "z"))
               const before = captured.filter((each) => each.at <= around.at)
-              const [first, next] = before.length > 0 ? before.toReversed() : captured
+              const [first, next] = before.length > 0 ? [...before].reverse() : captured
               if (!inRange || first === undefined) {
                 expect(nearest.get(key)).toBeUndefined()
                 expect(inRange ? entriesOf(key).length > 0 || !found.includes(key) : !found.includes(key)).toBe(true)
