@@ -99,7 +99,7 @@ export const namedTables = (
     ? fromOptions(options, configured.tables ?? [])
     : Effect.succeed(configured.tables)
 
-/** The same, for commands that need at least one table. */
+/** Like `namedTables`, for commands that need at least one table. */
 export const requiredTables = (
   options: TableOptions,
   configured: Configuration

@@ -11,7 +11,9 @@ export const unordered: ColumnsOf = () => []
 const tableOf = ({ tableName, tableSchema }: Query.Change): string =>
   TableName.format({ schema: tableSchema, name: tableName })
 
-/** Asks for the columns of each table once. The order matters little: a table that is gone does not make the answer fail. */
+/**
+ * Reads the columns of each table once. If that fails, for example for a table that is gone, fields are sorted by name instead.
+ */
 export const columnsOf = (changes: ReadonlyArray<Query.Change>): Effect.Effect<ColumnsOf, never, Query.Query> =>
   Effect.map(
     Effect.forEach(new Set(changes.map(tableOf)), (table) =>

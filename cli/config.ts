@@ -186,7 +186,7 @@ export const load = Effect.fnUntraced(function* (chosenPath: string | undefined)
     : { ...checked.right, exports: withDirectory(checked.right.exports, file), file }
 })
 
-/** A directory is named from where the configuration lies. */
+/** A relative directory begins at the directory of the configuration file. */
 const withDirectory = (exports: Configuration["exports"], file: string): Configuration["exports"] =>
   exports.directory === undefined ? exports : { ...exports, directory: resolve(dirname(file), exports.directory) }
 

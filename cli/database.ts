@@ -24,7 +24,7 @@ const partVariables = ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE"] as const
 export const configuration = (options: Common): Effect.Effect<Config.Configuration, UsageError> =>
   Config.load(Option.getOrUndefined(options.config))
 
-/** To write the migrations for a schema checks its name, and asks no database. */
+/** The refusal of a name of a schema as a mistake of the option. Generating migrations checks the name without a database. */
 const schemaRefused = ({ rule }: InvalidRequest): UsageError => new UsageError({ message: `--schema: ${rule}` })
 
 const chosenSchema = (options: Common, configured: Config.Configuration): Effect.Effect<Option.Option<string>> =>
@@ -61,7 +61,7 @@ export const nowhere = Layer.effect(
   })
 ).pipe(Layer.provide(Reactivity.layer))
 
-/** Fails as an effect does if its input is wrong, and does nothing else of it but what comes before it asks the database. */
+/** Runs an effect up to its first statement, and fails if the effect refuses its input. */
 export const inputOnly = <A, E, R>(
   effect: Effect.Effect<A, E, R | SqlClient.SqlClient>
 ): Effect.Effect<void, E, Exclude<R, SqlClient.SqlClient>> =>
@@ -72,7 +72,7 @@ export const inputOnly = <A, E, R>(
   )
 
 /**
- * Runs an effect in a database, after its input was checked without one: wrong input is said to be wrong also if the database cannot be
+ * Runs an effect in a database, after its input was checked without one: wrong input is reported even if the database cannot be
  * reached. What the effect does before it asks the database happens twice.
  */
 export const inputFirst = <A, E, R, E2>(
@@ -102,7 +102,7 @@ export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageE
 export const migratedClient = (options: Common) =>
   Layer.tap(client(options), (context) => Effect.provide(Migrations.check, context))
 
-/** The same for capture. Capture itself says what its role lacks. */
+/** Like `migratedClient`, for capture: it says itself what its role lacks. */
 export const captureClient = (options: Common) =>
   Layer.tap(client(options), (context) =>
     Migrations.check.pipe(

@@ -6,7 +6,7 @@ import type { Common } from "./options.js"
 import { visible } from "./output.js"
 import { layout, paragraph } from "./table.js"
 
-/** Steps in full. It is never cut off that a column loses its redaction. */
+/** Steps in full. That a column loses redaction is always shown whole. */
 export const stepLines = (steps: ReadonlyArray<Capture.Step>, width: number): string =>
   [
     layout(

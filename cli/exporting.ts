@@ -61,7 +61,7 @@ export const requesterOf = Effect.fnUntraced(function* (text: Option.Option<stri
       : { type: actor.type, id: actor.id ?? "" }
 })
 
-/** What is asked for. The name of a file may say the format. */
+/** The request that the options make. The ending of the file's name may give the format. */
 export const requestOf = Effect.fnUntraced(function* (
   options: Options,
   output?: string

@@ -14,7 +14,7 @@ interface Entry {
 
 const indent = 2
 
-/** A name that is longer stands on lines of its own, above what is said of it. */
+/** A longer name is on a line of its own, above its description. */
 const longestName = 40
 
 const entries = (list: ReadonlyArray<Entry>, width: number): ReadonlyArray<string> => {

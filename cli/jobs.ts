@@ -19,7 +19,7 @@ export const storeOptions = {
   directory: value(
     "directory",
     "DIRECTORY",
-    "Where the files of jobs lie; else exports.directory or exports.s3 of the configuration."
+    "Where the files of jobs are; default: exports.directory or exports.s3 of the configuration."
   )
 }
 
@@ -89,8 +89,8 @@ const inJobsBy =
       return yield* asking(Effect.provide(named, jobs), migratedClient(options)).pipe(withSchema(options, configured))
     })
 
-/** The same, after its input was checked without a database. */
+/** Runs an effect with the jobs of a database, after its input was checked without one. */
 export const inJobs = inJobsBy(inputFirst)
 
-/** The same for work that goes on whatever the database answers. */
+/** Like `inJobs`, for work that continues whatever the database answers: its input is not checked first. */
 export const workingInJobs = inJobsBy((effect, database) => Effect.provide(effect, database))

@@ -61,7 +61,7 @@ const escaped = (json: string): string =>
 /** Prints JSON of one or several lines. Characters that are dangerous for a terminal are escaped as in JSON. */
 export const printDocument = (json: string): Effect.Effect<void> => Console.log(escaped(withoutLast(json)))
 
-/** The same for one document in pieces. */
+/** Prints one document of JSON that comes in pieces. */
 const printPieces = (pieces: Iterable<string>): Effect.Effect<void> =>
   Effect.flatMap(Surroundings, ({ write }) =>
     Effect.zipRight(
@@ -82,7 +82,7 @@ export const bold = (text: string): string => `\ufdd0${text}\ufdd2`
 
 export const dim = (text: string): string => `\ufdd1${text}\ufdd2`
 
-/** Characters that would move the cursor, change colours, or turn text around, and the marks of styles. */
+/** Characters that would move the cursor, change colours, or reverse the direction of text, and the marks of styles. */
 const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\ufdd0-\ufdd2]/gu
 
 const escapes: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }
@@ -102,7 +102,7 @@ export interface Form extends Room {
 export const answer = (form: Form, document: () => JsonValue, text: (width: number) => Lines): Effect.Effect<void> =>
   answerExact(form, () => stringify(document()), text)
 
-/** The same, for a document that is JSON text already, as a whole or in pieces. */
+/** Like `answer`, for a document that is JSON text already, as a whole or in pieces. */
 export const answerExact = (form: Form, document: () => Lines, text: (width: number) => Lines): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (!form.json) {

@@ -44,7 +44,7 @@ const entrance = (prefix: string, token: string, session: string) => {
   }
 }
 
-/** A name that leads here by a trick of DNS is not ours. */
+/** Whether a request names this machine. A foreign name may lead here by a trick of DNS. */
 const isOwnHost = (request: IncomingMessage, port: number): boolean =>
   [`127.0.0.1:${port}`, `localhost:${port}`].includes(request.headers.host ?? "")
 

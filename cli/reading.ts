@@ -14,7 +14,7 @@ import type { Given } from "./parser/declare.js"
 import { wholeNumber } from "./values.js"
 
 export const paging = {
-  order: choice("order", ["newest", "oldest"], "Which come first; else the newest."),
+  order: choice("order", ["newest", "oldest"], "Which come first; default: the newest."),
   limit: value("limit", "NUMBER", "How many, 1 to 1000; default: 50."),
   cursor: value("cursor", "CURSOR", "Continue where the previous page ended.")
 }
@@ -46,7 +46,7 @@ export const reading = <A, E>(
   args: Readonly<Record<string, string>> = {}
 ) => asking(options, Query.layer, read, args)
 
-/** The same of other services. */
+/** Like `reading`, with other services. */
 export const asking = <A, E, R>(
   options: Common,
   services: Layer.Layer<R, ThreadlineError, SqlClient>,

@@ -47,7 +47,7 @@ const markPartitions = flag("mark-partitions", "Also record the rows of partitio
 const lockTimeout = value(
   "lock-timeout",
   "MILLISECONDS",
-  "How long to wait for a table before trying again; else 3000."
+  "How long to wait for a table before trying again; default: 3000."
 )
 
 /** PostgreSQL would take 0 as no limit, and wait forever. */

@@ -27,7 +27,7 @@ export const add = leaf(
     missed: choice(
       "missed",
       ["once", "each", "skip"],
-      "Ticks that passed while no worker ran; else one job for the last."
+      "What to do with ticks that passed while no worker ran; default: one job for the last."
     ),
     format: format("What is written."),
     ...scopeOptions,

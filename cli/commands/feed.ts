@@ -58,7 +58,7 @@ export const feed = leaf(
     from: choice(
       "from",
       ["beginning", "now"],
-      "Where to begin; else at the beginning. With --checkpoint it says nothing."
+      "Where to begin; default: at the beginning. With --checkpoint it has no effect."
     ),
     limit: value(
       "limit",

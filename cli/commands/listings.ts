@@ -238,7 +238,7 @@ export const actor = leaf(
     ...window,
     ...paging,
     type: wordArgument("TYPE", actorTypes, `One of ${actorTypes.join(", ")}.`),
-    id: optionalArgument("ID", "Id of the actor; else every actor of the type."),
+    id: optionalArgument("ID", "Id of the actor; default: every actor of the type."),
     label: value("label", "TEXT", "Only actors whose label, or their impersonator's, contains this.")
   },
   (options) =>

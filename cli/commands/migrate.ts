@@ -30,7 +30,7 @@ const watchOption = (options: { readonly watchSchema: boolean; readonly noWatchS
 /** A migration of this version. It is checked before anything connects. */
 const migrationId = (option: string, text: Option.Option<string>) => wholeNumber(option, text, 1, Migrations.all.length)
 
-/** Refuses names that no database takes, before anything connects: to generate checks them, too. */
+/** Refuses names that no database takes, before anything connects: generating migrations checks them. */
 const checkNames = (settings: Migrations.Options) => Effect.asVoid(Migrations.generate(settings))
 
 const ids = (migrations: ReadonlyArray<{ readonly id: number; readonly name: string }>) =>

@@ -92,7 +92,7 @@ const answers: Readonly<Record<Query.AsOf["_tag"], string>> = {
   BeforeCapture: "Nothing is known of the row at that time."
 }
 
-/** The same for an instant that is still to come. */
+/** The answers for an instant in the future. */
 const answersNow: Readonly<Record<Query.AsOf["_tag"], string>> = {
   Present: "The row as it is now:",
   Deleted: "By now the row is deleted.",

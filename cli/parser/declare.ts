@@ -65,7 +65,7 @@ export const value = (name: string, placeholder: string, description: string) =>
 export const values = (name: string, placeholder: string, description: string) =>
   option(Options.repeated(Options.text(name)), { name, placeholder, repeated: true, description, words: [] })
 
-/** The same. Given without a value, the option has this one. */
+/** Like `values`. If the option is given without a value, it has the value `whenBare`. */
 export const valuesOr = (name: string, whenBare: string, placeholder: string, description: string) =>
   option(Options.repeated(Options.text(name)), { name, placeholder, repeated: true, whenBare, description, words: [] })
 
@@ -84,7 +84,7 @@ export const choice = <const W extends Words>(
     words
   })
 
-/** The same, for an option that may be given more than once. */
+/** Like `choice`, for an option that may be given more than once. */
 export const choices = <const W extends Words>(name: string, words: W, placeholder: string, description: string) =>
   option(Options.repeated(Options.choice<W[number], W>(name, words)), {
     name,

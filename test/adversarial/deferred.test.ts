@@ -100,7 +100,7 @@ attacks("keys that are deferrable initially deferred", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     for (const known of [true, false]) {
       attack(
-        `parts and contexts of one transaction, ${known ? "of rows that the record knows" : "of rows that were there before"}, in ${mode} mode`,
+        `have one row each after parts and contexts of one transaction, ${known ? "of rows that the record knows" : "of rows that were there before"}, in ${mode} mode`,
         ({ apply, db, readers: reads }) =>
           Effect.gen(function* () {
             yield* db.run(table)
@@ -142,7 +142,7 @@ attacks("keys that are deferrable initially deferred", (attack) => {
   for (const known of [true, false]) {
     for (const [name, first, second] of sessions) {
       attack(
-        `two sessions: A brings a second row, B ${name}, A commits; ${known ? "rows known" : "rows not known before"}`,
+        `have one row each if A brings a second one, B ${name}, and A commits, ${known ? "of rows that the record knows" : "of rows that were there before"}`,
         ({ apply, db, readers: reads, session }) =>
           Effect.gen(function* () {
             const [a, b] = [yield* session(), yield* session()]
@@ -163,7 +163,7 @@ attacks("keys that are deferrable initially deferred", (attack) => {
   }
 
   attack(
-    "random schedules of two sessions and their contexts",
+    "have one row each after random schedules of two sessions and their contexts",
     ({ apply, db, readers: reads, session }) =>
       Effect.gen(function* () {
         const writers = [yield* session(), yield* session()]

@@ -151,7 +151,7 @@ attacks("what nobody saw is a lapse, never a ghost", (attack) => {
     })
   )
 
-  attack("names exchanged after a restore", (host) =>
+  attack("names exchanged after a restore begin a lapse", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run(...two)
@@ -184,33 +184,35 @@ attacks("what nobody saw is a lapse, never a ghost", (attack) => {
     })
   )
 
-  attack("a table swapped by rename for a copy that is not captured", (host) =>
-    Effect.gen(function* () {
-      const { apply, capture, db } = host
-      yield* db.run("create table g (id int primary key, v text)")
-      yield* apply("g")
-      yield* db.run("insert into g values (1, 'kept'), (2, 'gone')")
-      const before = yield* lastChange(host)
-      yield* db.run(
-        "create table copy (like g including all)",
-        "insert into copy select * from g where id = 1",
-        "begin; alter table g rename to g_old; alter table copy rename to g; commit",
-        "update g set v = 'unseen'",
-        "update g_old set v = 'seen' where id = 2"
-      )
-      expect(yield* asOf(host, "g", "1")).toBe("BeforeCapture")
-      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
-      expect(yield* asOf(host, "g", "2", before)).toBe(`Present "gone"`)
-      expect(said(yield* capture.status(), "public.g")[0]).toContain("TableReplaced")
-      yield* apply("g")
-      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
-      yield* db.run("update g set v = 'seen'", "insert into g_old values (3, 'still')")
-      expect(yield* asOf(host, "g", "1")).toBe(`Present "seen"`)
-      expect((yield* story(host)).slice(-2)).toEqual(["public.g update 1", "public.g_old insert 3"])
-    })
+  attack(
+    "a table swapped by rename for a copy that is not captured has a lapse, and goes on under its new name",
+    (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run("create table g (id int primary key, v text)")
+        yield* apply("g")
+        yield* db.run("insert into g values (1, 'kept'), (2, 'gone')")
+        const before = yield* lastChange(host)
+        yield* db.run(
+          "create table copy (like g including all)",
+          "insert into copy select * from g where id = 1",
+          "begin; alter table g rename to g_old; alter table copy rename to g; commit",
+          "update g set v = 'unseen'",
+          "update g_old set v = 'seen' where id = 2"
+        )
+        expect(yield* asOf(host, "g", "1")).toBe("BeforeCapture")
+        expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+        expect(yield* asOf(host, "g", "2", before)).toBe(`Present "gone"`)
+        expect(said(yield* capture.status(), "public.g")[0]).toContain("TableReplaced")
+        yield* apply("g")
+        expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+        yield* db.run("update g set v = 'seen'", "insert into g_old values (3, 'still')")
+        expect(yield* asOf(host, "g", "1")).toBe(`Present "seen"`)
+        expect((yield* story(host)).slice(-2)).toEqual(["public.g update 1", "public.g_old insert 3"])
+      })
   )
 
-  attack("a schema of the host restored alone over a living database", (host) =>
+  attack("a schema of the host restored alone over a living database has a lapse", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db } = host
       yield* db.run("create schema shop", "create table shop.g (id int primary key, v text)")
@@ -260,7 +262,7 @@ attacks("what nobody saw is a lapse, never a ghost", (attack) => {
       })
   )
 
-  attack("a table that had another name for a while, and was dropped and created again", (host) =>
+  attack("a table that had another name for a while has a lapse, also if it was dropped and created again", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run("create table g (id int primary key, v text, w text)")
@@ -432,7 +434,7 @@ attacks("what nobody saw is a lapse, never a ghost", (attack) => {
       "update t set v = 'of both' where id = 1"
     ]
   ] as const) {
-    attack(`a table that is captured by statements and ${what}`, (host) =>
+    attack(`a table that is captured by statements and ${what} has a lapse`, (host) =>
       Effect.gen(function* () {
         const { apply, capture, db } = host
         yield* db.run("create table base (id int, v text)", "create table t (id int primary key, v text)")
@@ -469,7 +471,7 @@ attacks("what nobody saw is a lapse, never a ghost", (attack) => {
       "drop table child"
     ]
   ] as const) {
-    attack(`a table that is captured by statements and ${what} for a while`, (host) =>
+    attack(`a table that is captured by statements and ${what} for a while has a lapse`, (host) =>
       Effect.gen(function* () {
         const { apply, capture, db } = host
         yield* db.run("create table base (id int, v text)", "create table t (id int primary key, v text)")

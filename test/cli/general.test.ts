@@ -66,7 +66,7 @@ describe("the command line", () => {
       }
       const ofActor = helps.find(({ name }) => name === "actor")?.help
       expect(ofActor).toContain("threadline actor <TYPE> [ID] [OPTIONS]\n")
-      expect(ofActor).toContain("\n  [ID]    Id of the actor; else every actor of the type.\n")
+      expect(ofActor).toContain("\n  [ID]    Id of the actor; default: every actor of the type.\n")
     })
   )
 

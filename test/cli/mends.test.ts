@@ -101,30 +101,33 @@ const findingsOf = (url: string) =>
   )
 
 describe("mends that capture status prints", () => {
-  it.scoped.each(cases)("run word for word, for $title", (each) =>
-    Effect.gen(function* () {
-      const database = yield* TestDatabase.make()
-      const raw = yield* database.rawClient()
-      const query = (text: string) => Effect.promise(() => raw.query(text))
-      const { url } = database
-      yield* query(each.setup)
-      yield* Cli.text(["capture", "apply", "--table=m", ...(each.options ?? [])], { url })
-      yield* query(each.change)
-      const reportedFindings = yield* findingsOf(url)
-      const commands = reportedFindings.flatMap(({ kind, mend }) =>
-        mend?._tag === "command" ? [{ kind, argv: mend.argv }] : []
-      )
-      expect(commands.map(({ kind }) => kind)).toEqual(expect.arrayContaining([...each.kinds]))
-      expect(commands.flatMap(({ argv }) => argv)).toEqual(expect.arrayContaining([...(each.words ?? [])]))
-      const distinct = [...new Set(commands.map(({ argv }) => JSON.stringify(argv)))]
-      expect(distinct).toHaveLength(1)
-      const [program, ...words] = commands[0]?.argv ?? []
-      expect(program).toBe("threadline")
-      yield* Cli.text(words, { url })
-      const kindsAfter = (yield* findingsOf(url)).map(({ kind }) => kind)
-      expect(kindsAfter.filter((kind) => commands.some((command) => command.kind === kind))).toEqual([])
-    })
-  )
+  // By hand: the names of "each" are cut after 40 characters.
+  for (const each of cases) {
+    it.scoped(`run word for word, for ${each.title}`, () =>
+      Effect.gen(function* () {
+        const database = yield* TestDatabase.make()
+        const raw = yield* database.rawClient()
+        const query = (text: string) => Effect.promise(() => raw.query(text))
+        const { url } = database
+        yield* query(each.setup)
+        yield* Cli.text(["capture", "apply", "--table=m", ...(each.options ?? [])], { url })
+        yield* query(each.change)
+        const reportedFindings = yield* findingsOf(url)
+        const commands = reportedFindings.flatMap(({ kind, mend }) =>
+          mend?._tag === "command" ? [{ kind, argv: mend.argv }] : []
+        )
+        expect(commands.map(({ kind }) => kind)).toEqual(expect.arrayContaining([...each.kinds]))
+        expect(commands.flatMap(({ argv }) => argv)).toEqual(expect.arrayContaining([...(each.words ?? [])]))
+        const distinct = [...new Set(commands.map(({ argv }) => JSON.stringify(argv)))]
+        expect(distinct).toHaveLength(1)
+        const [program, ...words] = commands[0]?.argv ?? []
+        expect(program).toBe("threadline")
+        yield* Cli.text(words, { url })
+        const kindsAfter = (yield* findingsOf(url)).map(({ kind }) => kind)
+        expect(kindsAfter.filter((kind) => commands.some((command) => command.kind === kind))).toEqual([])
+      })
+    )
+  }
 
   it.scoped("name the configuration that was given", () =>
     Effect.gen(function* () {

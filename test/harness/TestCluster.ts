@@ -54,6 +54,20 @@ const baseSettings: Readonly<Record<string, string>> = {
   log_timezone: "UTC"
 }
 
+/**
+ * A session keeps the memory that it has used, in large pages. The C library would give much of it back after each long statement, and the
+ * next one would get it anew, page by page: on a virtual machine that is more work than planning the statement. Other C libraries than
+ * glibc do not read this.
+ */
+const environment: Readonly<Record<string, string>> = {
+  GLIBC_TUNABLES: [
+    "glibc.malloc.hugetlb=1",
+    `glibc.malloc.trim_threshold=${2 ** 26}`,
+    `glibc.malloc.mmap_threshold=${2 ** 26}`,
+    `glibc.malloc.top_pad=${2 ** 22}`
+  ].join(":")
+}
+
 /** What `/dev/shm` and the memory must have free. The clusters of a run hold one gigabyte at most, and most of it is WAL. */
 const room = 3 * 2 ** 30
 
@@ -91,7 +105,8 @@ export const make = (options: Options = {}): Effect.Effect<TestCluster, Cluster.
       movable: chosen.kind === "embedded",
       parent: place(),
       initdbFlags,
-      settings: { ...baseSettings, ...options.settings }
+      settings: { ...baseSettings, ...options.settings },
+      environment
     })
     return {
       ...cluster,

@@ -68,7 +68,7 @@ export interface Service {
     label: string,
     options?: Partial<PgClient.PgClientConfig>
   ) => Effect.Effect<PgClient.PgClient, SqlError, Scope.Scope>
-  /** The same as a layer. */
+  /** `connect` as a layer. */
   readonly connectLayer: (
     label: string,
     options?: Partial<PgClient.PgClientConfig>
@@ -94,8 +94,8 @@ const urlOf = (database: string, as?: { readonly user: string; readonly password
 }
 
 /**
- * The same place by the Unix socket, if the server has one: for a statement that does little, the kernel works half as much as for one by
- * TCP. Programs get URLs that every one of them understands.
+ * The same database through the Unix socket, if the server has one: for a small statement, the kernel has half the work of TCP.
+ * Programs that tests start get the URL with TCP, which all of them understand.
  */
 const nearby = (url: string): string => {
   if (server.socketDirectory === undefined) {

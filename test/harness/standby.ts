@@ -21,7 +21,7 @@ export interface Standby {
   readonly caughtUp: Effect.Effect<void>
 }
 
-// The server writes them anew, or the standby fetches them.
+// Not copied: the server writes them anew, or the standby fetches them.
 const left = new Set(["postmaster.pid", "postmaster.opts", "pg_wal", "pg_replslot", "pg_dynshmem", "pg_stat_tmp"])
 
 const copyInto = async (from: string, to: string, owned: (path: string) => Promise<void>): Promise<void> => {

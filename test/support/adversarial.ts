@@ -28,7 +28,7 @@ export interface Session {
   ) => Effect.Effect<string | null | undefined, SqlError>
   /** The first value of every row. */
   readonly column: (query: string) => Effect.Effect<ReadonlyArray<string | null>, SqlError>
-  /** The SQLSTATE with which a statement fails, `ok` where it does not. */
+  /** The SQLSTATE with which a statement fails; `ok` if it does not. */
   readonly outcome: (message: string) => Effect.Effect<string>
 }
 
@@ -82,7 +82,7 @@ export interface Host {
   readonly apply: (
     ...tables: ReadonlyArray<string | Capture.TableConfig>
   ) => Effect.Effect<ReadonlyArray<Capture.Step>, Capture.Failure>
-  /** Kinds of the findings of all captured tables, without those that only inform. */
+  /** Kinds of the findings of all captured tables, without those of severity `info`. */
   readonly findings: (
     ...tables: ReadonlyArray<Capture.TableConfig>
   ) => Effect.Effect<ReadonlyArray<string>, Capture.Failure>
@@ -209,7 +209,7 @@ export const asOf = (
     )
   )
 
-/** The same, without the word before a value. */
+/** Like `asOf`, without the word `Present` in front of a value. */
 export const valueAsOf = (...asked: Parameters<typeof asOf>): ReturnType<typeof asOf> =>
   Effect.map(asOf(...asked), (answer) => answer.replace(/^Present /, ""))
 

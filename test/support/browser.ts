@@ -1,4 +1,4 @@
-/** What tests in a browser share: the browser, a server of the pages, and what a page complains of. */
+/** What tests in a browser share: the browser, a server of the pages, and the complaints of a page. */
 import * as Effect from "effect/Effect"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"

@@ -41,7 +41,7 @@ export const now = Effect.map(value(instantNow), String)
 /** Runs statements and tells the instant after them. */
 export const after = (...statements: ReadonlyArray<string>) => Effect.zipRight(run(...statements), now)
 
-/** Steps with what they say. */
+/** Steps with their sentences. */
 const said = (steps: ReadonlyArray<Capture.Step>) =>
   steps.map((step) => ({ ...step, summary: Capture.describeStep(step) }))
 
@@ -72,7 +72,7 @@ export const findingKinds = (statuses: ReadonlyArray<Capture.TableStatus>, table
     .filter((each) => table === undefined || each.table === table)
     .flatMap(({ findings }) => findings.map(({ kind }) => kind))
 
-/** The first finding of a kind, with what it says. */
+/** The first finding of a kind, with its sentences. */
 export const finding = (statuses: ReadonlyArray<Capture.TableStatus>, kind: Capture.FindingKind) =>
   statuses
     .flatMap(({ findings }) => findings)

@@ -30,9 +30,9 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>> | undefined
   /** Columns of the terminal that standard output is; else it is a pipe. */
   readonly terminal?: number | undefined
-  /** Takes what is said while something is under way, if standard error is a terminal. */
+  /** Collects the lines of progress, as if standard error were a terminal. */
   readonly status?: Array<string> | undefined
-  /** What a person answers to every question; there is nobody to ask unless given. */
+  /** The answer to every question. Without it there is no terminal to ask on. */
   readonly answer?: ((question: string) => boolean) | undefined
 }
 
@@ -58,7 +58,9 @@ const environment = (options: RunOptions): ReadonlyMap<string, string> =>
     })
   )
 
-/** What an effect says to its console, in the surroundings of a command; its value is the exit code if it is a number. */
+/**
+ * Runs an effect in the surroundings of a command, and gives what it prints. Its value is the exit code, if that is a number.
+ */
 export const within = <A>(options: RunOptions, effect: Effect.Effect<A>): Effect.Effect<Outcome> =>
   Effect.gen(function* () {
     const stdout: Array<string> = []
@@ -107,7 +109,7 @@ export const text = (args: ReadonlyArray<string>, options: RunOptions = {}): Eff
 export const json = (args: ReadonlyArray<string>, options: RunOptions = {}) =>
   Effect.map(text([...args, "--json"], options), (output): Record<string, unknown> => JSON.parse(output))
 
-/** Runs several at once, as many as two cores like. */
+/** Runs a check for each item, four at a time. */
 export const checkEach = <A, B>(list: ReadonlyArray<A>, check: (one: A) => Effect.Effect<B>): Effect.Effect<void> =>
   Effect.forEach(list, check, { concurrency: 4, discard: true })
 
@@ -144,7 +146,7 @@ export const makeHost = (tables: string, ...captured: ReadonlyArray<string>) =>
 /** What `makeHost` makes. */
 export type MadeHost = Effect.Effect.Success<ReturnType<typeof makeHost>>
 
-/** The one that a suite shares. */
+/** The host that a suite shares. */
 export class Host extends Context.Tag("threadline/test/CommandLineHost")<Host, MadeHost>() {}
 
 /** A directory with files, gone with the scope. */

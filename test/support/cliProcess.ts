@@ -8,7 +8,7 @@ import type { Outcome } from "./cli.js"
 
 export type Child = ChildProcessByStdio<null, Readable, Readable>
 
-/** How each process ends. It is listened for from the beginning: one that has ended says so no second time. */
+/** How each process ends. The listener is there from the beginning, because a process tells its end only once. */
 const endings = new WeakMap<Child, Promise<Outcome>>()
 
 const ending = (child: Child): Promise<Outcome> => {
@@ -42,7 +42,7 @@ const started = (
 export const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
   started([process.execPath, commandLine(), ...args], env)
 
-/** What a process has said when it has ended, also if that was long ago. */
+/** The output of a process and its exit code, once it has ended; also if that was long ago. */
 export const ended = (child: Child): Effect.Effect<Outcome> =>
   Effect.promise(() => endings.get(child) ?? Promise.reject(new Error("the process was not started here")))
 
@@ -50,7 +50,7 @@ export const ended = (child: Child): Effect.Effect<Outcome> =>
 export const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}): Effect.Effect<Outcome> =>
   Effect.scoped(Effect.flatMap(start(args, env), ended))
 
-/** The same, for a process that may write files of no more than so many blocks of 512 bytes: as on a disk without room. */
+/** Like `run`, for a process that may only write files of so many blocks of 512 bytes: as on a disk without room. */
 export const runLimited = (blocks: number, args: ReadonlyArray<string>): Effect.Effect<Outcome> =>
   Effect.scoped(
     Effect.flatMap(
@@ -59,7 +59,7 @@ export const runLimited = (blocks: number, args: ReadonlyArray<string>): Effect.
     )
   )
 
-/** The same, with an output that takes nothing. */
+/** Like `run`, with an output that accepts nothing. */
 export const runIntoFull = (
   args: ReadonlyArray<string>,
   env: Readonly<Record<string, string>> = {}

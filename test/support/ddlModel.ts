@@ -27,7 +27,7 @@ const partitionsOf: { readonly [kind: string]: readonly [by: string, one: string
   range: ["range (k)", "from (0) to (2)", "from (2) to (4)"]
 }
 
-/** By its comments a column keeps its part, whatever it is called. */
+/** The comment of a column says how it is redacted, whatever its name is. */
 const secretColumns = (name: string): ReadonlyArray<string> => [
   `comment on column ${name}.pin is 'masked'`,
   `comment on column ${name}.pw is 'excluded'`
@@ -106,7 +106,7 @@ const harmless = [
 /** DDL that changes which table a name is. */
 const naming = ["renameTable", "setSchema", "renameSchema", "renameAndBack"] as const
 
-/** DDL after which something is not known, unless somebody saw it. */
+/** DDL after which something is not known, unless the schema watch saw it. */
 const losing = [
   "rewrite",
   "exchangeTables",
@@ -273,7 +273,7 @@ const valueOf = ({ labels }: World, { name, role, type }: Column, seed: number):
   return type === "mood" ? quoted(labels[seed % labels.length] ?? "happy") : "default"
 }
 
-/** Of a list, the one that a number chooses. */
+/** The item of a list that a number chooses. */
 const pick = <A>(list: ReadonlyArray<A>, place: number): A | undefined => list[place % Math.max(1, list.length)]
 
 const written = (table: Table): ReadonlyArray<Column> => table.columns.filter(({ generated }) => generated === "")

@@ -1,4 +1,7 @@
-/** Random histories of DDL, run in a captured database and in a twin without capture, and held against what was true at each instant. */
+/**
+ * Random histories of DDL, run in a captured database and in a twin without capture, and compared with what was true at each
+ * instant.
+ */
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -89,10 +92,12 @@ export interface Report {
   readonly wrong: ReadonlyArray<string>
   /** What was done, line by line. */
   readonly log: ReadonlyArray<string>
-  /** Rows of tables that were captured before they had any that were asked for at an instant, and how many of them were answered. */
+  /**
+   * Of tables that were captured before they had rows: how many rows were read at an instant, and how many of these were known.
+   */
   readonly asked: number
   readonly answered: number
-  /** Those of which it was said that nothing is known. */
+  /** The rows of which as-of said that nothing is known. */
   readonly unknown: ReadonlyArray<string>
   readonly ran: ReadonlyMap<string, number>
 }
@@ -244,7 +249,7 @@ export const runHistory = Effect.fnUntraced(function* (
 
   const configured = Effect.map(readWorld(db, true), ({ tables }) => tables.map(configOf))
 
-  /** What must be done, and is said to be clean. */
+  /** Complains if something is to be done that status or plan do not mention. */
   const checkHonesty = Effect.gen(function* () {
     const configs = yield* configured
     const gaps = yield* db.rows(

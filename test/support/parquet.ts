@@ -53,7 +53,7 @@ export const read = (path: string) =>
     return { columns: Object.fromEntries(columns), rows, ask: (query: (file: string) => string) => ask(query(file)) }
   })
 
-/** The same of bytes. */
+/** `read`, for the bytes of a file. */
 export const readBytes = (bytes: Uint8Array) =>
   Effect.flatMap(
     Effect.acquireRelease(

@@ -1,5 +1,5 @@
 /**
- * A client whose reserved connections tell of every message before and after they send it.
+ * A client whose reserved connections call a probe around every message.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"

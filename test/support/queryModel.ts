@@ -1,6 +1,6 @@
 /**
  * A table that is written to by overlapping transactions, simulated together with what capture would record of it. The
- * simulation knows the truth, so that what reads say can be held against it.
+ * simulation knows the truth, so that answers of reads can be compared with it.
  */
 import * as FastCheck from "effect/FastCheck"
 import { same } from "../../src/internal/core/json.js"
@@ -489,7 +489,7 @@ export const expectedTransactions = (simulation: Simulation, filter: FilterInput
   return filter.order === "oldest" ? sorted : sorted.reverse()
 }
 
-/** The same without what retention has removed: every change before an instant. */
+/** The simulation after retention has removed every change before an instant. */
 export const purged = (simulation: Simulation, micros: number): Simulation => ({
   ...simulation,
   knownSince: Object.fromEntries(

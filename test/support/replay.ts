@@ -1,4 +1,4 @@
-/** What the record says, held against the tables it is of: the chain of images, the answers at the end, the feed. */
+/** Compares the record with the tables it is about: the chain of images, the answers at the end, the feed. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
@@ -44,7 +44,7 @@ interface Told {
 /** Rows by key; several share one while constraints are deferred. */
 export type Rows = ReadonlyMap<string, ReadonlyArray<string>>
 
-/** What is wrong with the story that changes tell of rows, key by key, and how it ends. */
+/** What is wrong with the changes of rows, key by key, and which rows they leave at the end. */
 const replay = (
   source: string,
   start: Rows,

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import S3rver from "s3rver"
 
-/** A server that speaks as S3 does, with the bucket `audit`. */
+/** A server with the protocol of S3, and the bucket `audit`. */
 export const server = Effect.acquireRelease(
   Effect.promise(async () => {
     const directory = mkdtempSync(join(tmpdir(), "threadline-s3-"))
@@ -37,7 +37,7 @@ export const server = Effect.acquireRelease(
     })
 )
 
-/** What the SDK reads of the environment, for a while. */
+/** Sets the variables of the environment that the SDK reads, until the scope ends. */
 const environment = (variables: Readonly<Record<string, string | undefined>>) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -58,7 +58,7 @@ const set = (variables: ReadonlyArray<readonly [string, string | undefined]>): v
   }
 }
 
-/** Nothing of AWS is there. */
+/** An environment without any variable of AWS. */
 export const nothing = environment({
   AWS_ACCESS_KEY_ID: undefined,
   AWS_SECRET_ACCESS_KEY: undefined,

@@ -1,6 +1,6 @@
 /**
- * What a reader under a scope may be told, worked out change by change from a simulated log: every scope is written twice, as a
- * condition of the database and as a predicate.
+ * What a reader under a scope may see, computed change by change from a simulated log: every scope is written twice, as an SQL
+ * condition and as a predicate.
  */
 import { canonical } from "../../src/internal/core/json.js"
 import type * as Query from "../../src/Query.js"

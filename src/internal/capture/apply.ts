@@ -24,7 +24,7 @@ import type { Step } from "./step.js"
 import type { TablePlan } from "./tablePlan.js"
 import type { Unit } from "./units.js"
 
-/** Runs the steps, in one short transaction for each table, and tells what was done. */
+/** Runs the steps in one short transaction per table. Returns the steps that were run. */
 export const execute = (
   sql: SqlClient,
   storage: string,
@@ -61,7 +61,7 @@ const executeUnit = (
     const done: Array<Step> = []
     let catalog = planned
     let { plan } = unit
-    // In the second round, the locks of the first steps keep the table unchanged. So a partition that was attached in between is found.
+    // The steps of the first round take the locks. The second round finds a partition that was attached just before that.
     for (let round = 0; round < 2; round++) {
       if (!(yield* isCurrent(sql, catalog))) {
         catalog = yield* readCatalog(sql, storage, names, { functions })
@@ -89,7 +89,7 @@ const executeUnit = (
   )
 }
 
-/** A step is one message: a table may have hundreds of partitions. */
+/** Sends the statements of each step in one message: a table may have hundreds of partitions. */
 const runPlan = (sql: SqlClient, { spread, steps }: TablePlan, withPatience: WithPatience) => {
   const prepared = (statement: string): string =>
     spread?.statements.has(statement) === true

@@ -20,16 +20,16 @@ export interface Apply {
   readonly afterSql: (statements: readonly [string, ...ReadonlyArray<string>]) => Mend
 }
 
-/** How a table is captured, as far as options of a command can say it. */
+/** The parts of a policy that options of `threadline capture apply` can express. */
 interface ColumnOptions extends TableConfig {
   readonly exclude: ReadonlyArray<string>
   readonly mask: ReadonlyArray<string>
 }
 
 /**
- * The command that applies a table which no configuration names. It has the options of its policy, under the present names of
- * columns. Otherwise a copy of the command would ask for less redaction. If options cannot express the policy, a configuration is
- * needed.
+ * The options that repeat the policy of a table which no configuration names, under the present names of its columns. A command
+ * without them would ask for less redaction. Undefined if options cannot express the policy: such a table needs a
+ * configuration.
  */
 const configOf = (catalog: Catalog, { policy, relation }: Deployed, table: Table): ColumnOptions | undefined => {
   const { acknowledgeCasts, always, dropGuard, exclude, key, mask, masks, mode, paths, truncate } = policy
@@ -83,7 +83,7 @@ const obstacle = (storage: string, catalog: Catalog, configuredTable: Configured
   })
 }
 
-/** Asks `obstructed` only if a finding needs the answer: it plans the table, and most tables have no finding. */
+/** Calls `obstructed` only when a finding needs its mend: it plans the table, and most tables have no finding. */
 const applyOf = (argv: Argv, obstructed: () => Mend | undefined): Apply => {
   const after = (action: HostAction, names: ReadonlyArray<string> = []) => hostMend(action, names, { then: argv })
   let answer: { readonly refused: Mend | undefined } | undefined
@@ -106,6 +106,7 @@ const applyOf = (argv: Argv, obstructed: () => Mend | undefined): Apply => {
   }
 }
 
+/** How to apply a table: by its configuration if that names it, otherwise by options that repeat its policy. */
 export const applyFor = (
   storage: string,
   catalog: Catalog,

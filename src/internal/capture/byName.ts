@@ -1,9 +1,9 @@
-/** Things found by a name of a table. A database may have a thousand tables, and each of them asks. */
+/** Finds things by the name of a table, with a map: a database may have a thousand tables, and each of them needs a search. */
 import type { Name } from "./catalogModel.js"
 
 const keyOf = ({ name, schema }: Name): string => `${schema}\0${name}`
 
-/** Finds the first of some things that has a name. */
+/** Makes the function that finds the first item with a given name. */
 export const byName = <A>(all: ReadonlyArray<A>, nameOf: (one: A) => Name): ((name: Name) => A | undefined) => {
   const firstOfName = new Map<string, A>()
   for (const item of all) {
@@ -15,7 +15,7 @@ export const byName = <A>(all: ReadonlyArray<A>, nameOf: (one: A) => Name): ((na
   return (name) => firstOfName.get(keyOf(name))
 }
 
-/** The same, made once for a list that never changes. */
+/** Like `byName`, but makes the map of each list only once. The lists must not change. */
 export const byNameOnce = <A extends object>(
   nameOf: (one: A) => Name
 ): ((all: ReadonlyArray<A>, name: Name) => A | undefined) => {
@@ -27,7 +27,7 @@ export const byNameOnce = <A extends object>(
   }
 }
 
-/** The names without those that came before. */
+/** Each name once, in the order of first occurrence. */
 export const distinct = (names: ReadonlyArray<Name>): ReadonlyArray<Name> => [
   ...new Map(names.map((name) => [keyOf(name), name])).values()
 ]

@@ -20,8 +20,8 @@ export const TypeId: unique symbol = Symbol.for("threadline/CaptureError")
 export type TypeId = typeof TypeId
 
 /**
- * A table cannot be captured, or no longer captured, as asked. `reason`, `refusal` and `mend` are for programs; `detail` says
- * what is wrong, `hint` what to do.
+ * The capture of a table cannot be started, changed or ended as requested. `reason`, `refusal` and `mend` are for programs;
+ * `detail` says what is wrong, `hint` what to do.
  *
  * @since 0.1.0
  * @category errors

@@ -1,6 +1,5 @@
 /**
- * Reads what the catalog says of the tables to capture, of what is installed on them, and of the deployed policies: in one
- * snapshot, for any number of tables.
+ * Reads the tables to capture, what is installed on them, and the deployed policies: in one snapshot, for any number of tables.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -17,10 +16,13 @@ import { watchOf, WatchRow, watchStatement } from "../sql/watch.js"
 
 const decode = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ catalog: Schema.parseJson(Catalog) })))
 
-/** Everything that is captured, and the named tables. Or only the named tables, with the functions of these names. */
+/**
+ * How much of the catalog is read: everything that is captured and the named tables, or only the named tables and the functions
+ * with the given names.
+ */
 export type Extent = "everything" | { readonly functions: ReadonlyArray<string> }
 
-/** Reads the catalog. To be run in a transaction whose search path is `pg_catalog, pg_temp`. */
+/** Reads the catalog. Run it in a transaction whose search path is `pg_catalog, pg_temp`. */
 export const readCatalog = (
   sql: SqlClient,
   storage: string,
@@ -40,7 +42,7 @@ export const readCatalog = (
     return {
       ...catalog,
       watch: watchOf(storage, watch),
-      // A role without the right to ask is told what it lacks, before anything depends on the answer.
+      // A role that may not call these functions gets no gaps. `refuseUnknown` fails for it before a status depends on them.
       gaps: catalog.storage.knowsGaps
         ? yield* Effect.flatMap(sql.unsafe(gapsStatement(storage), [JSON.stringify(names), everything]), decodeGaps)
         : [],
@@ -53,8 +55,8 @@ export const readCatalog = (
 const CurrentRow = Schema.Tuple(Schema.Struct({ current: Schema.Boolean }))
 
 /**
- * Whether a catalog says what it would say if it were read now: since then no transaction has ended that can have changed something,
- * other than the present one. Its subtransactions may be taken for others: the answer is no then.
+ * Whether the catalog would be the same if it were read now: no transaction other than the present one has committed since.
+ * Subtransactions of the present one may count as others; then the answer is false.
  */
 export const isCurrent = (
   sql: SqlClient,
@@ -80,7 +82,7 @@ export const isCurrent = (
     Effect.map(([{ current }]) => current)
   )
 
-/** A role that may read only the policies cannot know whether they still hold, and is not told that they do. */
+/** Fails if the role may read the policies, but not whether they still hold. An answer without gaps would say that they do. */
 export const refuseUnknown = ({ role, storage }: Catalog): Effect.Effect<void, ThreadlineError> =>
   storage.knowsGaps
     ? Effect.void
@@ -113,7 +115,7 @@ from ${qualified(storage, "strayed_names")}() s
 order by s.table_schema, s.table_name
 `
 
-// If there is no gap, no partition has moved and no column is rewritten: what tells the details is not asked then.
+// Without a gap, no partition has moved and no column is rewritten: the functions that return the details are not called.
 const gapsStatement = (storage: string): string => `
 select
   p.table_schema as schema,
@@ -154,14 +156,14 @@ where p.removed_at is null
 
 const StandingRow = Schema.Tuple(Schema.Struct({ standing: Standing }))
 
-/** How the record that the tables are captured into stands in its database. */
+/** Reads who owns the record, which other roles may write it, and what hides or blocks its rows. */
 export const readStanding = (sql: SqlClient, storage: string): Effect.Effect<Standing, SqlError | ParseError> =>
   sql.unsafe(standingOf(storage)).pipe(
     Effect.flatMap(Schema.decodeUnknown(StandingRow)),
     Effect.map(([{ standing }]) => standing)
   )
 
-/** The same, refused to a role that may not see every policy. */
+/** Like `readStanding`, but fails if row-level security may hide policies from the role. */
 export const readWholeStanding = (
   sql: SqlClient,
   storage: string

@@ -1,5 +1,5 @@
 /**
- * What the catalog says of tables, of what is installed on them, and of the deployed policies, as data.
+ * The catalog as data: tables, what is installed on them, and the deployed policies.
  */
 import * as Schema from "effect/Schema"
 import { Policy } from "./model.js"
@@ -18,7 +18,10 @@ const TypeRow = Schema.Struct({
   base: Schema.NullOr(Schema.String),
   subtype: Schema.NullOr(Schema.String),
   attributes: Schema.Array(Schema.String),
-  /** `to_jsonb` uses a cast to json of this type. `host` if a role other than a superuser can have written the cast. */
+  /**
+   * The cast to json that `to_jsonb` uses for this type; null if there is none. `host`: a role other than a superuser may have
+   * written it.
+   */
   jsonCast: Schema.NullOr(Schema.Literal("host", "trusted"))
 })
 export type TypeRow = typeof TypeRow.Type
@@ -152,7 +155,7 @@ const Deployed = Schema.Struct({
 export type Deployed = typeof Deployed.Type
 
 export const Catalog = Schema.Struct({
-  /** What was committed when it was read: for `isCurrent`. */
+  /** `pg_current_snapshot()` when the catalog was read: `isCurrent` compares with it. */
   snapshot: Schema.String,
   serverVersion: Schema.Int,
   role: Schema.String,
@@ -163,7 +166,7 @@ export const Catalog = Schema.Struct({
     ownerSuperuser: Schema.Boolean,
     mayBecomeOwner: Schema.Boolean,
     inheritsOwner: Schema.Boolean,
-    /** The connected role may ask why nothing is known of a table. */
+    /** The connected role may execute `capture_gap`, which tells why nothing is known of a table. */
     knowsGaps: Schema.Boolean
   }),
   tables: Schema.Array(Table),

@@ -3,7 +3,10 @@
  */
 import { literal, qualified } from "../sql/sqlText.js"
 
-/** The times of former names. They are read and written as text. */
+/**
+ * The former names in a column of `capture_policies`, as a JSON array. Times are text, in UTC with microseconds; null stands
+ * for infinity.
+ */
 const formerOf = (column: string, names: string): string => `(
           select coalesce(jsonb_agg(jsonb_build_object(
             ${names},
@@ -36,6 +39,10 @@ const triggersOf = (relation: string): string => `(
           and (not t.tgisinternal or t.tgparentid <> 0)
       )`
 
+/**
+ * Parameters: `$1` the named tables, as a JSON array of `{ schema, name }`; `$2` Threadline's schema; `$3` whether to read everything
+ * that is captured; `$4` names of functions, if not. Gives one row, `catalog`: the text of a `Catalog`.
+ */
 export const catalogStatement = (storage: string): string => `
 with recursive
 storage as (
@@ -183,7 +190,7 @@ select jsonb_build_object(
     select jsonb_build_object(
       'owner', s.owner,
       'ownerSuperuser', s.owner_superuser,
-      -- PostgreSQL 16 tells the membership from the right to become the role.
+      -- PostgreSQL 16 distinguishes membership from the right to become the role.
       'mayBecomeOwner', pg_has_role(
         s.owner_oid, case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end),
       'inheritsOwner', pg_has_role(s.owner_oid, 'usage'),

@@ -8,7 +8,10 @@ import type { Policy } from "./model.js"
 import { redactionNames, redactionsOfPolicy } from "./redaction.js"
 import type { Resolved } from "./resolve.js"
 
-/** What is different from the deployed policy. */
+/**
+ * How a table, as it is and as it is configured, differs from its deployed policy. `sameTable`: the policy was applied to this
+ * very table, so renamed columns can be recognized by their numbers.
+ */
 export const differences = (policy: Policy, resolved: Resolved, sameTable: boolean): ReadonlyArray<Difference> => {
   const { shape } = resolved
   const columns = columnDifferences(policy, resolved, sameTable)
@@ -34,7 +37,7 @@ const columnDifferences = (
     : { added, dropped, renamed: renamed.map(([from, to]) => ({ from, to })), retyped }
 }
 
-/** What of the configuration is different from the deployed policy. */
+/** How the configuration of a table differs from its deployed policy. */
 export const policyDifferences = (
   policy: Policy,
   { acknowledgeCasts, config, dropGuard, shape }: Pick<Resolved, "acknowledgeCasts" | "config" | "dropGuard" | "shape">

@@ -11,7 +11,7 @@ import * as statements from "./statements.js"
 import type { Step } from "./step.js"
 import type { PlanOptions, TablePlan } from "./tablePlan.js"
 
-/** The functions that the triggers of a table call, and those that these ask. */
+/** The functions that the triggers of a table call, and the function that each of these asks whether the table was altered. */
 const calledWithWatchful = (table: Table): ReadonlyArray<string> =>
   [...called(table)].flatMap((functionName) => [functionName, watchfulOf(functionName)])
 
@@ -59,8 +59,8 @@ const knownPartitions = (
   )
 
 /**
- * Partitions that the policy knows and the table no longer has. If they have triggers, their changes are recorded under their own
- * names.
+ * Steps for partitions that the policy knows and the table no longer has. If such a partition still has triggers, its changes
+ * are recorded under its own name.
  */
 export const partitionsThatLeft = (
   storage: string,
@@ -156,7 +156,7 @@ export const planDetach = (
             .sort()
             .map((functionName) => statements.dropFunction(storage, functionName)),
           statements.retirePolicy(storage, name),
-          // One that took its name goes on with what is recorded under it.
+          // A table that took this name takes over what is recorded under it.
           ...(table === undefined ? [statements.releaseNames(storage, name)] : []),
           statements.workEnds(storage, name, "removed")
         ])

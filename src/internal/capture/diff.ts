@@ -24,13 +24,13 @@ export interface RelationState {
   readonly relation: Relation
   readonly expected: ReadonlyArray<Expected>
   readonly missing: ReadonlyArray<Expected>
-  /** Call something else, or not in every case. */
+  /** They call another function, or differ in whether they have a condition. */
   readonly altered: ReadonlyArray<Expected>
-  /** Disabled, or enabled otherwise than they should be; also those that PostgreSQL cloned from the parent. */
+  /** Disabled, or enabled in the wrong way (`always` or not). Includes those that PostgreSQL cloned from the parent. */
   readonly disabled: ReadonlyArray<TriggerRow>
   /** Threadline's triggers that should not be here, or that have the wrong level or event. They are dropped before others are made. */
   readonly surplus: ReadonlyArray<TriggerRow>
-  /** The host's, under a name that Threadline needs. */
+  /** Names of triggers of the host that Threadline needs for its own. */
   readonly colliding: ReadonlyArray<string>
 }
 
@@ -220,7 +220,7 @@ export const supersededPolicies = (catalog: Catalog, name: Name, table: Table): 
       })
 }
 
-/** A type may keep its name and be made of something else by now. */
+/** What must stay equal for a column to keep its type. The name is not enough: a type may be made anew under the same name. */
 const typeText = ({ comparison, pins, type, virtual }: ColumnShape): string =>
   JSON.stringify([type, comparison, pins, virtual])
 

@@ -1,5 +1,5 @@
 /**
- * How planning and applying fail.
+ * How planning and applying fail: errors of the database and of decoding become a `ThreadlineError`.
  */
 import { SqlError } from "@effect/sql/SqlError"
 import * as ParseResult from "effect/ParseResult"

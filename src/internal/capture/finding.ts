@@ -121,7 +121,7 @@ export const Finding = Schema.Union(
 export type Finding = typeof Finding.Type
 
 /**
- * What a finding is of.
+ * The kind of a finding.
  *
  * @since 0.1.0
  * @category models

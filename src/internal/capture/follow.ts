@@ -34,7 +34,7 @@ export const followed = (catalog: Catalog): Catalog => {
   }
 }
 
-/** The name that the policy of a table had before it is followed; undefined if it is not. */
+/** The name that the policy of a renamed table still has in the database. Undefined if its policy need not follow. */
 export const formerNameOf = (catalog: Catalog, name: Name): Name | undefined =>
   moves(catalog).find(({ to }) => sameName(to, name))?.from
 
@@ -62,13 +62,14 @@ export const goneBearers = (catalog: Catalog, name: Name): ReadonlyArray<Name> =
     .filter(
       ({ policy }) =>
         policy.removedAt === null &&
-        // Few policies have former names. The gaps are as many as the tables, and every table asks.
+        // Checked before the gaps: few policies have former names, there are as many gaps as tables, and this runs for every
+        // table.
         policy.formerNames.some((former) => !former.declared && sameName(former, name)) &&
         catalog.gaps.some((gap) => gap.gap === "gone" && sameName(gap, nameOf(policy)))
     )
     .map(({ policy }) => nameOf(policy))
 
-/** The steps by which a captured table takes over what such tables recorded under its name. */
+/** The steps by which a captured table takes over what was recorded under its name for tables that are gone. */
 export const heirSteps = (
   storage: string,
   owner: string,

@@ -227,8 +227,8 @@ export const PolicyColumn = Schema.Struct({
 const time = { since: Schema.NullOr(Schema.String), until: Schema.NullOr(Schema.String), declared: Schema.Boolean }
 
 /**
- * A name that a table had before, and its time: from `since` up to `until`, which is not part of it. `declared`: by configuration,
- * and not found.
+ * A name that a table had before, and its time: from `since` up to `until`, which is not part of it. `declared`: the
+ * configuration says so; otherwise the record saw it.
  *
  * @since 0.1.0
  * @category models

@@ -46,7 +46,7 @@ export const planTable = (
   const bearers = goneBearers(catalog, name)
   const takesOver = heirSteps(storage, catalog.storage.owner, bearers, name)
   const formerNames = [...(formerly === undefined ? [] : [formerly]), ...superseded.map(policyName)]
-  // What is forced may be kept, and run if the table is captured.
+  // SQL that was planned with `force` may be kept, and run when the table is captured already.
   const captured = policy === undefined && options.force !== true ? [] : [name]
   const steps = announced(
     situation,
@@ -90,16 +90,16 @@ const withLapse = (situation: Situation, steps: ReadonlyArray<Step>): ReadonlyAr
     : [noting(first, noteLapse(situation), others), ...others]
 }
 
-/** The step. It notes a lapse before its work. */
+/** The step, with a note of the lapse before its own statements. */
 const noting = (step: Step, statements: ReadonlyArray<string>, otherSteps: ReadonlyArray<Step>): Step => {
   const sql = [...statements, ...step.sql]
-  // One step says it. An attached table was not captured before: its lapse has its own words.
+  // Only one step mentions the lapse. The step of an attached table has words of its own for it.
   return step.kind === "attach" || step.kind === "detach" || step.kind === "follow"
     ? { ...step, sql }
     : { ...step, sql, lapse: step.lapse || !otherSteps.some((other) => "lapse" in other && other.lapse) }
 }
 
-/** The schema watch is told what Threadline itself works on, and what came of it. */
+/** Tells the schema watch which tables Threadline itself is working on, and when that ends. */
 const announced = (
   { catalog, resolved, storage }: Situation,
   captured: ReadonlyArray<Name>,
@@ -131,7 +131,9 @@ const needs = ({ joined, resolved, states }: Situation, steps: ReadonlyArray<Ste
   ]
 }
 
-/** A generated name that two tables would share, or that is taken in Threadline's schema. */
+/**
+ * The refusal if two tables would share the name of a generated function, or if another function of Threadline's schema has it.
+ */
 export const nameCollision = (names: ReadonlyArray<Name>, catalog: Catalog): CaptureError | undefined => {
   const owners = new Map<string, Name>()
   const newNames = names.filter((name) => !catalog.active.some((other) => sameName(other, name)))

@@ -1,5 +1,6 @@
 /**
- * Refuses what would fail for want of a privilege, or must not happen unasked, and says what to grant.
+ * Checks a plan before anything is touched: the privileges it needs, and that it shows no more of redacted columns than
+ * allowed.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -15,7 +16,10 @@ import { label } from "./resolve.js"
 import type { Need, TablePlan } from "./tablePlan.js"
 import type { Unit } from "./units.js"
 
-/** Refuses, before anything is touched, what would fail or must not happen unasked. */
+/**
+ * Refuses a plan that would fail for lack of a privilege, or that reduces redaction without being allowed to. Says what to
+ * grant.
+ */
 export const check = (catalog: Catalog, unit: Pick<Unit, "label">, plan: TablePlan, options: ApplyOptions) => {
   const refuse = (refusal: Refusal, mend: Mend) => Effect.fail(new CaptureError({ table: unit.label, refusal, mend }))
   const lessRedaction = plan.steps.flatMap(({ lessRedaction }) => lessRedaction)
@@ -80,8 +84,8 @@ const missing = (
 const ActingRow = Schema.Tuple(Schema.Struct({ role: Schema.String, owner: Schema.String }))
 
 /**
- * Tells a role that may not even read the record what it needs. If it only looks, it needs the grant of a reader (`record`). If
- * it captures, it needs membership in the owner (`membership`), which no grant of Threadline's gives.
+ * If the role may not even read the record, fails with what it needs: to look, the grant of a reader (`record`); to capture,
+ * membership in the owner (`membership`), which no grant of Threadline gives.
  */
 export const sayingWhatItRequires =
   (sql: SqlClient, storage: string, lacks: "membership" | "record") =>

@@ -20,8 +20,8 @@ export interface Redactions {
 }
 
 /**
- * The column and the path that a name means. A column with the whole name goes first; otherwise the longest beginning that is the
- * name of a column, up to a dot.
+ * The column and the path that a name means. A column with the whole name wins. Otherwise the column is the longest part before
+ * a dot that is the name of a column.
  */
 const split = (name: string, columns: ReadonlyArray<string>): Omit<Redaction, "as"> => {
   if (columns.includes(name)) {
@@ -119,6 +119,9 @@ export const namesOfPolicy = (
 ): { readonly exclude: ReadonlyArray<string>; readonly mask: ReadonlyArray<string> } =>
   redactionNames(redactionsOfPolicy(policy))
 
-/** How much a redaction hides. `null` and `[masked]` hide all but that there is a column. */
+/**
+ * How much a redaction hides, from 0 (nothing) to 4 (everything). `null` and `[masked]` hide all but the existence of the
+ * column.
+ */
 export const hiding = (as: Redaction["as"] | undefined): number =>
   as === undefined ? 0 : as === "last4" ? 1 : as === "hash" ? 2 : as === "exclude" ? 4 : 3

@@ -1,5 +1,5 @@
 /**
- * What is asked of capture: tables as configured, and options, checked.
+ * Checks what a caller gives to `Capture`: the configuration of tables, and options.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -52,7 +52,7 @@ export const readConfigs: (
 ) => Effect.Effect<ReadonlyArray<ConfiguredTable>, CaptureError | InvalidRequest> = Effect.fnUntraced(function* (
   tables: ReadonlyArray<TableConfig>
 ) {
-  const configs = yield* Effect.mapError(decodeConfigs(tables), invalidConfig)
+  const configs = yield* Effect.mapError(decodeConfigs(tables), invalidIn("tables"))
   const configuredTables: Array<ConfiguredTable> = []
   for (const [index, config] of configs.entries()) {
     const name = yield* TableName.parse(config.table, `tables[${index}].table`)
@@ -72,16 +72,21 @@ export const readConfigs: (
   return configuredTables
 })
 
-const invalidConfig = (error: ParseResult.ParseError): InvalidRequest => {
-  // Of alternatives, the one that got furthest into the value says what is wrong with it.
-  const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
-  const issue = otherIssues.reduce(
-    (furthest, each) => (each.path.length > (furthest?.path.length ?? 0) ? each : furthest),
-    firstIssue
-  )
-  const path = (issue?.path ?? []).map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("")
-  return new InvalidRequest({
-    field: `tables${path}`,
-    rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
-  })
-}
+/** What is wrong with a value of the configuration, as a request that names the place inside `field`. */
+export const invalidIn =
+  (field: string) =>
+  (error: ParseResult.ParseError): InvalidRequest => {
+    // Of alternatives, the one that got furthest into the value says what is wrong with it.
+    const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
+    const issue = otherIssues.reduce(
+      (furthest, each) => (each.path.length > (furthest?.path.length ?? 0) ? each : furthest),
+      firstIssue
+    )
+    const path = (issue?.path ?? [])
+      .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
+      .join("")
+    return new InvalidRequest({
+      field: `${field}${path}`,
+      rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
+    })
+  }

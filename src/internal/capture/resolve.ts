@@ -119,7 +119,7 @@ export const resolve = (
   return Either.gen(function* () {
     const columns = columnShapes(catalog, table)
     const redactions = yield* redactionsFor(catalog, table, configured)
-    yield* columnNames(table, configured, catalog, "columns", Object.keys(config.columns ?? {}))
+    yield* knownColumns(table, configured, catalog, "columns", Object.keys(config.columns ?? {}))
 
     const key = yield* keyOf(catalog, table, configured)
     const redactedColumns = redactionsOf(redactions).map(({ column }) => column)
@@ -187,7 +187,10 @@ export const resolve = (
   })
 }
 
-/** What is excluded and masked, if it is there, of a type that has such parts, and named once. */
+/**
+ * The redactions of a table. Refuses columns that it does not have, paths into columns that are not json, and parts named
+ * twice.
+ */
 const redactionsFor = (
   catalog: Catalog,
   table: Table,
@@ -199,8 +202,8 @@ const redactionsFor = (
     const excluded = exclude.map((entry) => readRedaction(entry, names, "exclude"))
     const masked = mask.map((entry) => readRedaction(entry, names, "mask"))
     const columnsOf = (redactions: ReadonlyArray<Redaction>) => redactions.map(({ column }) => column)
-    yield* columnNames(table, configured, catalog, "exclude", columnsOf(excluded))
-    yield* columnNames(table, configured, catalog, "mask", columnsOf(masked))
+    yield* knownColumns(table, configured, catalog, "exclude", columnsOf(excluded))
+    yield* knownColumns(table, configured, catalog, "mask", columnsOf(masked))
     const redactedColumns = [...excluded, ...masked]
     for (const [place, one] of redactedColumns.entries()) {
       const other = redactedColumns.slice(0, place).find((earlier) => overlap(earlier, one))
@@ -229,7 +232,10 @@ const redactionsFor = (
     )
   })
 
-/** Whether two redactions are about the same part, or one about a part of the other. The very same one may be given twice. */
+/**
+ * Whether two redactions contradict: both are about the same part, or one is about a part of the other. An exact repetition is
+ * allowed.
+ */
 const overlap = (a: Redaction, b: Redaction): boolean => {
   const shared = Math.min(a.path.length, b.path.length)
   return (
@@ -275,7 +281,10 @@ export const columnShapes = (catalog: Catalog, table: Table): ReadonlyArray<Desc
   })
 }
 
-const columnNames = (
+/**
+ * The names, if the table has such columns and they are not virtual. In the order of the key for `key`, otherwise sorted and each once.
+ */
+const knownColumns = (
   table: Table,
   configured: ConfiguredTable,
   catalog: Catalog,
@@ -318,7 +327,10 @@ const renamedTo = (catalog: Catalog, name: Name, table: Table, column: string): 
 export const primaryKey = (table: Table): ReadonlyArray<string> | undefined =>
   table.indexes.find(({ primary }) => primary)?.columns.filter((name) => name !== null)
 
-/** The key of the catalog, without regard to configuration: the primary key, or none. */
+/**
+ * The columns that identify a row: the primary key, else the declared key, else none. Refuses a declared key that differs from
+ * the primary key, or that no unique index backs.
+ */
 const keyOf = (
   catalog: Catalog,
   table: Table,
@@ -326,7 +338,7 @@ const keyOf = (
 ): Either.Either<ReadonlyArray<KeyColumn>, CaptureError> =>
   Either.gen(function* () {
     const primary = primaryKey(table)
-    const declared = yield* columnNames(table, configured, catalog, "key", configured.config.key ?? [])
+    const declared = yield* knownColumns(table, configured, catalog, "key", configured.config.key ?? [])
     if (declared.length > 0 && primary !== undefined) {
       if (declared.length !== primary.length || declared.some((name, place) => name !== primary[place])) {
         yield* refused(
@@ -358,7 +370,7 @@ const keyColumns = (catalog: Catalog, table: Table, names: ReadonlyArray<string>
   )
 }
 
-/** Why a unique index does not make these columns a key, if it does not. */
+/** Why these columns are no key. Undefined if a unique index makes them one. */
 export const keyProblem = (table: Table, key: ReadonlyArray<string>): KeyProblem | undefined => {
   const nullable = key.filter((name) => table.columns.some((column) => column.name === name && !column.notNull))
   if (nullable.length > 0) {
@@ -389,8 +401,8 @@ export const whyRowMode = (table: Table): RowModeReason | undefined => {
 }
 
 /**
- * Whether statement triggers work until a foreign table becomes a partition. Then PostgreSQL refuses writes that reach it. A unique
- * index of the table keeps foreign tables out.
+ * Whether a foreign table may become a partition. From then on, PostgreSQL would refuse writes that reach it if the table has
+ * statement triggers with transition tables. A unique index of the table keeps foreign tables out.
  */
 export const admitsForeign = ({ indexes, relations: [root] }: Table): boolean =>
   root.kind === "p" && !indexes.some(({ unique }) => unique)

@@ -13,6 +13,6 @@ export const settings = {
   jit: "off"
 }
 
-/** One snapshot; in a transaction of the host's, if the fiber is in one. */
+/** Reads in one snapshot. If the fiber is in a transaction of the host, it reads in that. */
 export const reading = <A, E, R>(sql: SqlClient, body: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
   snapshot(sql, settings, body)

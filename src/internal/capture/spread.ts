@@ -11,7 +11,7 @@ import type { Step } from "./step.js"
 export interface Spread {
   readonly root: Name
   readonly mode: statements.LockMode
-  /** What the connected role may lock. */
+  /** The relations that the connected role may lock. */
   readonly relations: ReadonlyArray<Name>
   readonly statements: ReadonlySet<string>
 }
@@ -22,7 +22,10 @@ const isRowTrigger = ({ type }: { readonly type: number }): boolean => type % 2 
 export const isSpread = (relation: Relation, trigger: Expected): boolean =>
   relation.kind === "p" && isRowTrigger(trigger)
 
-/** Of the steps of one table. The triggers that it should have are given if any may be made. */
+/**
+ * The locks to take before the steps of one table. Undefined if no statement of them locks partitions. `expected`: the triggers
+ * that the table should have, or none if the steps only drop triggers.
+ */
 export const spreadOf = (
   relations: ReadonlyArray<Relation>,
   expected: ReadonlyArray<Expected>,

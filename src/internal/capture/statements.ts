@@ -148,8 +148,8 @@ set relation = excluded.relation,
   removed_at = null`
 
 /**
- * Makes the function by which the triggers ask whether the table was altered. It is made anew with each policy, after it. If partitions
- * are still to join, that is done once more after them.
+ * Makes the function by which the triggers ask whether the table was altered. It runs after each write of the policy.
+ * `joining`: partitions are still to join, and it runs once more after them.
  */
 export const makeWatchful = (storage: string, name: Name, joining = false): string =>
   `select ${qualified(storage, "make_watchful")}(${regclass(name)}, ${literal(watchfulName(name))}${joining ? ", true" : ""})`
@@ -204,7 +204,7 @@ set lapses = ${closed(storage)},
 ${where(name)}
   and removed_at is not null`
 
-/** A partition as the policy knows it, by the name that the database gives it. */
+/** The label of a partition in the policy, as an SQL expression: the database decides what needs quotes. */
 const databaseLabel = ({ name, schema }: Name): string =>
   `pg_catalog.quote_ident(${literal(schema)}) || '.' || pg_catalog.quote_ident(${literal(name)})`
 

@@ -33,7 +33,7 @@ export const statusOf = (
         }
   )
 
-/** The same, without what concerns the record itself. */
+/** Like `statusOf`, without what concerns the record itself. */
 export const tableStatuses = (
   storage: string,
   catalog: Catalog,

@@ -77,7 +77,7 @@ const RegenerateStepSchema = Schema.Struct({
 })
 
 /**
- * The same for a captured table whose policy, columns, key, or generated code differ.
+ * Functions, triggers and the policy of a captured table whose policy, columns, key, or generated code differ.
  *
  * @since 0.1.0
  * @category models

@@ -189,7 +189,7 @@ const reportComputed = (policy: Policy, table: Table, report: Report): void => {
   }
 }
 
-/** True if the key is another one. */
+/** Reports a missing or changed key. True if it changed. */
 const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): boolean => {
   // A column whose rename the record followed is the same one.
   const key = policy.key.map(

@@ -78,7 +78,7 @@ export const relationRepair = ({ altered, disabled, missing, relation, surplus }
   }
 }
 
-/** The owner of Threadline's schema cannot read it, and the connected role cannot grant it that. */
+/** Whether the owner of Threadline's schema cannot read the relation, and the connected role cannot let it. */
 export const isUnreadable = (relation: Relation): boolean =>
   (!relation.ownerReads && !relation.mayGrantSelect) || (!relation.ownerUsesSchema && !relation.mayGrantUsage)
 

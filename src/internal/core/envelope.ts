@@ -1,5 +1,6 @@
 /**
- * Documents that travel through a queue: with a version, a bound, an age, and a signature if there is a key.
+ * Documents that travel through a queue, with a version, a time, and a signature if there is a key (HMAC-SHA-256 in base64url).
+ * Their size is limited.
  */
 import * as Either from "effect/Either"
 import { createHmac, timingSafeEqual } from "node:crypto"
@@ -67,7 +68,7 @@ export const open = (
     return Either.left("is not signed with the key, or was changed")
   }
   const age = now - Date.parse(parsed.sealed)
-  // Clocks differ a little; an envelope from the future is none.
+  // Clocks differ a little, so a minute in the future is accepted, and no more.
   if (maxAge !== undefined && !(age <= maxAge && age >= -60_000)) {
     return Either.left("is too old")
   }

@@ -40,11 +40,11 @@ export const unknownField = (
   return unknown === undefined ? undefined : new InvalidRequest({ field: name(unknown), rule: "is not known here" })
 }
 
-/** The same as an effect. */
+/** `notAnObject` as an effect. */
 export const mustBeObject = (value: unknown, field?: string): Effect.Effect<void, InvalidRequest> =>
   Effect.suspend(() => notAnObject(value, field) ?? Effect.void)
 
-/** Refuses what is no object, and a field that is not one of `knownFields`. */
+/** Refuses a value that is not an object, and a field that is not one of `knownFields`. */
 export const mustHaveOnly = (
   value: object,
   knownFields: { readonly [field: string]: true },
@@ -52,12 +52,12 @@ export const mustHaveOnly = (
 ): Effect.Effect<void, InvalidRequest> =>
   Effect.suspend(() => notAnObject(value, field) ?? unknownField(value, knownFields) ?? Effect.void)
 
-/** `Duration` takes what is less than nothing for nothing. */
+/** Whether a duration is negative, or no number: `Duration` would take it for zero. */
 const isNegative = (input: unknown): boolean =>
   ((typeof input === "number" || typeof input === "bigint") && !(input >= 0)) ||
   (typeof input === "string" && input.trim().startsWith("-"))
 
-/** A duration in whole milliseconds; one that is shorter is 1. Nothing at all is refused unless it is allowed. */
+/** A duration in whole milliseconds; a shorter one becomes 1. Zero is refused unless `allowed` is `nothing`. */
 export const millisOf = (
   field: string,
   input: unknown,
@@ -78,7 +78,7 @@ export const millisOf = (
       )
 }
 
-/** The same as an effect. */
+/** `millisOf` as an effect. */
 export const millis = (
   field: string,
   input: unknown,

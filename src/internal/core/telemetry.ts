@@ -1,5 +1,5 @@
 /**
- * What is told of operations: a span and two metrics each. This table is the whole list; `docs/telemetry.md` shows it.
+ * The telemetry of operations: a span and two metrics each. This table is the whole list; `docs/telemetry.md` shows it.
  *
  * No attribute holds an identity, a key or a value. Causes of failures are the tracer's to record.
  */

@@ -35,8 +35,8 @@ export const shortTextRule = (value: unknown): string | undefined => {
 }
 
 /**
- * The id of an actor as a string. An integer that JavaScript holds exactly becomes its digits. Anything that is no id stays as it
- * is, and `idRule` refuses it.
+ * The id of an actor as a string. An integer that JavaScript holds exactly becomes its digits. Anything else stays as it is,
+ * and `idRule` refuses it if it is no id.
  */
 export const idText = (id: string | number | bigint): string =>
   typeof id === "bigint" || Number.isSafeInteger(id) ? String(id) : (id as string)

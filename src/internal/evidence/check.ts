@@ -1,4 +1,4 @@
-/** What names evidence: a subject of the closed list, and a reference. */
+/** Checks what names evidence: a subject of the closed list, and a reference. */
 import * as Either from "effect/Either"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { nearest } from "../core/suggest.js"

@@ -1,4 +1,5 @@
 /** A proof as a page for printing: no script, no style from elsewhere, everything escaped. */
+import type { Actor } from "../../Actor.js"
 import type { JsonValue } from "../core/jsonValue.js"
 import { stringify } from "../core/json.js"
 import type { Proof } from "./proof.js"
@@ -11,7 +12,7 @@ const escapes: Readonly<Record<string, string>> = {
   "'": "&#39;"
 }
 
-// Characters that turn text around would make a page say something else than it holds.
+// Characters that reverse the direction of text could make a page show something else than it holds.
 const text = (value: string): string =>
   value
     .replaceAll(/[&<>"']/g, (sign) => escapes[sign] ?? "")
@@ -31,6 +32,8 @@ const style = `body{font:11pt/1.45 system-ui,sans-serif;color:#111;background:#f
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid #999}
 table{border-collapse:collapse;width:100%;font-size:9pt}th,td{border:1px solid #bbb;padding:.25rem .4rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
 th{background:#eee;white-space:nowrap}caption{text-align:left}@page{margin:15mm}@media print{h2{break-after:avoid}tr{break-inside:avoid}}`
+
+const who = (actor: Actor): string => `${actor.type} ${"id" in actor ? actor.id : ""}`
 
 const lapsesText = (lapses: Proof["coverage"][number]["lapses"]): string =>
   lapses.map(({ since, until }) => `${since ?? "the beginning"} to ${until ?? "now"}`).join("; ")
@@ -88,7 +91,7 @@ ${table(
     run.changes,
     run.transactions,
     run.actions,
-    run.actor === null ? run.dbUser : `${run.actor.type} ${"id" in run.actor ? run.actor.id : ""}`
+    run.actor === null ? run.dbUser : who(run.actor)
   ])
 )}
 <h2>Exports delivered, and who looked</h2>
@@ -99,7 +102,7 @@ ${table(
     action.occurredAt,
     action.name,
     action.status,
-    action.actor === null ? "unknown" : `${action.actor.type} ${"id" in action.actor ? action.actor.id : ""}`,
+    action.actor === null ? "unknown" : who(action.actor),
     action.data
   ])
 )}
@@ -113,7 +116,7 @@ ${table(
     one.reference,
     one.status,
     one.origin,
-    one.actor === null ? null : `${one.actor.type} ${"id" in one.actor ? one.actor.id : ""}`,
+    one.actor === null ? null : who(one.actor),
     one.dbUser,
     one.detail
   ])

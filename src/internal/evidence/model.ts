@@ -46,8 +46,8 @@ export const Status = Schema.Literal("ok", "attention", "failed")
 export type Status = typeof Status.Type
 
 /**
- * - `derived`: Threadline looked itself
- * - `host`: somebody said so
+ * - `derived`: Threadline determined it itself
+ * - `host`: the host stated it
  *
  * @since 0.1.0
  * @category schemas

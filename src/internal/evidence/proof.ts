@@ -18,7 +18,7 @@ export const Proof = Schema.Struct({
   from: InstantText,
   to: InstantText,
   madeAt: InstantText,
-  /** What of it speaks of which time, for whoever reads the document alone. */
+  /** Which parts are about the period, and which about the time of the proof, for readers who have only the document. */
   notes: Schema.Array(Schema.String),
   /** How the subjects stand when the proof is made, whatever the period is. */
   overview: Schema.Array(Standing),
@@ -81,7 +81,7 @@ export const Proof = Schema.Struct({
  */
 export interface Proof extends Schema.Schema.Type<typeof Proof> {}
 
-/** What a proof of a past period cannot say of it. */
+/** Which parts of a proof are about its period, and which are not. */
 export const notes = [
   "Verdicts, the status of coverage, and redaction are those of the time when this proof was made, not of the period.",
   "Lapses, retention runs, exports, actions of looking, and recorded evidence are those of the period."

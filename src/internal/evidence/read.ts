@@ -78,7 +78,7 @@ export const byId = (storage: Storage, id: string): Effect.Effect<EvidenceRecord
   )
 
 /**
- * Which records are asked for. Instants are inclusive.
+ * Which records a read shows. Instants are inclusive.
  *
  * @since 0.1.0
  * @category models

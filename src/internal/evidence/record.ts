@@ -23,13 +23,13 @@ import { checkReference, checkSubject } from "./check.js"
 import { byId } from "./read.js"
 
 /**
- * What is recorded.
+ * What a host records about a subject.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Given<S extends Subject> {
-  /** What it is about, 1 to 256 bytes: an environment, the id of a run. `latest` and `history` ask by it. */
+  /** What it is about, 1 to 256 bytes: an environment, the id of a run. `latest` and `history` find it by this. */
   readonly reference: string
   /** The outcome, one of those that the subject has. */
   readonly status: Status

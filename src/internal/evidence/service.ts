@@ -20,7 +20,7 @@ export interface Service {
     subject: S,
     evidence: Given<S>
   ) => Effect.Effect<EvidenceRecord, InvalidRequest | ThreadlineError>
-  /** The same for what was not type-checked. */
+  /** Like `record`, for values that were not type-checked. */
   readonly recordUnknown: (
     subject: unknown,
     evidence: unknown
@@ -36,7 +36,10 @@ export interface Service {
   readonly overview: Effect.Effect<ReadonlyArray<Standing>, ThreadlineError>
 }
 
-/** What the recorders that look themselves need besides. It is not part of the service: only they mark what they record as derived. */
+/**
+ * What the recorders that derive evidence need besides. It is not part of the service, so that only they mark records as
+ * derived.
+ */
 export interface Recorder {
   readonly recordAs: <S extends Subject>(
     subject: S,

@@ -6,7 +6,10 @@ import type { Fragment } from "@effect/sql/Statement"
 import { deepestImpersonator } from "../core/limits.js"
 import type { Storage } from "../record/storage.js"
 
-/** The columns of the contract. Every read of changes selects `a_`, `t_` and the others. */
+/**
+ * The columns of the contract (`docs/exports.md`), each with its name in the rows of a read: of the action with `a_`, of the
+ * transaction with `t_`.
+ */
 const contract = {
   id: "id",
   transaction_id: "transaction_id",
@@ -106,7 +109,7 @@ const formulaCodes: ReadonlySet<number | undefined> = new Set(Buffer.from("\t\r'
 /** Whether a cell with this first byte gets a `'` in front. */
 export const isFormula = (first: number | undefined): boolean => formulaCodes.has(first)
 
-/** The value of a cell. One `'` in front of these characters is not part of it. */
+/** The value of a cell of a CSV: without the `'` that guards a cell against formulas. */
 export const cellValue = (cell: string): string => (/^'[\t\r'+\-=@]/.test(cell) ? cell.slice(1) : cell)
 
 /** Who acted, in words: `user 42 (billing desk) by admin 7`. */
@@ -153,13 +156,16 @@ const cell = ({ anyBytes, sql }: Storage, column: Column): Fragment => {
   return anyBytes ? sql`convert_to(${text}, 'SQL_ASCII')` : text
 }
 
-/** Those of the columns that a transaction has, from the row `s` of its columns and those of its action. */
+/** The cells of a transaction's columns, from the row `s` of its columns and those of its action. */
 export const cellsOfTransaction = (storage: Storage, columns: ReadonlyArray<Column>): ReadonlyArray<Fragment> =>
   columns
     .filter(isOfTransaction)
     .map((column) => storage.sql`${cell(storage, column)} as ${storage.sql.literal(`cell_${column}`)}`)
 
-/** The columns, from the row `s` of a change with the cells of its transaction, and the row `f` of one of its fields. */
+/**
+ * The select list of all columns, from the row `s` of a change with the cells of its transaction, and the row `f` of one of its
+ * fields.
+ */
 export const selected = (storage: Storage, columns: ReadonlyArray<Column>): Fragment =>
   storage.sql.csv(
     columns.map((column) => (isOfTransaction(column) ? storage.sql.literal(`s.cell_${column}`) : cell(storage, column)))

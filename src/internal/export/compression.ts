@@ -32,7 +32,10 @@ const codecs: Readonly<Record<Compression, () => Codec | undefined>> = {
   }
 }
 
-/** The codec, if this version of Node.js has it. `instead` says what every version has. */
+/**
+ * The codec, if this version of Node.js has it. `instead`: the end of the error's sentence, which says what every version can
+ * do.
+ */
 export const availability = (
   compression: Compression,
   instead = "gzip is there in every one"

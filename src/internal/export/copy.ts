@@ -43,12 +43,12 @@ const driverOf = (connection: Connection): Driver | undefined => {
     : undefined
 }
 
-/** Bytes in flight. With this many, neither side waits for the other. */
+/** Bytes in flight. With so many, neither side waits for the other. */
 const highWaterMark = 262_144
 
 const copied = (driver: Driver, { query }: Rows): Source => {
   const bytes = copyTo(`copy (${query}\n) to stdout (format binary)`, { highWaterMark })
-  // The reader of the bytes is told of an error. A handler is needed here, because an unhandled error would end the process.
+  // The reader of the bytes gets the error. This handler is needed because an unhandled error would end the process.
   bytes.on("error", () => undefined)
   driver.query(bytes)
   return {

@@ -80,7 +80,7 @@ const membersOf = (fields: ReadonlyArray<Field>): string =>
 const endOfDocument = `${membersOf(ofTransaction)}
     || '},"action":' || case when s.a_id is null then 'null' else ${membersOf(ofAction)} || '}' end || '}'`
 
-/** Of the JSON of the change `s`: these fields, its transaction and its action. */
+/** A part of the JSON of the change `s`: these fields, its transaction and its action. */
 const documentOf = ({ sql }: Pick<Storage, "sql">, before: string, fields: ReadonlyArray<Field>): Fragment =>
   sql.literal(`(${
     before === ""
@@ -93,7 +93,7 @@ const documentOf = ({ sql }: Pick<Storage, "sql">, before: string, fields: Reado
 /** The JSON of the change `s`, after the text `before`. */
 export const changeDocument = (storage: Storage, before: string): Fragment => documentOf(storage, before, ofChange)
 
-/** The same with only some fields of the change itself, for a shape that has the others elsewhere. */
+/** The JSON of the change `s` with only some of its own fields, for a shape that has the others elsewhere. */
 export const restOfDocument = (storage: Pick<Storage, "sql">, keys: ReadonlyArray<string>): Fragment =>
   documentOf(
     storage,
@@ -125,8 +125,8 @@ const actorColumn = ({ sql }: Storage): Fragment => sql`
   end as person`
 
 /**
- * The rest of a document after the fields of the change, and after it `after`: from the row `s` of the columns of its transaction and its
- * action.
+ * The end of a document, behind the fields of the change, followed by the text `after`. It is made of the row `s`: the columns
+ * of the transaction and its action.
  */
 export const restOfTransaction = ({ sql }: Storage, after: string): Fragment =>
   sql.literal(`(${endOfDocument}${after}) as rest`)
@@ -136,9 +136,9 @@ export const lineFeed = `
     || E'\\n'`
 
 /**
- * The transaction of the change `c` and its first action, as a row `x`: their columns, and what is made of them. A statement mostly sends
- * the changes of a transaction one after the other. A lateral query lets PostgreSQL remember the row (Memoize). So what is the same for
- * them is made once, and no transaction is read or sorted before the first change is sent.
+ * The transaction of the change `c` and its first action, as a row `x`: their columns, and what is `made` of them. A statement
+ * mostly sends the changes of a transaction one after the other, and PostgreSQL remembers the row of a lateral query (Memoize).
+ * So what these changes share is made once, and no transaction is read or sorted before the first change is sent.
  */
 export const describedTransaction = (
   storage: Storage,

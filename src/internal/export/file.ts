@@ -41,7 +41,7 @@ const exists = (path: string): ExportError =>
 const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, ExportError> =>
   Effect.tryPromise({ try: run, catch: (cause) => notWritable(path, cause) })
 
-/** What a path leads to; undefined if it leads to nothing. */
+/** The entry at a path, a link as a link; undefined if there is none. */
 const fileExists = (path: string) =>
   attempt(path, () =>
     lstat(path).catch((error: unknown) => {
@@ -62,7 +62,7 @@ const leadsTo = (path: string): Effect.Effect<string, ExportError> =>
         : notWritable(path, cause)
   })
 
-/** The files to write. If they exist as links and may be replaced, the files that the links lead to. */
+/** The path of a file to write: if a link is there and may be replaced, the path that it leads to. */
 const targetOf = Effect.fnUntraced(function* (path: string, force: boolean): Effect.fn.Return<string, ExportError> {
   const there = yield* fileExists(path)
   if (there === undefined) {
@@ -210,7 +210,10 @@ export const writeWhole = <E>(
     })
   )
 
-/** A draft that nothing was written to for this long is nobody's: its worker was killed after another one had taken the job. */
+/**
+ * In milliseconds. A draft that was not written to for so long is abandoned: its worker was killed after another one had taken
+ * the job.
+ */
 const abandonedAfter = 24 * 3600 * 1000
 
 const sweep = async (directory: string): Promise<void> => {
@@ -225,7 +228,7 @@ const sweep = async (directory: string): Promise<void> => {
   }
 }
 
-/** Removes a file and its draft, if they are there, and drafts in the directory that are nobody's. */
+/** Removes a file and its draft, if they are there, and abandoned drafts in the directory. */
 export const removeWhole = (path: string): Effect.Effect<void, ExportError> =>
   attempt(path, async () => {
     await rm(draftPath(path, "job"), { force: true })

@@ -52,7 +52,7 @@ for (const byte of [lineFeed, carriageReturn, quote, comma]) {
   special[byte] = 1
 }
 
-/** COPY would take this cell for its end if it is alone in a line. */
+/** COPY FROM takes this cell for the end of its input if it is alone in a line. */
 const endOfCopy = Buffer.from("\\.")
 
 const needsQuotes = (bytes: Buffer, start: number, end: number): boolean => {
@@ -64,12 +64,12 @@ const needsQuotes = (bytes: Buffer, start: number, end: number): boolean => {
   return start === end || (end - start === 2 && endOfCopy.equals(bytes.subarray(start, end)))
 }
 
-/** Shorter cells are copied byte by byte, which takes less time than to call what copies. */
+/** In bytes. Shorter cells are copied byte by byte, which takes less time than a call. */
 const short = 48
 
 export interface CsvOptions {
   readonly columns: ReadonlyArray<Column>
-  /** Cells that a spreadsheet would run are written as they are. */
+  /** Writes cells that a spreadsheet would run as they are. */
   readonly raw: boolean
   readonly anyBytes: boolean
 }
@@ -150,7 +150,7 @@ class JsonLines extends Lines {
   }
 }
 
-/** The same of a database without an encoding. */
+/** JSON lines of a database without an encoding. */
 class LegibleJsonLines extends Lines {
   protected readonly tuples = wholeCells(
     (bytes, start, end) => {

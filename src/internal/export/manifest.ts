@@ -1,5 +1,5 @@
 /**
- * The manifest of an export: what was asked for, when and by whom, what the record does not know, and what was written.
+ * The manifest of an export: what was requested, when and by whom, what the record does not know, and what was written.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -40,11 +40,11 @@ export interface Knowledge extends Schema.Schema.Type<typeof Knowledge> {}
 export const Manifest = Schema.Struct({
   format: Schema.Literal("csv", "ndjson", "json", "parquet"),
   formatVersion: Schema.Int,
-  /** Of NDJSON in the form of another system: which one. Null if each line is the JSON of a change. */
+  /** For NDJSON in the form of another system: which one. Null if each line is the JSON of a change. */
   shape: Schema.NullOr(Schema.Literal("ocsf", "cloudevents", "debezium")),
   /** The version of the standard that the shape follows. Null if there is no shape. */
   shapeVersion: Schema.NullOr(Schema.String),
-  /** Of a Parquet file: what its pages are compressed by, if it is not Snappy. */
+  /** For a Parquet file: what compresses its pages, if it is not Snappy. */
   compression: Schema.NullOr(Schema.Literal("gzip", "zstd")),
   /** The columns of a CSV or of Parquet. Null for formats that have every field. */
   columns: Schema.NullOr(Schema.Array(Schema.String)),
@@ -64,12 +64,14 @@ export const Manifest = Schema.Struct({
   from: MaybeInstant,
   to: MaybeInstant,
   /**
-   * The snapshot (`pg_snapshot`): the export has all changes of the transactions that it shows as committed, and no others. PostgreSQL
-   * leaves transactions that run out of the snapshot of a replica: there, it shows them as committed too, and the file has none of their
-   * changes. Only an export of a schedule since the last run names them also there.
+   * The snapshot (`pg_snapshot`): the export has all changes of the transactions that it shows as committed, and no others. On
+   * a replica, the snapshot of PostgreSQL does not list running transactions: it shows them as committed, and the file has none
+   * of their changes. Only an export of a schedule with `since-last` lists them there too.
    */
   snapshot: Schema.String,
-  /** Of a file that goes on where another one ended: the snapshot of that one, whose transactions are not in this one. Null of others. */
+  /**
+   * For a file that continues another one: the snapshot of that one, whose transactions are not in this file. Null for others.
+   */
   after: Schema.NullOr(Schema.String),
   /** What is not known of this time: tables with lapses, and tables of which changes were removed. */
   knowledge: Schema.Array(Knowledge),
@@ -101,7 +103,7 @@ const SnapshotRow = Schema.Struct({ snapshot: Schema.String, created_at: Schema.
 const TableRow = Schema.Struct({ table_schema: Schema.String, table_name: Schema.String, knowledge: Lapses })
 
 /**
- * What is not known of the tables of the filter. If it names none, of all captured tables; under a scope, then none are shown.
+ * What is not known of the tables of the filter. If it names none: of all captured tables, or of none under a scope.
  */
 const knowledgeOf = Effect.fnUntraced(function* (
   storage: Storage,

@@ -129,7 +129,7 @@ const groupRows = 16_384
 /** The values of a dictionary, for one column of a group. */
 const dictionaryBytes = 1024 * 1024
 
-/** What is handed on at once. */
+/** The largest piece that is passed on. */
 const pieceBytes = 262_144
 
 const keptBuffer = 1024 * 1024

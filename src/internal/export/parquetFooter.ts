@@ -1,5 +1,6 @@
 /**
- * The number of rows that a Parquet file says it has. It stands in its footer, in the compact protocol of Thrift. Reading it needs no package.
+ * Reads the number of rows from the footer of a Parquet file, which is in the compact protocol of Thrift. That needs no
+ * package.
  */
 import { type FileHandle, open } from "node:fs/promises"
 
@@ -10,7 +11,9 @@ const longest = 512 * 1024 * 1024
 
 const damaged = (what: string): Error => new Error(`it is no whole Parquet file: ${what}`)
 
-/** Reads a structure. What is not asked for is stepped over. */
+/**
+ * Reads a structure of Thrift's compact protocol, and skips all fields but one. The numbers of types are those of the protocol.
+ */
 class Compact {
   private at = 0
 
@@ -55,7 +58,7 @@ class Compact {
     switch (type) {
       case 1:
       case 2:
-        // A field has its truth in its type.
+        // A boolean field has its value in its type.
         return inList ? this.step(1) : undefined
       case 3:
         return this.step(1)

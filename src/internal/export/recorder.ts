@@ -1,5 +1,6 @@
 /**
- * Every export is an action in the record: who asked for it, for which changes, and how many there were. Exports that ended early are recorded too.
+ * Every export is an action in the record: who requested it, which changes, and how many there were. Exports that ended early
+ * are recorded too.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -46,7 +47,7 @@ export const actionOf = (outcome: Outcome): { readonly [field: string]: JsonValu
 
 const noPlace = (detail: string) => new ThreadlineError({ reason: "InsufficientPrivilege", detail })
 
-/** Records them through a client of a primary, as any role that has a grant. */
+/** Records exports through a client of a primary, as any role that has a grant. */
 export const makeRecorder = (client: SqlClient, schema: string): Recorder => {
   const sql = client.withoutTransforms()
   const name = qualified(schema, "record_export")

@@ -27,7 +27,7 @@ export const Compression = choice("gzip", "zstd")
 
 export type Compression = "gzip" | "zstd"
 
-/** What is around a whole file. Inside of a Parquet file, each page is compressed by itself. */
+/** The compression of the whole file. In a Parquet file, each page is compressed by itself. */
 export const outerCompression = ({
   compression,
   format

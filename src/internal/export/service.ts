@@ -54,9 +54,9 @@ export interface Service {
    * only ends early.
    */
   readonly toResponse: (options: ResponseOptions) => Effect.Effect<HttpServerResponse.HttpServerResponse, Failure>
-  /** The same as a `Response` of the web platform. */
+  /** Like `toResponse`, as a `Response` of the web platform. */
   readonly toWebResponse: (options: ResponseOptions) => Effect.Effect<Response, Failure>
-  /** The same service, for changes that the scope shows. A scope on a scope narrows it further. */
+  /** The service for changes that the scope shows. A scope on a scope narrows it further. */
   readonly scoped: (scope: ReadScope) => Service
 }
 

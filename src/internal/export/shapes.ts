@@ -35,13 +35,13 @@ export const shapeColumns = (storage: Storage): Fragment => {
 
 const json = (expression: string): string => `to_json(${expression})::text`
 
-/** A member, or null if its value is. */
+/** A member of an object as an SQL expression: null if the value is null. */
 const member = (key: string, expression: string): string => `'"${key}":' || ${json(expression)}`
 
 /** An object of the members that are not null. */
 const object = (...members: ReadonlyArray<string>): string => `concat('{', concat_ws(',', ${members.join(", ")}), '}')`
 
-/** The database, read once a statement. */
+/** The name of the database, read once per statement. */
 const database = "(select current_database()::text)"
 
 const table = "concat(quote_ident(s.table_schema), '.', quote_ident(s.table_name))"

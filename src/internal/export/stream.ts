@@ -85,7 +85,7 @@ export interface Exporting {
 /** Only what is new since a checkpoint is exported; the first time, everything. */
 export interface Continuing {
   readonly checkpoint: string | null
-  /** Told before the first byte where the next export goes on. */
+  /** Called before the first byte, with the place where the next export continues. */
   readonly onReached: (reached: Reached) => Effect.Effect<void>
 }
 
@@ -125,7 +125,7 @@ const inSnapshot =
 
 const never = "9999-12-31T23:59:59.999999Z"
 
-/** The first instant that can have what is asked, so that the index of time leads to what is new. */
+/** The earliest instant of changes to export, so that the index of time leads to those that are new. */
 const beginOf = ({ filter: { from } }: Request, news: Since | undefined): string | undefined => {
   if (news?.isNew === undefined) {
     return from
@@ -157,7 +157,7 @@ const prepare = Effect.fnUntraced(function* (
   }).pipe(inSnapshot(reserved))
 })
 
-/** How many bytes there are so far, and their hash. */
+/** Counts the bytes so far, and computes their hash. */
 class Tally {
   bytes = 0
   private readonly hash = createHash("sha256")
@@ -166,7 +166,7 @@ class Tally {
     return this.hash.copy().digest("hex")
   }
 
-  /** The same pieces. Each is counted before it is handed on. */
+  /** The same pieces, each counted before it is passed on. */
   async *of(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     for await (const piece of pieces) {
       this.hash.update(piece)
@@ -180,8 +180,8 @@ const jsonHead = Buffer.from('{"items":[\n')
 const comma = 0x2c
 
 /**
- * The text before and after the records. A JSON document ends with a manifest of everything before the manifest. `tally` counts what this
- * gives.
+ * A JSON document around the records. It ends with a manifest of everything before that manifest. `tally` counts what this
+ * generator yields.
  */
 async function* documentOf(lines: Body, { facts, request }: Prepared, tally: Tally): AsyncGenerator<Buffer> {
   yield jsonHead
@@ -209,7 +209,7 @@ const ready = Effect.fnUntraced(function* (
   return { reserved, prepared: yield* prepare(storage, request, parquet, continuing, reserved) }
 })
 
-/** What a file says of itself: its manifest, but for what is known when it has ended. */
+/** The manifest inside a Parquet file: without what is known only when the file has ended. */
 const description = ({ facts, request }: Prepared): string => {
   const { bytes: _, count: __, sha256: ___, ...known } = manifestOf(request, facts, { bytes: 0, count: 0, sha256: "" })
   return stringify(known)
@@ -398,7 +398,10 @@ export const decoded = (
 export const bytesOf = (exporting: Exporting, request: Request, hooks: Hooks): Stream.Stream<Uint8Array, Failure> =>
   Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks, false)))
 
-/** The same for a reader that is done with each piece before it asks for the next one. Their memory is used again. */
+/**
+ * Like `bytesOf`, for a reader that is done with each piece before it asks for the next one: the memory of pieces is used
+ * again.
+ */
 export const lentBytesOf = (exporting: Exporting, request: Request, hooks: Hooks): Stream.Stream<Uint8Array, Failure> =>
   Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks, true)))
 

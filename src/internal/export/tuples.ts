@@ -1,6 +1,6 @@
 /**
- * Rows as COPY sends them in its binary format: a head, then of each row the number of its cells, and of each cell its length and its bytes.
- * Nothing in it is escaped. So a value becomes a cell as it is, however long it is.
+ * Rows as COPY sends them in its binary format: a head, then for each row the number of its cells, and for each cell its length
+ * and its bytes. Nothing in it is escaped. So a value becomes a cell as it is, however long it is.
  */
 
 const signature = Buffer.from("PGCOPY\n\xff\r\n\0", "latin1")
@@ -8,7 +8,7 @@ const signature = Buffer.from("PGCOPY\n\xff\r\n\0", "latin1")
 /** The signature, no flags, and no extension. */
 export const head: Buffer = Buffer.concat([signature, Buffer.alloc(8)])
 
-/** Stands where the number of cells of a further row would. */
+/** The end of the rows, in the place of the number of cells of a further row. */
 export const end: Buffer = Buffer.from([0xff, 0xff])
 
 const int16 = (value: number): Buffer => {
@@ -36,7 +36,7 @@ export const tupleOf = (cells: ReadonlyArray<Uint8Array | string | null>): Buffe
     })
   ])
 
-/** Takes rows in the order in which they are read. */
+/** Receives the parts of rows in the order in which they are read. */
 export interface Tuples {
   /** Bytes of a cell, and how many of its bytes follow in further parts. */
   readonly part: (bytes: Buffer, start: number, end: number, left: number) => void
@@ -51,9 +51,9 @@ export class TupleReader {
   private skipped = 0
   /** Cells of the row that have not ended. */
   private cells = 0
-  /** Bytes of the cell that have not come. */
+  /** Bytes of the cell that have not arrived. */
   private left = 0
-  /** A number of which some bytes have come. */
+  /** A number of which some bytes have arrived, and how many. */
   private number = 0
   private digits = 0
   private over = false

@@ -59,7 +59,7 @@ const headOf = async (path: string): Promise<Uint8Array> => {
   return buffer.subarray(0, bytesRead)
 }
 
-/** The size and the hash of the bytes of a file. */
+/** The size and the SHA-256 of a file. */
 const sealOf = async (path: string, signal: AbortSignal) => {
   const hash = createHash("sha256")
   let bytes = 0

@@ -137,6 +137,10 @@ const decodeOpen = (text: string): ReadonlyArray<Open> | undefined => {
   return open
 }
 
+/**
+ * A position as base64url of its parts, separated by spaces: the version, a digest of the tables, the epoch, the cluster and the
+ * snapshot; in a window also its snapshot, `entered`, `open` and `last`.
+ */
 export const encode = (tables: ReadonlyArray<string>, position: Position): Checkpoint => {
   const { cluster, epoch, from, window } = position
   return makeCheckpoint(

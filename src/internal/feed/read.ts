@@ -40,7 +40,7 @@ const Request = Schema.Struct({
 })
 
 /**
- * What is read.
+ * Options of a read of the feed.
  *
  * @since 0.1.0
  * @category models
@@ -88,6 +88,7 @@ export interface Step {
 
 const invalid = (rule: string) => new InvalidRequest({ field: "checkpoint", rule })
 
+/** The position of a feed without a checkpoint. Fails if the server cannot tell what is visible now. */
 export const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, ThreadlineError> => {
   const [first] = head.epochs
   if (from === "beginning") {
@@ -101,7 +102,7 @@ export const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position
       : Effect.succeed({ ...head.current, from: head.visible, window: undefined })
 }
 
-/** A checkpoint of a cluster that never held this database says nothing about it. */
+/** Refuses a checkpoint of a cluster that never held this database, and one that is ahead of it. */
 export const check = (head: Head, position: Position): Effect.Effect<void, InvalidRequest> => {
   const ownEpoch = head.epochs.find(({ epoch }) => epoch === position.epoch)
   if (ownEpoch?.cluster !== position.cluster) {

@@ -78,8 +78,8 @@ const earliestOf = (
   )
 
 /**
- * To be asked inside the snapshot that is read. `ThreadlineError` if it cannot be known yet what is visible; `InvalidRequest` of the
- * field `checkpoint` if the checkpoint is not of this database, or is ahead of it.
+ * What is new since a stored checkpoint. Run it inside the snapshot that is read. `ThreadlineError` if it cannot be known yet
+ * what is visible; `InvalidRequest` of the field `checkpoint` if the checkpoint is not of this database, or is ahead of it.
  */
 export const since = Effect.fnUntraced(function* (
   storage: Storage,

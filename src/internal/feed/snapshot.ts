@@ -35,7 +35,7 @@ export const format = ({ end, running }: Snapshot): string => {
 export const isVisible = (snapshot: Snapshot, xid: bigint): boolean =>
   xid < snapshot.end && !snapshot.running.includes(xid)
 
-/** The same without some transactions. */
+/** The snapshot, with these transactions counted as running. */
 export const without = (snapshot: Snapshot, xids: ReadonlyArray<bigint>): Snapshot => ({
   end: snapshot.end,
   running: ascending([...snapshot.running, ...xids.filter((xid) => xid < snapshot.end)])
@@ -48,7 +48,7 @@ export const union = (a: Snapshot, b: Snapshot): Snapshot => {
   return { end: long.end, running: long.running.filter((xid) => xid >= short.end || hidden.has(xid)) }
 }
 
-/** Whether everything visible in `part` is visible in `whole`. */
+/** Whether everything visible in `inner` is visible in `outer`. */
 export const includes = (outer: Snapshot, inner: Snapshot): boolean => {
   if (inner.end > outer.end) {
     return false

@@ -24,7 +24,7 @@ export interface Lease {
 
 const Claimed = Schema.Struct({ checkpoint: Schema.NullOr(Schema.String) })
 
-/** The checkpoint of the name, or none while another runner holds the name. */
+/** Takes the lease of a name. Gives its checkpoint (null before the first one), or none while another runner holds the name. */
 export const claim = ({ name, sql }: Storage, lease: Lease) =>
   Effect.map(
     withoutConnection(

@@ -40,7 +40,8 @@ export interface Progress {
 }
 
 /**
- * What came of a baseline. `waiting`: writers kept some rows locked for longer than `patience`; the next call goes on with these.
+ * The result of a baseline. `waiting`: writers kept some rows locked for longer than `patience`; the next call goes on with
+ * these.
  *
  * @since 0.1.0
  * @category models
@@ -48,7 +49,7 @@ export interface Progress {
 export const BaselineResult = Schema.Struct({
   table: Schema.String,
   state: Schema.Literal("done", "waiting"),
-  /** Rows that it recorded, with those of calls that were interrupted. */
+  /** Rows that it recorded, including those of earlier calls that were interrupted. */
   recorded: Schema.Int
 }).annotations({ identifier: "threadline.Continuity.BaselineResult" })
 
@@ -107,7 +108,7 @@ const Reached = Schema.Tuple(
   })
 )
 
-/** The record changed its mind about what it knows while a batch ran. */
+/** What the record knows of the table changed while a batch ran (`TL007`). */
 const isOutdated = (error: unknown): boolean => error instanceof SqlError && sqlState(error) === "TL007"
 
 export const recordBaseline = (
@@ -128,7 +129,7 @@ export const recordBaseline = (
     }
     yield* check(target, refuse)
     // Both roles see the rows: one locks them, the other records them.
-    const [{ hidden }] = yield* owned(
+    const [{ hidden }] = yield* runAsOwner(
       sql,
       target.owner,
       hiddenRows(target.relations.map(({ relation }) => relation)),
@@ -142,7 +143,7 @@ export const recordBaseline = (
         sqlMend([`alter role ${TableName.quote(role)} bypassrls`])
       )
     }
-    const [{ baseline }] = yield* owned(
+    const [{ baseline }] = yield* runAsOwner(
       sql,
       target.owner,
       `select ${qualified(storage, "baseline_begin")}(${literal(table.schema)}, ${literal(table.name)})::text as baseline`,
@@ -157,7 +158,7 @@ export const recordBaseline = (
     writing(
       sql,
       Effect.gen(function* () {
-        const [next] = yield* owned(
+        const [next] = yield* runAsOwner(
           sql,
           owner,
           `select n.relation::text, n.label, n.from_block::text as "from", n.to_block::text as "to", n.is_waiting as "isWaiting"
@@ -176,7 +177,7 @@ select coalesce(array_agg(l.place), '{}')::text as places, count(*)::int as coun
 from (select t.ctid as place from only ${next.label} t where ${blocks} for share of t skip locked) l`),
           Schema.decodeUnknown(Locked)
         )
-        yield* owned(
+        yield* runAsOwner(
           sql,
           owner,
           `select ${qualified(storage, "baseline_batch")}(
@@ -243,7 +244,7 @@ const writing = <A, E, R>(sql: SqlClient, body: Effect.Effect<A, E, R>) =>
   transaction(sql, beginWriting(settings), body)
 
 /** Runs a statement as the owner of the record. */
-const owned = <A>(
+const runAsOwner = <A>(
   sql: SqlClient,
   owner: string,
   statement: string,
@@ -260,7 +261,7 @@ const owned = <A>(
 
 const reached = (sql: SqlClient, storage: string, owner: string, baseline: string) =>
   Effect.map(
-    owned(
+    runAsOwner(
       sql,
       owner,
       `select b.recorded::text, s.blocks::text, s.done::text, jsonb_array_length(b.waiting) as waiting

@@ -1,5 +1,5 @@
 /**
- * Proves capture by writing: one row of each relation is changed, the record is asked whether it saw that, and everything is rolled back.
+ * Proves capture by writing: changes one row of each relation, looks for the change in the record, and rolls everything back.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
@@ -48,7 +48,7 @@ class Seen extends Data.TaggedError("Seen")<{ readonly outcome: Outcome }> {}
 const unknown = (why: NonNullable<CanaryResult["why"]>): Outcome => ({ outcome: "unknown", why })
 
 /** Another value of a column, by its type. */
-const others: Readonly<Record<string, (column: string) => string>> = {
+const otherValues: Readonly<Record<string, (column: string) => string>> = {
   bool: (column) => `not coalesce(${column}, false)`,
   text: (column) => `coalesce(${column}, '') || '.'`,
   varchar: (column) => `case when ${column} = '.' then ',' else '.' end`,
@@ -70,7 +70,7 @@ const decodeTried = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ found: Sch
 const count = (sql: SqlClient, statement: string): Effect.Effect<number, SqlError | ParseError> =>
   Effect.map(Effect.flatMap(sql.unsafe(statement), Schema.decodeUnknown(Count)), ([row]) => row.count)
 
-/** Columns that no constraint and no unique index is about, and that hold what a statement gave. */
+/** Columns that belong to no constraint and no unique index, and that store what a statement writes. */
 const candidates = (relation: Name, redacted: ReadonlyArray<string>): string => `
 select a.attname as name, t.typname as type, has_column_privilege(c.oid, a.attnum, 'update') as allowed
 from pg_class c
@@ -79,7 +79,7 @@ join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdroppe
 join pg_type t on t.oid = a.atttypid
 where n.nspname = ${literal(relation.schema)}
   and c.relname = ${literal(relation.name)}
-  and t.typname in (${Object.keys(others).map(literal).join(", ")})
+  and t.typname in (${Object.keys(otherValues).map(literal).join(", ")})
   and t.typnamespace = 'pg_catalog'::regnamespace
   and a.attname not in (${["", ...redacted].map(literal).join(", ")})
   and not exists (select from pg_index i where i.indrelid = c.oid and i.indisunique and a.attnum = any (i.indkey::int2[]))
@@ -109,7 +109,7 @@ export const canaryOf = (
     for (const { name, type } of allowed) {
       const column = identifier(name)
       yield* sql.unsafe("savepoint threadline_canary")
-      const value = others[type]?.(`t.${column}`) ?? column
+      const value = otherValues[type]?.(`t.${column}`) ?? column
       const attempt = Effect.gen(function* () {
         // Triggers of the host look for what they name where they do for its own writes.
         yield* sql.unsafe(

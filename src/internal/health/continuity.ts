@@ -1,5 +1,5 @@
 /**
- * What can and cannot be asked of the rows of each captured table.
+ * Which questions about the rows of each captured table can be answered, and since when.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -10,13 +10,14 @@ import { literal, qualified } from "../sql/sqlText.js"
 import type { Catalog, Deployed, Name } from "../capture/catalogModel.js"
 import { label } from "../capture/resolve.js"
 import type { Coverage } from "./model.js"
-import type { Times } from "./record.js"
+import { instant, type Times } from "./record.js"
 import { Lapse } from "./model.js"
 
 const MaybeText = Schema.NullOr(Schema.String)
 
 /**
- * Something that can be asked of a table, and since when it is answered. `from` is null if it cannot be answered now; `why` says why.
+ * A question about a table, and the instant since which it can be answered. `from` is null if it cannot be answered now; `why`
+ * says why.
  *
  * - `changes`: what was done to its rows
  * - `changed rows`: how a row stood that has changed since then
@@ -62,7 +63,7 @@ export const Baseline = Schema.Struct({
 export type Baseline = typeof Baseline.Type
 
 /**
- * What can be asked of one table. Instants have microseconds and are UTC.
+ * Which questions about one table can be answered. Instants have microseconds and are UTC.
  *
  * @since 0.1.0
  * @category models
@@ -84,9 +85,6 @@ export const Readiness = Schema.Struct({
  * @category models
  */
 export type Readiness = typeof Readiness.Type
-
-const instant = (expression: string): string =>
-  `to_char(${expression} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 
 const Row = Schema.Struct({
   schema: Schema.String,
@@ -173,7 +171,7 @@ const readinessOf = (
 const byLabel = <A extends Name>(all: ReadonlyArray<A>): ReadonlyMap<string, A> =>
   new Map(all.map((one) => [label(one), one]))
 
-/** What can be asked of every table of a coverage, of the snapshot in which that was read. */
+/** The readiness of every table of a coverage, read in the same snapshot. */
 export const readReadiness = Effect.fnUntraced(function* (
   sql: SqlClient,
   storage: string,
@@ -197,7 +195,10 @@ export const readReadiness = Effect.fnUntraced(function* (
   )
 })
 
-/** What a table is, for a baseline to be recorded of it. Privileges are those of the connected role, and of the record's owner. */
+/**
+ * What a baseline has to know of a table before it begins. Privileges are those of the connected role, and of the record's
+ * owner.
+ */
 export const baselineTarget = (storage: string, schema: string, name: string): string => `
 select
   current_user::text as role,

@@ -25,7 +25,7 @@ export interface CoverageInput {
   readonly hostTables: ReadonlyArray<Name>
 }
 
-/** The state of a relation's triggers, as the findings of its table tell. The graver ones count. */
+/** The state of a relation's triggers, from the findings of its table. If several apply, the gravest counts. */
 const triggersOf = (relation: string, isRoot: boolean, findings: ReadonlyArray<CaptureFinding>): TriggerState => {
   const of = (test: (finding: CaptureFinding) => boolean) => findings.some(test)
   if (

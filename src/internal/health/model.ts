@@ -14,7 +14,7 @@ const captureCodes = CaptureFinding.members.map(({ fields }) => fields.kind.lite
 const factCodes = Fact.members.map(({ fields }) => fields.kind.literals[0])
 
 /**
- * What a finding is of: the kinds of `Capture.Finding`, and those of `Fact`.
+ * The kind of a finding: one of `Capture.Finding`, or one of `Fact`.
  *
  * @since 0.1.0
  * @category models
@@ -87,7 +87,8 @@ export const CoverageStatus = Schema.Literal("covered", "uncovered", "gap")
 export type CoverageStatus = typeof CoverageStatus.Type
 
 /**
- * The triggers of one relation: `enabled` is how they should be; `altered` ones call something else, or not in every case.
+ * The triggers of one relation: `enabled` is how they should be; `altered` ones call another function, or differ in whether
+ * they have a condition.
  *
  * @since 0.1.0
  * @category models
@@ -108,7 +109,7 @@ export type TriggerState = typeof TriggerState.Type
  */
 export const RelationCoverage = Schema.Struct({
   relation: Schema.String,
-  /** Null for the table itself. */
+  /** False for the table itself. */
   partition: Schema.Boolean,
   status: CoverageStatus,
   triggers: TriggerState

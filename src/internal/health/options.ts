@@ -3,12 +3,11 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import type { Name } from "../capture/catalogModel.js"
 import type { TableConfig } from "../capture/model.js"
-import { readConfigs } from "../capture/request.js"
+import { invalidIn, readConfigs } from "../capture/request.js"
 import { label, sameName } from "../capture/resolve.js"
 import type { CaptureError } from "../capture/captureError.js"
 import * as ColumnName from "../core/columnName.js"
@@ -80,16 +79,7 @@ const optionNames = { tables: true, expected: true, expectedGaps: true, sensitiv
 }
 
 const decode = <A, I>(schema: Schema.Schema<A, I>, field: string, input: unknown): Either.Either<A, InvalidRequest> =>
-  Either.mapLeft(Schema.decodeUnknownEither(schema)(input, { onExcessProperty: "error" }), (error) => {
-    const issue = ParseResult.ArrayFormatter.formatErrorSync(error).reduce((furthest, each) =>
-      each.path.length > furthest.path.length ? each : furthest
-    )
-    const path = issue.path.map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("")
-    return new InvalidRequest({
-      field: `${field}${path}`,
-      rule: issue._tag === "Unexpected" ? "is not known here" : issue.message
-    })
-  })
+  Either.mapLeft(Schema.decodeUnknownEither(schema)(input, { onExcessProperty: "error" }), invalidIn(field))
 
 const names = (texts: ReadonlyArray<string>, field: string): Either.Either<ReadonlyArray<Name>, InvalidRequest> =>
   Either.gen(function* () {

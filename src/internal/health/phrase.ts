@@ -7,9 +7,9 @@ const list = (names: ReadonlyArray<string>): string => names.join(", ")
 
 const many = (count: number, one: string, several: string): string => `${count} ${count === 1 ? one : several}`
 
-const day = (instant: string): string => `${instant.slice(0, 19).replace("T", " ")} UTC`
+const toTheSecond = (instant: string): string => `${instant.slice(0, 19).replace("T", " ")} UTC`
 
-const newest = (sampled: boolean): string => (sampled ? " of the newest 100000" : "")
+const ofNewest = (sampled: boolean): string => (sampled ? " of the newest 100000" : "")
 
 const canaryReasons: Readonly<Record<Extract<Fact, { readonly kind: "CanaryUnknown" }>["why"], string>> = {
   empty: "it has no row",
@@ -38,8 +38,8 @@ export const describeFact = (fact: Fact): string => {
       return fact.until === null
         ? "it has no partition but the default one, to which all changes go"
         : fact.now
-          ? `its last partition ended at ${day(fact.until)}: changes go to the default partition`
-          : `its last partition ends at ${day(fact.until)}: changes after it go to the default partition`
+          ? `its last partition ended at ${toTheSecond(fact.until)}: changes go to the default partition`
+          : `its last partition ends at ${toTheSecond(fact.until)}: changes after it go to the default partition`
     case "DefaultPartitionUsed":
       return `${fact.atLeast >= 1000 ? "1000 changes or more are" : many(fact.atLeast, "change is", "changes are")} in its default partition, which reads always look through`
     case "IndexMissing":
@@ -61,11 +61,11 @@ export const describeFact = (fact: Fact): string => {
     case "ConsumerBehind":
       return fact.since === null
         ? "this consumer of the feed has stored no checkpoint for a day: retention keeps everything for it"
-        : `this consumer of the feed still needs changes since ${day(fact.since)}: retention keeps them for it`
+        : `this consumer of the feed still needs changes since ${toTheSecond(fact.since)}: retention keeps them for it`
     case "UnattributedWrites":
-      return `${many(fact.unattributed, "transaction has", "transactions have")} no actor, of ${many(fact.transactions, "transaction", "transactions")} of the last day${newest(fact.sampled)}`
+      return `${many(fact.unattributed, "transaction has", "transactions have")} no actor, of ${many(fact.transactions, "transaction", "transactions")} of the last day${ofNewest(fact.sampled)}`
     case "ContextRefused":
-      return `a part of the context was refused in ${many(fact.transactions, "transaction", "transactions")} of the last day${newest(fact.sampled)} (${fact.problem})`
+      return `a part of the context was refused in ${many(fact.transactions, "transaction", "transactions")} of the last day${ofNewest(fact.sampled)} (${fact.problem})`
     case "CanaryFailed":
       return `a write of ${fact.relation} was not recorded`
     case "CanaryUnknown":

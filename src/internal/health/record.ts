@@ -1,6 +1,6 @@
 /**
- * What the record and its database say of themselves: partitions, indexes, consumers, who wrote. Each question is a statement of its
- * own, because a role may be allowed to ask some of them only.
+ * The state of the record and of its database: partitions, indexes, consumers, who wrote. Each question is a statement of its
+ * own, because a role may have the right to only some of them.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -11,21 +11,22 @@ import type { Gap } from "../capture/catalogModel.js"
 import { literal, qualified } from "../sql/sqlText.js"
 import { recordIndexes } from "./indexes.js"
 
-type Asked<A> = Effect.Effect<A, SqlError | ParseError>
+type Reading<A> = Effect.Effect<A, SqlError | ParseError>
 
-const instant = (expression: string): string =>
+/** An instant as text: UTC with microseconds. */
+export const instant = (expression: string): string =>
   `to_char(${expression} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 
 const Names = Schema.Array(Schema.String)
 const names = Schema.parseJson(Names)
 
-const askOne = <A, I>(sql: SqlClient, row: Schema.Schema<A, I>, statement: string): Asked<A> =>
+const readOne = <A, I>(sql: SqlClient, row: Schema.Schema<A, I>, statement: string): Reading<A> =>
   Effect.map(
     Effect.flatMap(sql.unsafe(statement), Schema.decodeUnknown(Schema.Tuple(Schema.asSchema(row)))),
     ([decoded]) => decoded
   )
 
-/** What the connected role may ask. */
+/** What the connected role may read. */
 const Rights = Schema.Struct({
   at: Schema.String,
   role: Schema.String,
@@ -43,12 +44,12 @@ const Rights = Schema.Struct({
 
 export type Rights = typeof Rights.Type
 
-export const readRights = (sql: SqlClient, storage: string): Asked<Rights> => {
+export const readRights = (sql: SqlClient, storage: string): Reading<Rights> => {
   const may = (table: string) =>
     `coalesce(has_table_privilege(to_regclass(${literal(qualified(storage, table))}), 'select'), false)`
-  const mayCall = (signature: string) =>
-    `coalesce(has_function_privilege(to_regprocedure(${literal(`${qualified(storage, signature.split("(")[0] ?? "")}(${signature.split("(")[1] ?? ""}`)}), 'execute'), false)`
-  return askOne(
+  const mayCall = (name: string, parameters: string) =>
+    `coalesce(has_function_privilege(to_regprocedure(${literal(`${qualified(storage, name)}(${parameters})`)}), 'execute'), false)`
+  return readOne(
     sql,
     Rights,
     `
@@ -60,12 +61,12 @@ select
   current_user::text as role,
   exists (select from pg_namespace n where n.nspname = ${literal(storage)}) as installed,
   s.usage,
-  case when s.usage then ${may("capture_policies")} and ${mayCall("capture_gap(text, text)")} else false end as policies,
+  case when s.usage then ${may("capture_policies")} and ${mayCall("capture_gap", "text, text")} else false end as policies,
   case when s.usage then ${may("capture_baselines")} else false end as baselines,
   case when s.usage then ${may("audit_changes_default")} else false end as changes,
   case when s.usage then ${may("audit_transactions")} else false end as transactions,
-  case when s.usage then ${may("feed_checkpoints")} and ${mayCall("feed_pending()")} else false end as consumers,
-  case when s.usage then ${mayCall("schema_version()")} else false end as version
+  case when s.usage then ${may("feed_checkpoints")} and ${mayCall("feed_pending", "")} else false end as consumers,
+  case when s.usage then ${mayCall("schema_version", "")} else false end as version
 from storage s`
   )
 }
@@ -86,7 +87,7 @@ const Times = Schema.Struct({
 export type Times = typeof Times.Type
 
 /** The times of every policy. `gaps` are those of the catalog, in the same transaction, so that they are not asked for a second time. */
-export const readTimes = (sql: SqlClient, storage: string, gaps: ReadonlyArray<Gap>): Asked<ReadonlyArray<Times>> =>
+export const readTimes = (sql: SqlClient, storage: string, gaps: ReadonlyArray<Gap>): Reading<ReadonlyArray<Times>> =>
   Effect.flatMap(
     sql.unsafe(
       `
@@ -118,13 +119,13 @@ order by p.table_schema, p.table_name`,
 
 const Version = Schema.Struct({ version: Schema.Int })
 
-export const readVersion = (sql: SqlClient, storage: string): Asked<number> =>
+export const readVersion = (sql: SqlClient, storage: string): Reading<number> =>
   Effect.map(
-    askOne(sql, Version, `select ${qualified(storage, "schema_version")}()::int as version`),
+    readOne(sql, Version, `select ${qualified(storage, "schema_version")}()::int as version`),
     ({ version }) => version
   )
 
-/** What the catalog alone says of the record and of its database. Needs no privilege. */
+/** What the catalog alone tells of the record and of its database. Reading it needs no privilege. */
 const Structure = Schema.Struct({
   /** The last instant for which there is a partition. */
   partitionsUntil: Schema.NullOr(Schema.String),
@@ -142,11 +143,11 @@ const Structure = Schema.Struct({
 
 export type Structure = typeof Structure.Type
 
-/** How long before the last partition ends its absence is said: retention and its schedule may run once a month. */
+/** How long before the end of the last partition a finding warns of it: retention and its schedule may run once a month. */
 const partitionsAhead = "14 days"
 
-export const readStructure = (sql: SqlClient, storage: string): Asked<Structure> =>
-  askOne(
+export const readStructure = (sql: SqlClient, storage: string): Reading<Structure> =>
+  readOne(
     sql,
     Structure,
     `
@@ -229,9 +230,9 @@ const mostRows = 1000
 const Counted = Schema.Struct({ rows: Schema.Int })
 
 /** How many changes are in the default partition, up to a bound. */
-export const readDefaultPartition = (sql: SqlClient, storage: string): Asked<number> =>
+export const readDefaultPartition = (sql: SqlClient, storage: string): Reading<number> =>
   Effect.map(
-    askOne(
+    readOne(
       sql,
       Counted,
       `select count(*)::int as rows from (select from ${qualified(storage, "audit_changes_default")} limit ${mostRows}) x`
@@ -242,7 +243,7 @@ export const readDefaultPartition = (sql: SqlClient, storage: string): Asked<num
 const Consumer = Schema.Struct({ name: Schema.String, since: Schema.NullOr(Schema.String) })
 
 /** Consumers of the feed that still need changes older than a day. One that has never stored anything needs all of them. */
-export const readConsumers = (sql: SqlClient, storage: string): Asked<ReadonlyArray<typeof Consumer.Type>> =>
+export const readConsumers = (sql: SqlClient, storage: string): Reading<ReadonlyArray<typeof Consumer.Type>> =>
   Effect.flatMap(
     sql.unsafe(`
 select f.name, ${instant("f.captured_at")} as since
@@ -275,12 +276,9 @@ const Writers = Schema.Struct({
 
 export type Writers = typeof Writers.Type
 
-/**
- * Who wrote in the last day. A part of a context that was refused is told by its field and its rule: what the context held is in no
- * finding.
- */
-export const readWriters = (sql: SqlClient, storage: string): Asked<Writers> =>
-  askOne(
+/** Who wrote in the last day. A refused part of a context is reported by its field and its rule, without its value. */
+export const readWriters = (sql: SqlClient, storage: string): Reading<Writers> =>
+  readOne(
     sql,
     Writers,
     `
@@ -331,7 +329,7 @@ select
 const HostTable = Schema.Struct({ schema: Schema.String, name: Schema.String })
 
 /** Every table of the host that could be captured: no partitions, no tables of PostgreSQL, of extensions, or of the record. */
-export const readHostTables = (sql: SqlClient, storage: string): Asked<ReadonlyArray<typeof HostTable.Type>> =>
+export const readHostTables = (sql: SqlClient, storage: string): Reading<ReadonlyArray<typeof HostTable.Type>> =>
   Effect.flatMap(
     sql.unsafe(`
 select n.nspname as schema, c.relname as name

@@ -1,6 +1,6 @@
 /**
- * Everything that health knows, from one snapshot: what capture says of its tables, what the record says of itself, and what could not
- * be looked at.
+ * Everything that health knows, from one snapshot: the findings of capture, the state of the record, and what could not be
+ * looked at.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -42,7 +42,7 @@ import * as TableName from "../core/tableName.js"
 
 type Failure = CaptureError | ThreadlineError
 
-/** What capture says, of one snapshot. */
+/** What capture knows of its tables, from one snapshot. */
 interface Seen {
   readonly catalog: Catalog
   readonly statuses: ReadonlyArray<TableStatus>
@@ -56,8 +56,8 @@ type Configured = Effect.Effect.Success<ReturnType<typeof readConfigs>>
 
 const applyTo = (table: string): Argv => [...applyCommand, "--table", table]
 
-/** Reads the coverage inside of a snapshot. The role must be able to read the policies. */
-const see = Effect.fnUntraced(function* (
+/** Reads the coverage inside a snapshot. The role must be able to read the policies. */
+const readSeen = Effect.fnUntraced(function* (
   sql: SqlClient,
   storage: string,
   { configured, expected, gaps }: Request,
@@ -93,7 +93,7 @@ export const readCoverage = (
       sql,
       Effect.gen(function* () {
         yield* readWholeStanding(sql, storage)
-        return (yield* see(sql, storage, request, all)).coverage
+        return (yield* readSeen(sql, storage, request, all)).coverage
       })
     ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
   )
@@ -112,7 +112,7 @@ export const readReport = (
     ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
   )
 
-/** The same, and what can be asked of the tables of the report; null if the role may not see that. */
+/** The report, and the readiness of its tables; null if the role may not read that. */
 export const readReportAndReadiness = (
   sql: SqlClient,
   storage: string,
@@ -154,7 +154,7 @@ const canaryTargets = (sql: SqlClient, storage: string) =>
     })
   )
 
-/** What a canary finds of every relation that holds rows. */
+/** Runs the canary on every relation that holds rows. */
 export const readCanary = (sql: SqlClient, storage: string): Effect.Effect<ReadonlyArray<CanaryResult>, Failure> =>
   Effect.flatMap(canaryTargets(sql, storage), (targets) =>
     Effect.forEach(targets, ({ mend, redacted, relation, table }) =>
@@ -206,7 +206,7 @@ const reportWithin = Effect.fnUntraced(function* (sql: SqlClient, storage: strin
   const seen = yield* asked(
     "capture",
     rights.policies,
-    readable ? see(sql, storage, request, false) : Effect.succeed(undefined)
+    readable ? readSeen(sql, storage, request, false) : Effect.succeed(undefined)
   )
   if (seen !== undefined) {
     tableFindings(seen, request, findings, add)
@@ -292,7 +292,9 @@ const tableFindings = (
   }
 }
 
-/** New partitions, and rows of the default one moved into those that they belong to. */
+/**
+ * The mend that makes partitions; with `ofDefault`, it also moves the rows of the default one into those that they belong to.
+ */
 const ensurePartitions = (storage: string, ofDefault: boolean) =>
   sqlMend([
     ofDefault

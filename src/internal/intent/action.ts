@@ -1,5 +1,5 @@
 /**
- * From the ways to name an action to the document that the database takes.
+ * Encodes an action, however it is named, as the document that the database takes.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -166,7 +166,10 @@ export const encodeAction = (
     })
   })
 
-/** The same for callers that are not Effect. Throws `InvalidRequest`, also if the schema of the data cannot be encoded synchronously. */
+/**
+ * `encodeAction` for callers that are not Effect. Throws `InvalidRequest`, also if the schema of the data cannot be encoded
+ * synchronously.
+ */
 export const encodeActionSync = (input: Action, words: Words, status?: "ok" | "error"): string => {
   const exit = Effect.runSyncExit(encodeAction(input, words, status))
   if (Exit.isSuccess(exit)) {

@@ -6,7 +6,7 @@ import type * as Schema from "effect/Schema"
 import { encodeData, type Entry, EntryTypeId, type Subject } from "./action.js"
 
 /**
- * What may be said of one occurrence of an action in a catalogue.
+ * What one occurrence of an action of a catalogue can be given beside its data.
  *
  * @since 0.1.0
  * @category models

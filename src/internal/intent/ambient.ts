@@ -20,7 +20,8 @@ export type LazyActor = () => Found | PromiseLike<Found>
 type Found = Actor.Given | null | undefined
 
 /**
- * Finds facts that are known only later, such as the route of a request. It is asked at each audited call. If it throws there are none.
+ * Finds facts that are known only later, such as the route of a request. It is called for each audited call. If it throws,
+ * there are none.
  *
  * @since 0.1.0
  * @category models
@@ -28,7 +29,7 @@ type Found = Actor.Given | null | undefined
 export type LazyMeta = () => AuditContext.Meta | undefined
 
 /**
- * What the code that runs now says of everything it writes.
+ * The context of everything that the running code writes.
  *
  * @since 0.1.0
  * @category models
@@ -36,11 +37,11 @@ export type LazyMeta = () => AuditContext.Meta | undefined
 export interface Ambient extends Omit<AuditContext.Given, "actor" | "meta"> {
   /** Who acts, or how to find out. A function is asked at most once for each `withContext`. */
   readonly actor?: Actor.Given | LazyActor | undefined
-  /** Free facts, or a function that gives those of the instant of each write. */
+  /** Free facts, or a function that returns them for each audited call. */
   readonly meta?: AuditContext.Meta | LazyMeta | undefined
 }
 
-/** What the code that runs now says, with the facts of this instant. */
+/** The context of the running code, with the facts of this instant. */
 interface Current extends Omit<Ambient, "meta"> {
   readonly meta?: AuditContext.Meta | undefined
 }
@@ -104,10 +105,13 @@ export const withContext = <A>(fields: Ambient, body: () => A): A => {
 /** How long an audited call waits for a lazy actor, in milliseconds. */
 const actorPatience = 5_000
 
-/** The actor of a context, or why it is not known, after the question was answered. */
+/** The actor of a context, or why it is not known, after a lazy actor was called. */
 export type Answered = Pick<AuditContext.Given, "actor" | "actorError">
 
-/** Asks for an actor. Never fails, and never waits longer than `patience`, because the host's write must not depend on the answer. */
+/**
+ * Calls a lazy actor. Never fails, and never waits longer than `patience` milliseconds, because the host's write must not
+ * depend on the answer.
+ */
 export const askActor = async (ask: LazyActor, patience: number = actorPatience): Promise<Answered> => {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<Answered>((resolve) => {

@@ -1,13 +1,13 @@
 /**
- * What clients that are not Effect throw, and what it means. Each wraps the server's error in its own way.
+ * Understands the errors of clients that are not Effect. Each wraps the server's error in its own way.
  */
 import { SqlError } from "@effect/sql/SqlError"
 import { AuditError, fromStatement, makeAuditError } from "./errors.js"
 import { endedByBody } from "./finish.js"
 
 /**
- * A statement of Threadline's own: what a client throws becomes an `AuditError`. A serialization failure or a deadlock may meet any
- * statement, and hosts try again by the client's own error.
+ * Runs a statement of Threadline's own. An error of the client becomes an `AuditError`, except a serialization failure or a
+ * deadlock: hosts recognize these by the client's own error, and try again.
  */
 export const own = async <A>(answer: PromiseLike<A>): Promise<A> => {
   try {
@@ -17,7 +17,10 @@ export const own = async <A>(answer: PromiseLike<A>): Promise<A> => {
   }
 }
 
-/** Whether a client failed to commit for want of a connection. Its own errors of transactions (`P2034` of Prisma) say more. */
+/**
+ * Whether a client failed to commit because the connection was lost. Its own errors of transactions (`P2034` of Prisma) say
+ * more.
+ */
 export const isLost = (error: unknown): boolean => {
   const code = property(error, "code")
   return (
@@ -36,13 +39,13 @@ export const outcomeUnknown = (error: unknown): AuditError =>
 
 export const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
 
-/** What a failed statement of Threadline's own throws. */
+/** The error to throw for a failed statement of Threadline's own. */
 const ownFailure = (error: unknown): unknown => {
   const state = stateOf(error)?.code
   return state === "40001" || state === "40P01" ? error : fromDriver(error)
 }
 
-/** What a failed statement of Threadline's own means. */
+/** The `AuditError` for a failed statement of Threadline's own. */
 export const fromDriver = (error: unknown): AuditError => {
   if (AuditError.is(error)) {
     return error

@@ -58,7 +58,7 @@ export class Level implements Connection {
     /** The enclosing level, or the connection itself. */
     private readonly target: Connection,
     readonly observed: Observed,
-    /** Undefined for a transaction that is not ours. */
+    /** Undefined for a transaction that the host opened. */
     readonly owner:
       | {
           /** The document of the context that is set while this level runs. */
@@ -163,7 +163,10 @@ export class Level implements Connection {
     )
   }
 
-  /** Refuses new statements and waits for those under way; open streams are closed first, because statements wait for them. */
+  /**
+   * Refuses new statements and waits for those that are running. Open streams are closed first, because statements wait for
+   * them.
+   */
   close(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.isOpen = false

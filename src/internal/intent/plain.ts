@@ -32,7 +32,7 @@ export interface Recorder {
  * @category models
  */
 export interface Options<A, Settings> extends AuditContext.Given {
-  /** What is meant to happen, or a function that says so from what the body returned. Kept even if no row changes. */
+  /** What is meant to happen, or a function that derives it from what the body returned. Kept even if no row changes. */
   readonly action?: Action | ((value: A) => Action) | undefined
   /** Why; part of the action. */
   readonly reason?: string | undefined
@@ -87,7 +87,7 @@ class Transaction {
   base: Level | undefined
 }
 
-/** Where audited calls inside a transaction take turns, and what they inherit. */
+/** One nesting level of audited calls in a transaction: calls directly inside it take turns, and inherit from it. */
 class Level {
   private last: Promise<unknown> = Promise.resolve()
   constructor(
@@ -209,7 +209,7 @@ const firstText = (rows: unknown): string | undefined => {
   return typeof value === "string" ? value : undefined
 }
 
-/** What the host's part did: its value, and the document of `finish`. */
+/** The result of the host's part: its value, and the document of `finish`. */
 interface Ran<A> {
   readonly value: A
   readonly outcome: string
@@ -399,7 +399,7 @@ export const record = async (
   return id
 }
 
-/** Refuses what is no client, such as one of another entry point, before anything is asked of it. */
+/** Refuses what is not a client of this entry point, before any of its methods is called. */
 export const mustHave = (db: unknown, methods: ReadonlyArray<string>, what: string): void => {
   const isObject = (typeof db === "object" && db !== null) || typeof db === "function"
   if (!isObject || methods.some((method) => typeof Reflect.get(db, method) !== "function")) {

@@ -18,7 +18,7 @@ export const ofCall = <A, E, R>(options: object, effect: Effect.Effect<A, E, R>)
     })
   )
 
-/** Makes what the call with these options refused an `AuditError`. */
+/** Turns a refusal by the call with these options into an `AuditError`. */
 export const invalidContext = <A, E, R>(
   options: object,
   call: Effect.Effect<A, E | InvalidRequest, R>

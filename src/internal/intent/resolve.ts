@@ -42,7 +42,7 @@ export const resolve = (
 
 const actorPatience = "5 seconds"
 
-/** Asks who acts. Never fails: the host's write must not depend on the answer. */
+/** Runs a lazy actor. Never fails: the host's write must not depend on the answer. */
 const asked = (ask: AuditContext.LazyActor): Effect.Effect<AuditContext.Fields> =>
   Effect.suspend(() => ask).pipe(
     Effect.disconnect,
@@ -90,7 +90,7 @@ const complete = (
   return named(inside ? fields : { ...fields, traceId: fields.traceId ?? traceOf(context) }, makeCorrelationId, inside)
 }
 
-/** The trace of the span around the outermost call. What is inside inherits it. */
+/** The trace of the span around the outermost call. Calls inside it inherit it. */
 const traceOf = (context: Context.Context<never>): string | undefined => {
   const { value: span } = { value: undefined, ...Context.getOption(context, Tracer.ParentSpan) }
   return span?.sampled === true || span?._tag === "ExternalSpan" ? span.traceId : undefined
@@ -135,7 +135,7 @@ const optionNames = {
   retry: true
 } as const
 
-/** Options that contradict each other, or that were not type-checked. */
+/** Refuses options that contradict each other, or that were not type-checked and are wrong. */
 export const contradiction = (options: {
   readonly action?: unknown
   readonly captureOnly?: boolean | undefined

@@ -1,6 +1,6 @@
 /**
- * Audited transactions as the service has them: what is checked before anything runs, attempts and what is kept of failures, and
- * transactions that last as long as a scope.
+ * The service of audited transactions: checks before anything runs, repeated attempts, the record of failures, and transactions
+ * that last as long as a scope.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Cause from "effect/Cause"
@@ -60,13 +60,15 @@ export interface ScopedOptions extends AuditContext.Fields {
  */
 export interface Options<in A = unknown> extends Omit<ScopedOptions, "action"> {
   /**
-   * What is meant to happen, kept even if no row changes; or a function that says so from what the body returned, for ids and amounts
-   * that are known only afterwards. What is wrong with its answer is an `InvalidRequest`, and rolls back.
+   * What is meant to happen, kept even if no row changes; or a function that derives it from what the body returned, for ids
+   * and amounts that are known only afterwards. If that action is not valid, the call fails with `InvalidRequest` and rolls
+   * back.
    */
   readonly action?: Action | ((value: A) => Action) | undefined
   /**
-   * The action of a transaction that failed or died, or a function that says so from the failure; recorded with status `error`, as
-   * `onFailure: "record"` does with `action`. If it cannot be recorded that is logged; the caller always gets the original failure.
+   * The action of a transaction that failed or died, or a function that derives it from the failure; recorded with status
+   * `error`, as `onFailure: "record"` does with `action`. If it cannot be recorded that is logged; the caller always gets the
+   * original failure.
    */
   readonly onError?: Action | ((failure: unknown) => Action) | undefined
   /**
@@ -83,7 +85,7 @@ export interface Options<in A = unknown> extends Omit<ScopedOptions, "action"> {
  * @category models
  */
 export interface AuditScope {
-  /** Runs an effect in the transaction. Its failure ends nothing: commit or not is still for the caller to say. */
+  /** Runs an effect in the transaction. If it fails, the transaction stays open: the caller still decides whether to commit. */
   readonly run: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | AuditError, R>
   /** Commits, once. Whatever comes after fails with `Closed`. */
   readonly commit: Effect.Effect<Audited<void>, AuditError>
@@ -136,7 +138,7 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
           isolation: options.isolation
         }
         let failures: Array<FailedAction> = []
-        /** The action that is kept of a failure, if any is. */
+        /** The action to record for a failure, if there is one. */
         const failedAction = (cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
           typeof onError === "function"
             ? Effect.catchAllCause(
@@ -147,7 +149,7 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
             : Effect.succeed(failed ?? (options.onFailure === "record" ? known : undefined))
         return {
           fields,
-          /** The effect, and then the action that only its value tells. */
+          /** Runs the effect, and then derives the action from its value, if `action` is a function. */
           naming: <E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | InvalidRequest, R> =>
             action === undefined || typeof given !== "function"
               ? effect
@@ -276,7 +278,7 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
   return { transaction, scoped, record: makeRecorder(client, schema) }
 }
 
-/** What is wrong with an action, without its values; a defect of the host's may hold anything. */
+/** Why an action could not be encoded, without its values. A defect of the host may hold anything. */
 const reasonOf = (cause: Cause.Cause<InvalidRequest>): string =>
   Option.match(Cause.failureOption(cause), { onNone: () => "it threw", onSome: ({ message }) => message })
 

@@ -68,7 +68,7 @@ export interface Running {
   readonly release: Effect.Effect<void>
 }
 
-/** Where an effect with this context finds itself. */
+/** Where an effect with this context runs. */
 export const placeIn = (context: Context.Context<never>): Place =>
   Option.match(Context.getOption(context, SqlClient.TransactionConnection), {
     onNone: (): Place => ({ _tag: "Outside" }),

@@ -54,14 +54,14 @@ export interface Service {
    * that its one table never had.
    */
   readonly timeline: (filter?: FilterInput) => Effect.Effect<Page<Change>, ReadError>
-  /** The same, whole and in constant memory. `limit` is about pages and has no effect. */
+  /** All of `timeline` as a stream, in constant memory. `limit` is about pages and has no effect. */
   readonly timelineStream: (filter?: FilterInput) => Stream.Stream<Change, ReadError>
   /**
    * All changes of one row, newest first by capture time: under its key, those that moved it to another key or from one, and
    * each TRUNCATE of its table that ended its life.
    */
   readonly history: (table: string, key: KeyInput, options?: HistoryOptions) => Effect.Effect<Page<Change>, ReadError>
-  /** The same, whole and in constant memory. */
+  /** All of `history` as a stream, in constant memory. */
   readonly historyStream: (
     table: string,
     key: KeyInput,
@@ -72,7 +72,7 @@ export interface Service {
    * instant is answered as of now.
    */
   readonly asOf: (table: string, key: KeyInput, instant: InstantInput) => Effect.Effect<AsOf, ReadError>
-  /** The same of up to 1000 rows of one table, in the order of the keys given. */
+  /** `asOf` for up to 1000 rows of one table, in the order of the keys given. */
   readonly asOfKeys: (
     table: string,
     keys: ReadonlyArray<KeyInput>,
@@ -89,7 +89,7 @@ export interface Service {
     instant: InstantInput,
     options?: AsOfRowsOptions
   ) => Effect.Effect<Page<RowAsOf>, ReadError>
-  /** The same, whole and in constant memory. */
+  /** All of `asOfRows` as a stream, in constant memory. */
   readonly asOfRowsStream: (
     table: string,
     instant: InstantInput,
@@ -111,18 +111,18 @@ export interface Service {
    * unless the filter asks for something of its changes.
    */
   readonly transactions: (filter?: FilterInput) => Effect.Effect<Page<TransactionSummary>, ReadError>
-  /** The same, whole and in constant memory. */
+  /** All of `transactions` as a stream, in constant memory. */
   readonly transactionsStream: (filter?: FilterInput) => Stream.Stream<TransactionSummary, ReadError>
   /**
    * Recorded intents newest first by time, failed ones included. Filters that are about changes or about the database
    * session are refused as `InvalidRequest`; `from` and `to` are about when an action was recorded.
    */
   readonly actions: (filter?: FilterInput) => Effect.Effect<Page<Action>, ReadError>
-  /** The same, whole and in constant memory. */
+  /** All of `actions` as a stream, in constant memory. */
   readonly actionsStream: (filter?: FilterInput) => Stream.Stream<Action, ReadError>
   /** Transactions without an actor, with the database user and the application behind them. */
   readonly unattributed: (filter?: FilterInput) => Effect.Effect<Page<TransactionSummary>, ReadError>
-  /** The same, whole and in constant memory. */
+  /** All of `unattributed` as a stream, in constant memory. */
   readonly unattributedStream: (filter?: FilterInput) => Stream.Stream<TransactionSummary, ReadError>
   /** What an actor did between two instants (both inclusive): actions, transactions and changes. */
   readonly actorWindow: (actor: ActorInput, options?: ActorWindowOptions) => Effect.Effect<Bundle, ReadError>
@@ -183,7 +183,7 @@ export interface Service {
    * a scope, an event is visible if the scope lets through a change of which only the table is known.
    */
   readonly schemaEvents: (filter?: SchemaEventFilter) => Effect.Effect<Page<SchemaEvent>, ReadError>
-  /** The same, whole and in constant memory. */
+  /** All of `schemaEvents` as a stream, in constant memory. */
   readonly schemaEventsStream: (filter?: SchemaEventFilter) => Stream.Stream<SchemaEvent, ReadError>
   /** A page of `history`, with the events of the schema that belong between its changes. */
   readonly historyWithEvents: (
@@ -192,8 +192,8 @@ export interface Service {
     options?: HistoryOptions
   ) => Effect.Effect<HistoryWithEvents, ReadError>
   /**
-   * The same reads for a reader who may see only what the scope lets through, in every read, count and stream. A scope on a
-   * scope narrows it further.
+   * The reads for a reader who may see only what the scope lets through, in every read, count and stream. A scope on a scope
+   * narrows it further.
    */
   readonly scoped: (scope: ReadScope) => Service
 }

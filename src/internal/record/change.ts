@@ -73,7 +73,7 @@ export const AuditTransaction = Schema.Struct({
   source: MaybeText,
   /** The address of the client that the host served. */
   remoteIp: MaybeText,
-  /** What else the host said. */
+  /** Further facts that the host gave. */
   meta: JsonObject,
   /** What was wrong with its context. The wrong parts are left out. */
   contextError: MaybeText,
@@ -242,7 +242,7 @@ export const actorOf = (document: JsonValue, type: string | null, id: string | n
   return isActor(fromColumns) ? fromColumns : null
 }
 
-/** Strings by contract. A row written by hand may hold a number. */
+/** The key by column. Its values are strings by contract, but a row written by hand may hold a number. */
 export const rowPkOf = (rowPk: JsonObject | null): RowPk | null =>
   rowPk === null || isOfTexts(rowPk)
     ? rowPk
@@ -336,7 +336,7 @@ export const changeColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
   c.details::text as details`
 }
 
-/** How many `changeColumns` are. */
+/** The number of `changeColumns`. */
 export const changeColumnCount = Object.keys(changeFields).length
 
 /** The columns of a transaction under the alias `t`. */

@@ -26,7 +26,7 @@ const withoutEmptyList = (segment: Segment): Segment => {
   return isEmpty ? { _tag: "Literal", value: segment._tag === "Literal" ? "null::boolean" : "(null)" } : segment
 }
 
-/** The answer of a function of the host's. */
+/** The condition that a function of the host returns. `InvalidRequest` if it throws, or returns anything else. */
 export const hostCondition = Effect.fnUntraced(function* (
   field: "scope" | "where",
   ask: () => unknown
@@ -92,7 +92,7 @@ export const fulfils = (
 /** Threadline's own tables in such statements. The statements call none of its functions. */
 const tables = ["audit_changes", "audit_transactions", "audit_actions"]
 
-/** Whether Threadline's own tables are missing, or may not be read. */
+/** Whether an error says that Threadline's own tables are missing, or may not be read. */
 const isOwn = ({ schema }: Storage, state: string, reason: string): boolean =>
   new RegExp(`(?<!\\w)(${[schema, ...tables].map(escape).join("|")})(?!\\w)`).test(reason) &&
   (state === "42501" || (state === "42P01" && tables.some((table) => reason.includes(`"${schema}.${table}"`))))
@@ -161,6 +161,6 @@ export const onConditionError =
         ? `is not understood by the database: ${reason}`
         : state === "42501"
           ? "needs something that the database role may not read or call (42501)"
-          : `must hold or not for everything that is stored; something fails it (${state})`
+          : `raised an error on a stored row (SQLSTATE ${state}); it must work for every row`
     return new InvalidRequest({ field, rule })
   }

@@ -119,7 +119,7 @@ export const KeySchema: Schema.Schema<Key, KeyInput> = Schema.transformOrFail(
   }
 ).annotations({ message: () => rule })
 
-/** The name of a table in the one text that it has. */
+/** The name of a table, decoded to its canonical text, which always has the schema. */
 export const TableSchema: Schema.Schema<string> = Schema.transformOrFail(
   Schema.String.annotations({ message: () => "must be a string" }),
   Schema.String,
@@ -209,7 +209,7 @@ export interface CapturedRow extends Row {
   readonly lapses: Lapses
 }
 
-/** A row as the record has it, without a further statement. */
+/** Finds a row by a key that a caller gave, in one statement. */
 export const rowOf = (
   storage: Storage,
   table: TableName,
@@ -217,7 +217,7 @@ export const rowOf = (
 ): Effect.Effect<Row, InvalidRequest | NotFound | ThreadlineError> =>
   resolvedRow(storage, table, key, storage.sql`, ${tableNamesOf(storage, table)} as names`)
 
-/** The same, and when its table was not captured. */
+/** Like `rowOf`, with the times in which the table was not captured. */
 export const capturedRowOf = (
   storage: Storage,
   table: TableName,

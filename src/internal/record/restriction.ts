@@ -1,5 +1,5 @@
 /**
- * Asks the scopes of a reader before anything is read. This is the one place that calls them.
+ * Calls the scopes of a reader before anything is read. Nothing else calls them.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"

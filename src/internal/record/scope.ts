@@ -1,5 +1,5 @@
 /**
- * What a reader may see, as a host says it: a function from what is read and its columns to a condition.
+ * Scopes: what a reader may see, as a function of the host from a surface and its columns to a condition.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
@@ -73,10 +73,10 @@ export type HostCondition = Fragment | boolean
  * - A condition that is null hides the row, and so does a condition made of an empty list.
  * - A TRUNCATE of a whole table has no image and is always hidden.
  * - A transaction is visible if one of its changes or actions is.
- * - It is asked once for each read or stream, and must answer the same from page to page: a cursor belongs to the scope that it was
- *   made under.
- * - If it throws, answers anything else, gives SQL that the database does not understand, or fails on a stored row, the read fails
- *   with an `InvalidRequest` of the field `scope`.
+ * - It is called once for each read or stream, and must give the same condition from page to page: a cursor belongs to the
+ *   scope that it was made under.
+ * - If it throws or returns anything else, or if the database does not understand its SQL or fails to evaluate it on a stored
+ *   row, the read fails with an `InvalidRequest` of the field `scope`.
  *
  * @since 0.1.0
  * @category scope
@@ -86,8 +86,8 @@ export type ReadScope = (
 ) => HostCondition
 
 /**
- * The one row that scopes of a surface judge. No host uses this name, so no alias in a host's subquery hides it. A scope is asked
- * once for a read, and its answer becomes part of every statement unchanged.
+ * The one row that scopes of a surface judge. No host uses this name, so no alias in a host's subquery hides it. A scope is
+ * called once for a read, and its condition becomes part of every statement unchanged.
  */
 export const judgedChange = "threadline_change"
 export const judgedAction = "threadline_action"
@@ -123,7 +123,7 @@ export const actionColumnNames = {
   data: "data"
 } as const satisfies Record<Exclude<keyof ActionColumns, "sql">, string>
 
-/** What the scopes of a reader answered. All of them must let a row through. */
+/** The conditions that the scopes of a reader returned. All of them must let a row through. */
 export interface Restriction {
   /** Over the columns of `judgedChange`. */
   readonly changes: ReadonlyArray<HostCondition>

@@ -62,7 +62,7 @@ export const unreadable = () =>
     detail: "a stored row is not of the form that this version of Threadline reads"
   })
 
-/** Forgets each row when it is decoded: images can be large, and would be there twice. The array is nobody else's. */
+/** Drops each row as soon as it is decoded: images can be large, and would be in memory twice. Nothing else uses the array. */
 const decodeEach = <A>(stored: Array<unknown>, decode: (row: unknown) => A): ReadonlyArray<A> =>
   stored.map((row, place) => {
     stored[place] = undefined

@@ -39,7 +39,7 @@ export const TableNames = Schema.parseJson(
   })
 )
 
-/** A table as it was asked for, with all of its names. */
+/** A table under the name that a caller gave, with all of its names. */
 export interface Table extends TableName {
   readonly policy: TableName
   readonly spans: ReadonlyArray<TableSpan>
@@ -191,7 +191,7 @@ export const ofTable = (storage: Storage, table: Table, alias: string): Fragment
 
 const Known = Schema.Struct({ known: Schema.Literal("true", "false") })
 
-/** A table without changes may be captured and never have changed, or it may not be captured. */
+/** Fails with `NotFound` for a table that neither is captured nor has changes. A captured table may have none yet. */
 export const checkTables = (
   storage: Storage,
   tables: ReadonlyArray<TableName>

@@ -64,7 +64,7 @@ const knownColumns = (storage: Storage, table: TableName): Effect.Effect<typeof 
 /** The most changes that are looked at. A table with more changes may have had a column that none of these shows. */
 const mostChanges = 10_000
 
-/** More names than these are not looked for. */
+/** At most so many names are looked for. */
 const mostNames = 50
 
 const Occurrences = Schema.Struct({

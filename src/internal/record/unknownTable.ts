@@ -14,7 +14,7 @@ const TableFacts = Schema.Struct({
   captured: Schema.parseJson(Schema.Array(Name))
 })
 
-/** More names than that are not looked at for a similar one. */
+/** At most so many names are searched for a similar one. */
 const mostNames = 10_000
 
 const tableFacts = ({ name, sql }: Storage, table: TableName) => sql`

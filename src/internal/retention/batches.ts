@@ -1,4 +1,6 @@
-/** What goes by and by: each batch is a transaction of its own, locks only the rows that it removes, and waits for nobody. */
+/**
+ * Removes rows in batches. Each batch is a transaction of its own, locks only the rows that it removes, and waits for nobody.
+ */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -14,11 +16,11 @@ import { batch, noting, type Outcome, turn, type Work, type WorkError } from "./
 
 const outcome = { removed: Schema.NumberFromString, counted: Schema.NumberFromString }
 
-/** The run's row is written by the statement that removes, if it removes anything. */
+/** The statement that removes rows also updates the row of the run, if it removes anything. */
 const counting = ({ lease, storage }: Work, counted: Counted): Fragment =>
   adding(storage, lease, { ...counted, batches: 1 }, storage.sql`exists (select from gone)`)
 
-/** If the lease is lost, the transaction comes to nothing. */
+/** Fails if rows were removed and the row of the run was not updated: the lease is lost, and the transaction is rolled back. */
 const underLease = <A extends Outcome>(row: A) =>
   row.removed > 0 && row.counted === 0 ? leaseLost() : Effect.succeed(row)
 
@@ -34,7 +36,8 @@ const ChangesRow = Schema.Struct({
 const pages = 100
 
 /**
- * Removes changes of a partition in the order in which they lie there, which is that of time. No batch comes upon rows of an earlier one.
+ * Removes expired changes of a partition in the order in which they are stored, which is that of time. So no batch reads what
+ * an earlier one removed.
  */
 export const purgeChanges = Effect.fnUntraced(function* (
   work: Work,
@@ -117,7 +120,10 @@ interface Walk {
   readonly mayGo: Fragment
 }
 
-/** Removes what may go, a batch of rows looked at in each transaction. Gives how many of them were left because others had locked them. */
+/**
+ * Removes the rows that may go. Each transaction looks at one batch of rows. Returns how many were left because others had
+ * locked them.
+ */
 const walk = Effect.fnUntraced(function* (
   work: Work,
   { mayGo, order, phase, within }: Walk
@@ -204,7 +210,7 @@ export const purgeTransactions = Effect.fnUntraced(function* (
       phase: "transactions",
       within: sql`r.id >= ${since}::bigint and r.id < ${until}::bigint and r.occurred_at < ${latest}::timestamptz`,
       order: "id",
-      // What its changes are was settled before: one that has any, for whatever reason, stays.
+      // Its changes were removed before this. A transaction that still has some, for whatever reason, stays.
       mayGo: sql`${transactionMayGo(conditions, "r")} and not exists (select ${changesOf(storage, "r")})`
     })
   )

@@ -13,15 +13,16 @@ import { rows, type Storage } from "../record/storage.js"
 import { checkTables, ofTable, resolveTables, type Table, withStrayedNames } from "../record/tables.js"
 import { identifier, qualified } from "../sql/sqlText.js"
 import { ofHeldRow } from "./formerKeys.js"
-import { type CheckedPolicy, type Cutoffs, cutoffsOf } from "./policy.js"
+import { type CheckedPolicy, type Cutoffs, cutoffsOf, latestOf } from "./policy.js"
 import { type Seen, unseenTransaction } from "./unseen.js"
 
 /**
- * How many rows a statement looks at. If few, what belongs to each is found by an index. For `exists` PostgreSQL may read all of it once,
- * which is quicker if they are many.
+ * How many rows a statement looks at. `few`: an index finds what belongs to each of them. `many`: PostgreSQL may read all of it
+ * once, which is quicker then.
  */
 type Looks = "few" | "many"
 
+/** Whether `found`, a query without its select list, gives a row. */
 export const some = (sql: Storage["sql"], found: Fragment, looks: Looks): Fragment =>
   looks === "many" ? sql`exists (select ${found})` : sql`(select true ${found} limit 1) is true`
 
@@ -130,7 +131,7 @@ const HostKey = Schema.Struct({
   readable: Schema.Literal("true", "false")
 })
 
-/** A row that was never recorded may still be there. Then it may change later, and is held from now on. */
+/** Whether the table itself has a row that was never recorded. It may change later, and its changes are then held. */
 const isInTable = (storage: Storage, { policy }: Table, key: string): Effect.Effect<boolean, ThreadlineError> => {
   const { name, sql } = storage
   return Effect.gen(function* () {
@@ -167,7 +168,7 @@ const isInTable = (storage: Storage, { policy }: Table, key: string): Effect.Eff
   })
 }
 
-/** A key that neither the record nor the table has may be misspelt. */
+/** Refuses a key that neither the record nor the table has: it may be misspelt. */
 const checkRow = (
   storage: Storage,
   table: Table,
@@ -212,7 +213,7 @@ const holdCondition = (
     },
     transaction: condition,
     action,
-    // An actor in whose name somebody else acted is in no index: only transactions that the partition may have are looked at.
+    // An impersonator is in no index: only transactions that the partition may have are looked at.
     within: (leaf) => sql`exists (
       select
       from (select min(c.transaction_id), max(c.transaction_id) from ${leaf} c) ids (first, last)
@@ -282,7 +283,7 @@ const holdCondition = (
   }
 }
 
-/** Resolves the tables and rows of a policy. A name that nothing knows is an error: on a doubtful policy nothing is removed. */
+/** Resolves the tables and rows of a policy. An unknown name is an error: a doubtful policy removes nothing. */
 export const conditionsOf = Effect.fnUntraced(function* (
   storage: Storage,
   policy: CheckedPolicy,
@@ -324,7 +325,7 @@ export const conditionsOf = Effect.fnUntraced(function* (
 const either = (storage: Storage, conditions: ReadonlyArray<Fragment>): Fragment =>
   conditions.length === 0 ? storage.sql`false` : storage.sql`(${storage.sql.or(conditions)})`
 
-/** The time of a change is up. */
+/** Whether the time of a change is up. */
 export const isExpired = ({ cutoffs, storage, tables }: Conditions, alias: string): Fragment => {
   const { sql } = storage
   const earlier = (cutoff: string | null): Fragment =>
@@ -347,7 +348,10 @@ const horizon = ({ seen, storage: { name, sql } }: Conditions): Fragment =>
     coalesce((select ${name("feed_horizon")}()), 9223372036854775807), ${seen.horizon ?? "9223372036854775807"}::bigint
   )`
 
-/** Whether a transaction may have changes that are old enough. Nothing else is worth noticing that was committed after a plan. */
+/**
+ * Whether a transaction may have changes that are old enough. Of transactions that were committed after a plan, only these
+ * matter.
+ */
 export const mayHaveOld = ({ cutoffs: { latest }, storage: { sql } }: Conditions, alias: string): Fragment =>
   sql`${sql.literal(alias)}.occurred_at < ${latest}::timestamptz + ${captureMayPrecede}::interval`
 
@@ -356,7 +360,7 @@ export const isAwaited = (conditions: Conditions, alias: string): Fragment => {
   return conditions.ignoreFeed ? sql`false` : sql`(${sql.literal(alias)}.id >= ${horizon(conditions)})`
 }
 
-/** The change goes, unless it was committed after the plan. */
+/** Whether a change goes, if it was committed before the plan was made. */
 export const goes = (conditions: Conditions, alias: string, looks: Looks): Fragment => {
   const { sql } = conditions.storage
   return sql`(
@@ -382,8 +386,8 @@ export const someAwaited = (conditions: Conditions, leaf: Fragment): Fragment =>
 }
 
 /**
- * Whether something else in a partition must stay. Each part is found by an index; only who acted in the name of somebody else is found by
- * looking at the partition's transactions.
+ * Whether something else in a partition must stay. An index finds each part, except impersonators: for these, the partition's
+ * transactions are looked at.
  */
 export const someStays = (conditions: Conditions, leaf: Fragment, until: string): Fragment => {
   const { cutoffs, holds, storage, tables } = conditions
@@ -412,12 +416,12 @@ export const allExpire = ({ cutoffs, tables }: Conditions, until: string): boole
  * The latest instant before which changes under a recorded name may go; null if none do. A name may have been that of several tables.
  */
 export const latestOfName = ({ cutoffs, tables }: Conditions, name: TableName): string | null =>
-  tables
-    .filter(({ table }) => table.spans.some((span) => span.schema === name.schema && span.name === name.name))
-    .reduce(
-      (latest, { cutoff }) => (cutoff !== null && (latest === null || cutoff > latest) ? cutoff : latest),
-      isOnlyOf(tables, name) ? null : cutoffs.others
-    )
+  latestOf([
+    isOnlyOf(tables, name) ? null : cutoffs.others,
+    ...tables
+      .filter(({ table }) => table.spans.some((span) => span.schema === name.schema && span.name === name.name))
+      .map(({ cutoff }) => cutoff)
+  ])
 
 /** Whether a name always was that of one table of the policy. */
 const isOnlyOf = (tables: Conditions["tables"], name: TableName): boolean =>
@@ -428,7 +432,10 @@ const isOnlyOf = (tables: Conditions["tables"], name: TableName): boolean =>
     )
   )
 
-/** Conditions on changes of one transaction: they are not captured before it began. */
+/**
+ * The changes of one transaction, as `from` and `where`. The bound of time spares older partitions: no change is captured
+ * before its transaction began, except by what clocks differ.
+ */
 export const changesOf = ({ name, sql }: Storage, transaction: string): Fragment => sql`
   from ${name("audit_changes")} oc
   where oc.transaction_id = ${sql.literal(transaction)}.id
@@ -444,14 +451,14 @@ const actionExpired = ({ cutoffs, storage: { sql } }: Conditions, alias: string)
     : sql`case ${as}.name ${cases.reduce((all, one) => sql`${all}${one}`)}else ${earlier(cutoffs.otherActions)} end`
 }
 
-/** The time of an action is up, and nobody holds it. */
+/** Whether the time of an action is up, and no hold keeps it. */
 export const actionMayGo = (conditions: Conditions, alias: string): Fragment => {
   const { holds, storage } = conditions
   const held = holds.flatMap(({ action }) => (action === undefined ? [] : [action(alias)]))
   return storage.sql`(${actionExpired(conditions, alias)} and (${either(storage, held)}) is not true)`
 }
 
-/** A transaction may go once it has no changes: it is old, nobody holds it, and none of its actions is kept. */
+/** A transaction may go once it has no changes: it is old, no hold keeps it, and none of its actions is kept. */
 export const transactionMayGo = (conditions: Conditions, alias: string): Fragment => {
   const { cutoffs, holds, seen, storage } = conditions
   const { name, sql } = storage
@@ -469,7 +476,4 @@ export const transactionMayGo = (conditions: Conditions, alias: string): Fragmen
 
 /** The latest instant before which an action may go; null if none does. */
 export const latestOfActions = ({ cutoffs }: Conditions): string | null =>
-  [cutoffs.otherActions, ...cutoffs.actions.map(({ cutoff }) => cutoff)].reduce(
-    (latest, cutoff) => (cutoff !== null && (latest === null || cutoff > latest) ? cutoff : latest),
-    null
-  )
+  latestOf([cutoffs.otherActions, ...cutoffs.actions.map(({ cutoff }) => cutoff)])

@@ -1,4 +1,6 @@
-/** Whole partitions: emptied at once, and dropped. The time that takes, and the locks, do not depend on their rows. */
+/**
+ * Empties and drops whole partitions. How long that takes, and how long it locks, does not depend on the number of their rows.
+ */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -7,7 +9,7 @@ import { rows, type Storage } from "../record/storage.js"
 import { patience, persisting } from "../sql/patience.js"
 import { qualified } from "../sql/sqlText.js"
 import { mayHaveOld, someAwaited, someStays } from "./conditions.js"
-import { leafName, leafOf, type Partition, recordedNames } from "./partitions.js"
+import { isContended, leafName, leafOf, type Partition, recordedNames } from "./partitions.js"
 import { onlyRow } from "./plan.js"
 import type { RetentionError } from "./retentionError.js"
 import { asOwner, count } from "./runs.js"
@@ -16,11 +18,10 @@ import { noteRemoved, type Work } from "./work.js"
 
 const Stays = Schema.Struct({ stays: Schema.Literal("true", "false") })
 
-/** Another session holds a lock, or the lock would have held up others. */
-const isContended = (error: unknown): boolean =>
-  ThreadlineError.is(error) && (error.sqlState === "55P03" || error.sqlState === "40P01")
-
-/** A statement that needs the lock of a partition: it waits only for a moment at a time, so that nobody waits long behind it. */
+/**
+ * Runs statements that need the lock of a partition. They wait only for a moment at a time, so that nobody waits long behind
+ * them.
+ */
 const patiently = (
   storage: Storage,
   lockTimeout: number
@@ -66,9 +67,9 @@ const lookForUnseen = (work: Work): Effect.Effect<void, ThreadlineError> => {
 }
 
 /**
- * Locks a partition and empties it, if nothing in it must stay. What was committed until the plan is looked at before: only what a consumer
- * of the feed needs and what was committed since is asked under the lock, which is held for as long with few rows as with many. False if
- * something must stay, or if the lock could not be had.
+ * Locks a partition and empties it, if nothing in it must stay. What was committed before the plan is checked without the lock.
+ * Under it, only two things are checked: what a consumer of the feed needs, and what was committed since. So the lock is held
+ * no longer for many rows than for few. False if something must stay, or if the lock could not be had.
  */
 export const emptyPartition = (
   work: Work,

@@ -17,7 +17,7 @@ interface HeldKey {
   readonly until: string | null
 }
 
-/** A row that had more keys than this is none: its key is a place in a list, and whatever stands there changes. */
+/** More keys than this do not belong to one row: such a key is a place in a list, and rows move through it. */
 const mostKeys = 200
 
 const Side = Schema.Literal("later", "earlier")
@@ -88,7 +88,7 @@ const keysOf = Effect.fnUntraced(function* (
   ]
 })
 
-/** What it takes to hold a row: conditions on a change under an alias, one for each index. */
+/** Conditions on a change of a held row, under an alias: one for each index. */
 export const ofHeldRow = (
   storage: Storage,
   table: Table,

@@ -1,10 +1,13 @@
-/** What keeps the partitions of the record in order: those that come, the one for what has none, and the indexes of those that are closed. */
+/**
+ * Maintenance of the record's partitions: makes those of the next months, moves changes out of the default one, analyses closed
+ * ones and rebuilds their indexes.
+ */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
 import type * as Actor from "../../Actor.js"
-import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import { fromSqlError, InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import { millis, mustHaveOnly } from "../core/request.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { instantColumn } from "../record/change.js"
@@ -14,7 +17,7 @@ import { single, withoutConnection } from "../sql/owned.js"
 import { qualified } from "../sql/sqlText.js"
 import type { Run } from "./model.js"
 import { checkActor } from "./options.js"
-import { leafName, leafOf, type Partition } from "./partitions.js"
+import { isContended, leafName, leafOf, type Partition } from "./partitions.js"
 import { partitionsNow, refuseInside } from "./plan.js"
 import { underLease } from "./purge.js"
 import type { RetentionError } from "./retentionError.js"
@@ -35,7 +38,7 @@ export interface MaintainOptions {
   readonly lockTimeout?: Duration.DurationInput | undefined
   /** Who runs it; the actor of `AuditContext` unless given. */
   readonly actor?: Actor.Actor | undefined
-  /** Told before each step, in a few words. */
+  /** Called before each step, with a few words that name it. */
   readonly onProgress?: ((step: string) => Effect.Effect<void>) | undefined
 }
 
@@ -54,12 +57,12 @@ const checkedOptions = Effect.fnUntraced(function* (options: MaintainOptions) {
   return { months, reindex, lockTimeout: yield* millis("lockTimeout", options.lockTimeout ?? 3000) }
 })
 
-const isContended = (error: unknown): boolean =>
-  ThreadlineError.is(error) && (error.sqlState === "55P03" || error.sqlState === "40P01")
-
 const Made = Schema.Struct({ made: Schema.parseJson(Schema.Array(Schema.String)) })
 
-/** Partitions for a span of time, out of the default partition too. Undefined if the locks could not be had. */
+/**
+ * Makes the partitions of a span of time, and moves its changes out of the default partition. Undefined if the locks could not
+ * be had.
+ */
 const makePartitions = (storage: Storage, lease: Lease, lockTimeout: number, from: string, to: string) =>
   persisting(
     asOwner(
@@ -102,12 +105,12 @@ const IndexRow = Schema.Struct({
   bytes: Schema.NumberFromString,
   rows: Schema.NumberFromString,
   expected: Schema.NumberFromString,
-  /** What the last rebuilding left, if there was one. */
+  /** Its bytes after it was last rebuilt, if it was. */
   rebuilt: Schema.NullOr(Schema.NumberFromString),
   rebuilt_rows: Schema.NullOr(Schema.NumberFromString)
 })
 
-/** A smaller index is not worth it. */
+/** In bytes: a smaller index is not worth rebuilding. */
 const smallestIndex = 262_144
 
 /** How much larger than a full index one may be. Random keys leave a page 69 % full, and rows in their order one of 90 %. */
@@ -149,7 +152,7 @@ const indexesOf = (storage: Storage, leaf: Partition) =>
 const isLoose = (index: typeof IndexRow.Type): boolean =>
   index.bytes >= smallestIndex &&
   index.bytes > slack * index.expected &&
-  // What an estimate says is not believed a second time, unless rows went since.
+  // If an index is still as large as after its last rebuild, the estimate is wrong, unless half of its rows went since.
   (index.rebuilt === null ||
     index.bytes > slack * index.rebuilt ||
     (index.rebuilt_rows !== null && index.rows * 2 < index.rebuilt_rows))
@@ -157,11 +160,11 @@ const isLoose = (index: typeof IndexRow.Type): boolean =>
 const NameRow = Schema.Struct({ name: Schema.String })
 const SizeRow = Schema.Struct({ bytes: Schema.NumberFromString })
 
-/** A statement that can be in no transaction. */
+/** Runs a statement that cannot be in a transaction. */
 const alone = (storage: Storage, statement: string) =>
   withoutConnection(Effect.asVoid(Effect.mapError(single(storage.sql.unsafe(statement)), fromSqlError)))
 
-/** Indexes that a rebuilding left unfinished, of this run or of one that died. */
+/** Drops indexes that a rebuild left unfinished, in this run or in one that died. */
 const dropUnfinished = (storage: Storage, leaf: Partition) =>
   Effect.flatMap(
     rows(

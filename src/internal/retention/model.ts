@@ -15,7 +15,7 @@ const Count = Schema.NonNegativeInt
  * - `drop`: with their whole partition, which is emptied and dropped. That takes the same time however many they are.
  * - `empty`: with their whole partition, which stays as an empty one: another table is kept for longer, and what is known of it would end with
  *   the partition.
- * - `batches`: by and by, because something else in their partition must stay
+ * - `batches`: in batches, because something else in their partition must stay
  *
  * @since 0.1.0
  * @category schemas
@@ -179,7 +179,7 @@ export interface Run extends Schema.Schema.Type<typeof Run> {}
 export interface Progress {
   /** What is being worked on. */
   readonly phase: "archive" | "changes" | "transactions" | "actions"
-  /** What is gone by now, and what the plan said. */
+  /** How many are gone by now. */
   readonly changes: number
   /** How many are gone by now. */
   readonly transactions: number

@@ -1,4 +1,4 @@
-/** How a purge is run: what a caller may say, checked. */
+/** The options of a purge, and their check. */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -27,21 +27,22 @@ export interface ArchivePart {
 }
 
 /**
- * Where a part is kept, in a few words. `verify` is asked once all parts are kept, right before anything is removed. If it fails, nothing is.
+ * Where a part is kept, and how to check that. `verify` runs once all parts are kept, right before anything is removed. If it
+ * fails, nothing is removed.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Archived<E, R> {
-  /** Where it is, for the record of the run. */
+  /** Where it is, in a few words, for the record of the run. */
   readonly place: string
   /** Fails if the archive does not hold what it should. */
   readonly verify: Effect.Effect<void, E, R>
 }
 
 /**
- * Keeps a part elsewhere before it goes, and says where, for the record of the run. If it fails, nothing is removed. An archive that gives a
- * string is not asked again.
+ * Keeps a part elsewhere before it goes, and says where, for the record of the run. If it fails, nothing is removed. A string
+ * is the place alone: then there is nothing to verify.
  *
  * @since 0.1.0
  * @category models
@@ -65,9 +66,9 @@ export interface PurgeOptions<E = never, R = never> {
   readonly lockTimeout?: Duration.DurationInput | undefined
   /** Who runs it; the actor of `AuditContext` unless given. */
   readonly actor?: Actor.Actor | undefined
-  /** Told after each batch. */
+  /** Called after each batch. */
   readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
-  /** Asked for each part of the plan before anything is removed. */
+  /** Called for each part of the plan before anything is removed. */
   readonly archive?: Archive<E, R> | undefined
 }
 

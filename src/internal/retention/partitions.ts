@@ -2,7 +2,7 @@
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type { ThreadlineError } from "../../ThreadlineError.js"
+import { ThreadlineError } from "../../ThreadlineError.js"
 import { rows, type Storage } from "../record/storage.js"
 import { instantColumn } from "../record/change.js"
 import { qualified } from "../sql/sqlText.js"
@@ -23,6 +23,10 @@ export interface Partition {
   /** Rows, as the planner thinks; -1 if it does not know. */
   readonly estimate: number
 }
+
+/** Another session holds the lock of a partition, or waiting for it would have held up others. */
+export const isContended = (error: unknown): boolean =>
+  ThreadlineError.is(error) && (error.sqlState === "55P03" || error.sqlState === "40P01")
 
 export const leafName = ({ name, schema }: Partition): string => qualified(schema, name)
 

@@ -47,7 +47,7 @@ export interface PlanOptions {
 
 export type PlanError = InvalidRequest | NotFound | RetentionError | ThreadlineError
 
-/** Statements of retention. What row-level security would hide is an error, not a row less. */
+/** Settings for the statements of retention. If row-level security would hide a row, the statement fails. */
 export const settings = {
   search_path: "pg_catalog, pg_temp",
   row_security: "off",
@@ -92,7 +92,7 @@ export const Now = Schema.Struct({
   lastRun: Schema.NullOr(Schema.String)
 })
 
-/** Where the database is. */
+/** The present state of the database: its clock, its snapshot and epoch, the horizon of the feed, the last purge. */
 export const now = ({ name, sql }: Storage) => sql`
   select ${instantColumn(sql, "clock_timestamp()")} as at, pg_current_snapshot()::text as snapshot,
     coalesce((
@@ -105,7 +105,7 @@ export const now = ({ name, sql }: Storage) => sql`
     (select ${name("feed_horizon")}())::text as horizon,
     (select max(r.id)::text from ${name("retention_runs")} r where r.kind = 'purge') as "lastRun"`
 
-/** What does not come: the statement always gives one row. */
+/** This does not happen: such a statement always gives one row. */
 const nothing = () => new ThreadlineError({ reason: "Failed", detail: "the database gave no answer" })
 
 export const onlyRow = <A>(found: ReadonlyArray<A>): Effect.Effect<A, ThreadlineError> =>
@@ -170,7 +170,7 @@ const isOneOf = ({ sql }: Storage, names: ReadonlyArray<TableName>, alias: strin
     )
   )
 
-/** What goes and stays in a partition of what is old enough there. Names of which nothing is old enough are not looked at. */
+/** Counts which expired changes of a partition go, and which stay. Names of which nothing is old enough are not looked at. */
 const items = Effect.fnUntraced(function* (conditions: Conditions, partition: Partition) {
   const { storage } = conditions
   const { sql } = storage
@@ -207,7 +207,7 @@ const items = Effect.fnUntraced(function* (conditions: Conditions, partition: Pa
 
 const CountRow = Schema.Struct({ transactions: Schema.NumberFromString, actions: Schema.NumberFromString })
 
-/** Transactions of which nothing stays, and actions that nothing keeps. */
+/** Counts the transactions of which nothing stays, and the actions that nothing keeps. */
 const others = (conditions: Conditions, look: Look) => {
   const { storage } = conditions
   const { name, sql } = storage

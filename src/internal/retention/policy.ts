@@ -21,11 +21,8 @@ import type { JsonObject } from "../core/jsonValue.js"
 export type Keep = Duration.Duration | `${number} ${Duration.Unit}` | "forever"
 
 /**
- * Keeps something from every purge, with the reason why. Exactly one thing is named:
- *
- * - `table` and `key`: all changes of a row, also under the keys that it had before and after this one
- *
- * What is held keeps its transaction, and that keeps its actions.
+ * Keeps something from every purge, with the reason why. It names exactly one of `table` (alone or with a `key`), `actor` and
+ * `correlationId`. What is held keeps its transaction, and that keeps its actions.
  *
  * @since 0.1.0
  * @category models
@@ -125,7 +122,7 @@ const units = [
   [1, "millis"]
 ] as const
 
-/** As a policy writes it. */
+/** A duration, as a policy writes it. */
 const durationText = (millis: Millis): string => {
   if (millis === undefined) {
     return "forever"
@@ -279,7 +276,7 @@ export const check = (input: unknown): Checked<CheckedPolicy> =>
     return { keep, tables, actions, floor, holds, document }
   })
 
-/** The same for callers, as they wrote it. */
+/** Checks a policy, and gives it back as it was written. */
 export const decode = (input: unknown): Checked<Policy> => Either.map(check(input), () => input as Policy)
 
 const isForever = (millis: Millis): boolean => millis === undefined
@@ -299,11 +296,12 @@ export interface Cutoffs {
   readonly tables: ReadonlyArray<{ readonly table: TableName; readonly cutoff: string | null }>
   readonly otherActions: string | null
   readonly actions: ReadonlyArray<{ readonly name: string; readonly cutoff: string | null }>
-  /** The latest of changes; null if no change goes. */
+  /** The latest cutoff of changes; null if no change goes. */
   readonly latest: string | null
 }
 
-const latestOf = (cutoffs: ReadonlyArray<string | null>): string | null =>
+/** The latest of some cutoffs; null if nothing goes by any of them. */
+export const latestOf = (cutoffs: ReadonlyArray<string | null>): string | null =>
   cutoffs.reduce((latest, cutoff) => (cutoff !== null && (latest === null || cutoff > latest) ? cutoff : latest), null)
 
 export const cutoffsOf = (policy: CheckedPolicy, at: string, before: string | undefined): Cutoffs => {

@@ -44,7 +44,7 @@ const work = Effect.fnUntraced(function* (run: Work): Effect.fn.Return<void, Wor
       yield* expire(run, partition, until, part.changes)
     }
   }
-  // Again the list: what was dropped is gone.
+  // The list is read again, because partitions were dropped.
   for (const partition of yield* partitionsNow(storage)) {
     if (planned.has(partition.name) && conditions.cutoffs.latest !== null) {
       yield* purgeChanges(run, partition)
@@ -76,7 +76,7 @@ const expire = Effect.fnUntraced(function* (
   }
 })
 
-/** What the parts of an archive are: one for each table and month. */
+/** The parts to archive: one for each table and month. */
 const archiveParts = (plan: Plan, conditions: Conditions): ReadonlyArray<ArchivePart> => {
   const counts = new Map<string, ArchivePart>()
   for (const { changes, month, table } of plan.items) {
@@ -148,7 +148,7 @@ export const underLease = <E, R>(
   Effect.raceFirst(body, heartbeat(storage, lease)).pipe(
     Effect.onExit((exit) => {
       const [state, problem] = ending(exit)
-      // If it cannot be said, the lease ends by itself, and the next run says it.
+      // If that cannot be recorded, the lease ends by itself, and the next run records it.
       return Effect.ignoreLogged(
         Effect.timeout(finish(storage, lease, state, problem, state === "completed" ? settled() : null), "5 seconds")
       )
@@ -160,7 +160,7 @@ export const underLease = <E, R>(
     Effect.flatMap(Option.match({ onNone: leaseLost, onSome: Effect.succeed }))
   )
 
-/** Resolves what the plan says once more. The plan's own instants count, and they cannot be in the future. */
+/** Resolves the policy of the plan again. The plan's own instants count, and they cannot be in the future. */
 const resolved = (storage: Storage, plan: Plan) =>
   Effect.gen(function* (): Effect.fn.Return<{ conditions: Conditions; epoch: number }, PurgeError> {
     const { at, epoch } = yield* Effect.flatMap(rows(Now, now(storage)), onlyRow)

@@ -6,14 +6,13 @@ export const TypeId: unique symbol = Symbol.for("threadline/RetentionError")
 export type TypeId = typeof TypeId
 
 /**
- * Why retention did not do what was asked. Nothing is lost by any of them: what a run has removed by then is complete, and the next run
- * goes on.
+ * Why a plan or a run was refused, or why a run ended. What a run has removed by then is complete, and the next run goes on.
  *
  * - `NotConfigured`: there is no policy, so nothing is ever removed
  * - `Busy`: another runner does the same work
  * - `LeaseLost`: the run was cut off for longer than its lease, and another one may go on
  * - `OutdatedPlan`: another run began after the plan was made, or the database has become another one
- * - `ArchiveFailed`: what was to be archived before could not be, or could not be verified; nothing was removed
+ * - `ArchiveFailed`: what was to be archived first could not be archived or verified; nothing was removed
  * - `InsideTransaction`: retention works in transactions of its own
  *
  * @since 0.1.0

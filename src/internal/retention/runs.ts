@@ -32,7 +32,9 @@ import { settings } from "./plan.js"
 import { RetentionError } from "./retentionError.js"
 import { block } from "./settled.js"
 
-/** How long a run may say nothing before another one takes over, in seconds. It speaks three times as often. */
+/**
+ * A run that does not renew its lease for this time may be taken over, in seconds. A run renews it three times in that time.
+ */
 const leaseSeconds = 60
 
 export interface Lease {
@@ -152,7 +154,7 @@ export interface Counted {
   readonly batches?: number
   readonly partitions?: ReadonlyArray<string>
   readonly details?: JsonObject
-  /** A query of the ids of the transactions that it was about: the first and the last of them. */
+  /** A query of two columns: the first and the last id of the transactions that were worked on. */
   readonly touched?: Fragment | undefined
 }
 
@@ -180,7 +182,10 @@ export const adding = (
   where r.id = ${id}::bigint and r.lease_token = ${token} and r.state = 'running' and ${where}
   returning r.id::text as id`
 
-/** The same, in the transaction that did it. If the lease is lost, that transaction comes to nothing. */
+/**
+ * Adds to what a run has done, in the transaction that did it. Fails if the lease is lost, so that the transaction is rolled
+ * back.
+ */
 export const count = (
   storage: Storage,
   lease: Lease,
@@ -190,7 +195,7 @@ export const count = (
     row === undefined ? leaseLost() : Effect.void
   )
 
-/** Says that the run still goes on, until the lease is lost. */
+/** Renews the lease of a run until it is lost. */
 export const heartbeat = (storage: Storage, lease: Lease): Effect.Effect<never, RetentionError | ThreadlineError> =>
   Effect.forever(Effect.zipRight(Effect.sleep((leaseSeconds * 1000) / 3), asOwner(storage, count(storage, lease, {}))))
 
@@ -275,7 +280,7 @@ const runOf = (row: typeof RunRow.Type): Run => ({
 })
 
 /**
- * Which runs are asked for.
+ * Which runs a read shows.
  *
  * @since 0.1.0
  * @category models

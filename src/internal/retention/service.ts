@@ -25,7 +25,7 @@ export interface Service {
    * change left, then actions. It needs membership in the role that owns the record. It may end at any point, and whatever is removed by then
    * is complete: no change is ever left without its transaction. A later plan and purge go on.
    *
-   * One runner at a time: another one gets `Busy`. `archive` is asked for each part first, and if it fails nothing is removed.
+   * One runner at a time: another one gets `Busy`. `archive` is called for each part first, and if it fails nothing is removed.
    */
   readonly purge: <E = never, R = never>(
     plan: Plan,

@@ -65,7 +65,10 @@ const lastSettled = ({ seen, storage: { name, sql } }: Conditions, policy: JsonO
       ) l`
   )
 
-/** Actions of the names of which one cutoff speaks, and the times between the cutoff that was and the one that is. */
+/**
+ * Conditions on actions that became due since an earlier purge: for each cutoff, the actions that it covers, between its former
+ * and its present instant.
+ */
 export const newlyDue = (
   { storage: { sql } }: Pick<Conditions, "storage">,
   cutoffs: Cutoffs,
@@ -160,7 +163,7 @@ export const rangesOf = ({ sql }: Storage, { blocks }: Look) =>
       order by r.ids`
   )
 
-/** What a purge that completes settles, unless it left rows that others had locked. */
+/** What a completed purge notes for the next one. A purge that left rows which others had locked notes nothing. */
 export const settledBy = ({ cutoffs, seen }: Conditions, { settled }: Look, at: string): JsonObject => ({
   latest: cutoffs.latest,
   otherActions: cutoffs.otherActions,

@@ -1,12 +1,13 @@
 /**
- * What was not committed when a plan was made. It stays, and whoever removes something asks for it in the same statement. What one
- * statement has found, the next one need not look for again: a run beside busy writers takes no longer at its end than at its beginning.
+ * Transactions that were not committed when a plan was made. They stay: each statement that removes something looks for them
+ * itself. What one statement has found, the next one need not look for again, so a run beside busy writers is no slower at its
+ * end than at its beginning.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import type { Storage } from "../record/storage.js"
 
-/** Where somebody looked from. */
+/** The state of the database in which something was read. */
 export interface Sight {
   readonly snapshot: string
   readonly epoch: number
@@ -24,10 +25,10 @@ export interface Unseen {
   readonly since: Sight
 }
 
-/** So many are kept in mind. If there are more, they are looked for again each time. */
+/** At most so many ids are remembered. If there are more, they are looked for each time. */
 const mostIds = 1000
 
-/** The transaction was not committed then. */
+/** Whether a transaction was not committed in that state. */
 export const unseenTransaction = ({ epoch, snapshot }: Sight, { sql }: Storage, alias: string): Fragment => {
   const as = sql.literal(alias)
   return sql`(
@@ -82,7 +83,7 @@ export const unseenFields = {
   unseen: Schema.NullOr(Schema.parseJson(Schema.Array(Schema.String)))
 }
 
-/** What is known after a statement. */
+/** The transactions that are known to stay after a statement. */
 export const looked = (
   before: Unseen,
   epoch: number,

@@ -25,7 +25,7 @@ export interface Work {
   readonly lease: Lease
   readonly limits: Limits
   readonly tally: { changes: number; transactions: number; actions: number; batches: number }
-  /** Set once everything that the policy speaks of was looked at, and nothing of it was locked. */
+  /** Set once everything that the policy covers was looked at, and nothing of it was locked. */
   settled: JsonObject | null
   /** The epoch in which the run began. */
   readonly epoch: number
@@ -38,14 +38,17 @@ type Phase = "changes" | "transactions" | "actions"
 
 export type WorkError = Enough | RetentionError | ThreadlineError
 
-/** Before each batch: one too many is not begun. */
+/** Called before each batch: ends the work if the run has done as many as it may. */
 export const turn = ({ limits, tally }: Work): Effect.Effect<void, Enough> =>
   Effect.suspend(() => (tally.batches >= limits.maxBatches ? Effect.fail(new Enough()) : Effect.void))
 
-/** Unless a pause is given, it is so many times as long as what came before it. */
+/** Unless a pause is given, it is so many times as long as the batch before it. */
 const restful = 4
 
-/** What a transaction removed, and how often the record of the run says so. The lease is lost if it should and does not. */
+/**
+ * How many rows a transaction removed, and how many rows of runs it updated: none, although it removed something, if the lease
+ * is lost.
+ */
 export interface Outcome {
   readonly removed: number
   readonly counted: number

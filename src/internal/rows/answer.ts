@@ -20,7 +20,7 @@ const MovedToAnswer = Schema.transform(
   answer("MovedTo", { key: Schema.String }),
   Schema.Struct({
     _tag: Schema.Literal("MovedTo"),
-    /** The row key that the row had got. */
+    /** The key that the row moved to. */
     key: Schema.String,
     /** The same by column. JSON has only `key`. */
     rowPk: Schema.NullOr(RowPk),
@@ -106,7 +106,7 @@ const BeforeCaptureAnswer = answer("BeforeCapture", {})
  */
 export interface BeforeCapture extends Schema.Schema.Type<typeof BeforeCaptureAnswer> {}
 
-/** A plain answer, without the prototype of the answers that reads give. */
+/** A plain answer. The answers of reads also have a prototype that gives their JSON. */
 export const Answer = Schema.Union(
   PresentAnswer,
   DeletedAnswer,
@@ -181,7 +181,7 @@ export const RowAsOf = Schema.Struct({
  */
 export interface RowAsOf extends Schema.Schema.Type<typeof RowAsOf> {}
 
-/** The union by its name, in what a caller hovers. */
+/** The union under its name: editors show that instead of its members. */
 const PlainAnswer: Schema.Schema<AsOf> = Schema.typeSchema(Answer)
 
 const KeyAnswer = Schema.Struct({

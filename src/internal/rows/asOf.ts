@@ -15,7 +15,7 @@ import type { Storage } from "../record/storage.js"
 
 const AsOfRequest = Schema.Struct({ table: TableSchema, key: KeySchema })
 
-/** An instant in the one text it has; `field` is the input that an `InvalidRequest` names. */
+/** The canonical text of an instant, in UTC with microseconds; `field` is the input that an `InvalidRequest` names. */
 export const instantOf = (when: InstantInput, field: string = "instant"): Effect.Effect<string, InvalidRequest> => {
   const at = instant(when)
   return at === undefined ? Effect.fail(new InvalidRequest({ field, rule: instantRule })) : Effect.succeed(at)

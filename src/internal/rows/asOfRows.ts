@@ -1,5 +1,5 @@
 /**
- * The rows of a table at an instant. It reads keys in their order, and for each how it stood, until a page is full.
+ * The rows of a table at an instant. Keys are read in their order, and how the row of each key stood, until a page is full.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -66,14 +66,15 @@ export interface AsOfRowsOptions extends Paging {
 
 /** What one page may look at. */
 export interface RowsBudget {
-  /** Entries of the index of keys, in all and in one statement. */
+  /** Entries of the index of keys, in all. */
   readonly entries: number
+  /** Entries that the first statement reads. Later ones read up to eight times as many. */
   readonly stretch: number
   /** Keys whose rows are looked at. */
   readonly keys: number
   /**
-   * A table with at most this many changes under its names counts as a table of few changes. Its changes are read if the index of
-   * keys mostly has keys of other tables, and those of a quarter of this number at once.
+   * A table with at most this many changes under its names counts as a table of few changes. If the index of keys mostly has
+   * keys of other tables, these changes are read instead. If there are at most a quarter as many, they are read from the start.
    */
   readonly few: number
 }
@@ -86,7 +87,7 @@ const byBytes = (left: string, right: string): number => Buffer.compare(Buffer.f
 
 const hashed = /:sha256:[0-9a-f]{64}$/
 
-/** A key by column, from its text. */
+/** The key by column, from `row_key`. Null if that text is a hash, or does not fit the columns. */
 const rowPkOf = (key: string, columns: ReadonlyArray<KeyColumn> = []): RowPk | null => {
   const [firstColumn, ...otherColumns] = columns
   if (firstColumn === undefined || hashed.test(key)) {
@@ -102,7 +103,7 @@ const rowPkOf = (key: string, columns: ReadonlyArray<KeyColumn> = []): RowPk | n
     : null
 }
 
-/** Whether the text of this value, in a key column of this type, is certainly the text of the key. */
+/** Whether `String(value)` is certainly the canonical text of a key column of this type. */
 const isPlain = (type: string, value: JsonValue | undefined): value is string | number | bigint =>
   /^(smallint|integer|bigint)$/.test(type)
     ? typeof value === "bigint" || Number.isInteger(value)
@@ -119,14 +120,15 @@ const rangeOf = (columns: ReadonlyArray<KeyColumn> = [], contains: JsonObject = 
     texts.push(JSON.stringify(String(value)))
   }
   const start = `[${texts.join(",")}`
-  // A long key is cut. Its beginning is kept.
+  // A long key is cut, and only its beginning is kept. A long start could miss such keys.
   return texts.length === 0 || start.length > 90
     ? { after: undefined, before: undefined }
     : { after: start, before: `${start}-` }
 }
 
 /**
- * How many rows may be found at a key. If no change of it is before the instant, few are; `late` is how many it has been so far.
+ * How many rows to expect at a key, 0 to 1. Few keys had a row if all of their changes are after the instant: `late` is their
+ * share.
  */
 const chance = (key: string, nearest: Candidates["nearest"], late: number): number => {
   const near = nearest.get(key)
@@ -136,7 +138,7 @@ const chance = (key: string, nearest: Candidates["nearest"], late: number): numb
 const chances = ({ keys, nearest }: Candidates, late: number): number =>
   keys.reduce((sum, key) => sum + chance(key, nearest, late), 0)
 
-/** The end of a slice of keys of which so many rows may be found. */
+/** Where a slice of keys ends at which about `slice` rows can be expected. */
 const endOf = ({ keys, nearest }: Candidates, from: number, slice: number, late: number): number => {
   let end = from
   for (let left = slice; left > 0 && end < keys.length && end - from < 1000; end++) {
@@ -174,8 +176,8 @@ export const asOfRows = Effect.fnUntraced(function* (
   let isOfFew: boolean | undefined
   let keysLookedAt = 0
   let slice = limit + 1
-  // Of keys whose changes are all after the instant: how many rows were found, of how many. Of a table that always had one name, only
-  // those come that probably had one.
+  // Of keys whose changes are all after the instant: the share that had a row (a guess for the first 50 keys), how many keys
+  // there were, and how many had one. Of a table that always had one name, only keys come that probably had one.
   let late = namedTable.spans.length === 1 ? 1 : 0.25
   let lateKeys = 0
   let lateRows = 0
@@ -240,7 +242,7 @@ export const asOfRows = Effect.fnUntraced(function* (
     return lastPage()
   }
   const around = { at, since: captured.since, until: captured.until }
-  // The same: it is asked for only if there are keys at all.
+  // Whether rows may share a key for a while. Known once for a page too, and asked only if there are keys.
   let isShared: boolean | undefined
   for (;;) {
     const candidates = yield* next()

@@ -16,7 +16,7 @@ import { ofTable, type Table, type TableSpan } from "../record/tables.js"
 
 /** A change in the index of row histories. */
 export interface Entry {
-  /** The key under which the index has it: another one for a change that moved the row away. */
+  /** The key under which the index has the change. It is not the candidate's key if the change moved the row away from that. */
   readonly rowKey: string
   readonly capturedAt: string
   readonly id: string
@@ -41,12 +41,13 @@ export interface Candidates {
   readonly nearest: ReadonlyMap<string, Nearest | undefined>
 }
 
+/** Keys behind `after` and before `before`. */
 export interface Range {
   readonly after: string | undefined
   readonly before: string | undefined
 }
 
-/** `upTo` is the last key of the range. */
+/** The condition that a column of keys is in a range; `upTo` is the last key of it. */
 const within = (
   { sql }: Storage,
   column: string,
@@ -154,7 +155,7 @@ const EndRow = Schema.Struct({ key: Schema.NullOr(Schema.String), seen: Schema.N
 
 const FoundRow = Schema.Struct({ found: Schema.Literal("true", "false") })
 
-/** Whether a key is one of the table. */
+/** Whether the table has changes under a key. */
 const isOfTable = (storage: Storage, table: Table, key: string): Effect.Effect<boolean, ThreadlineError> => {
   const { name, sql } = storage
   const under = (column: string): Fragment => sql`exists (
@@ -309,8 +310,8 @@ export const hasFew = ({ name, sql }: Storage, table: Table, few: number): Effec
 }
 
 /**
- * Keys of a table of few changes in a range, at most `limit`. Its changes are read, so a key that certainly has no row is told apart:
- * it has no nearest change.
+ * Keys of a table of few changes in a range, at most `limit`. Its changes are read, so keys that certainly have no row are
+ * recognized: they have no nearest change.
  */
 export const keysOfFew = (
   storage: Storage,

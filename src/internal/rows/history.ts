@@ -27,13 +27,13 @@ const HistoryRequest = Schema.Struct({ table: TableSchema, key: KeySchema, order
  */
 export interface HistoryOptions extends OrderedPaging {}
 
-type Asked = typeof HistoryRequest.Type
+type Decoded = typeof HistoryRequest.Type
 
-/** The next items of a history after a position. If there are more than a page holds, one item more. */
+/** Reads the items of a history behind a position: those of a page, and one more if there is one. */
 type Read = (
   storage: Storage,
   row: Row,
-  decoded: Asked,
+  decoded: Decoded,
   cursor: cursors.Position | undefined
 ) => Effect.Effect<ReadonlyArray<Change>, InvalidRequest | ThreadlineError>
 
@@ -114,9 +114,13 @@ const readVisible: Read = Effect.fnUntraced(function* (storage, row, decoded, cu
   return visibleChanges
 })
 
-const queryOf = (decoded: Asked): cursors.Query => ({ kind: "history", order: "time", text: canonicalRequest(decoded) })
+const queryOf = (decoded: Decoded): cursors.Query => ({
+  kind: "history",
+  order: "time",
+  text: canonicalRequest(decoded)
+})
 
-/** Where a history goes on: when the last change of the page before was captured. */
+/** The instant of the last change of the page before. Undefined for the first page. */
 export const beginning = Effect.fnUntraced(function* (
   storage: Storage,
   table: string,

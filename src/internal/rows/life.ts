@@ -196,11 +196,7 @@ export const nearestOfKeys = (
           from ${isSingle ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`}
           cross join lateral ${nearest(storage, table, key, side, count, bounds)} o`
   }
-  const latest = (
-    times: ReadonlyArray<string | null | undefined>,
-    of: "greatest" | "least",
-    none: string
-  ): Fragment => {
+  const bound = (times: ReadonlyArray<string | null | undefined>, of: "greatest" | "least", none: string): Fragment => {
     const known = times.filter((time) => time !== undefined && time !== null)
     return known.length === 0
       ? sql`${sql.literal(`'${none}'`)}::timestamptz`
@@ -211,12 +207,12 @@ export const nearestOfKeys = (
           from ${name("changes_near")}(
             array(select k.key from jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)),
             ${span.schema}, ${span.name}, ${side}, ${instant(at)},
-            ${latest([since, span.since], "greatest", "-infinity")}, ${latest([until, span.until], "least", "infinity")},
+            ${bound([since, span.since], "greatest", "-infinity")}, ${bound([until, span.until], "least", "infinity")},
             ${count}
           ) o`
 }
 
-/** A change of a key that is known to be one of its nearest: `nth` 0, and 1 for the one behind it. */
+/** A change that is known to be one of the nearest of its key: `nth` 0 for the nearest, 1 for the next one. */
 export interface Known {
   readonly key: string
   readonly nth: 0 | 1

@@ -36,7 +36,7 @@ export interface Relation {
   readonly table: string
   /** Their column to the column of the row. */
   readonly columns: { readonly [theirs: string]: string }
-  /** Of the first page: 50 unless given, at most 1000. */
+  /** Rows of the first page: 50 unless given, at most 1000. */
   readonly limit?: number | undefined
 }
 
@@ -134,7 +134,7 @@ const WithRelations = Schema.transformOrFail(
  */
 export const AsOfWith: Schema.Schema<AsOfWith, typeof WithRelations.Encoded> = formedSchema(WithRelations, makeAsOfWith)
 
-const columnsRule = "must name columns of theirs and the columns of the row that hold the same"
+const columnsRule = "must map columns of the related table to the columns of the row that hold the same values"
 
 const RelationRequest = Schema.Struct({
   table: TableSchema,

@@ -91,14 +91,14 @@ const recordedAs = (
 interface Verdict extends Standing {
   readonly matches: boolean
   /** The change that gives this answer. */
-  readonly saidBy: string | undefined
+  readonly decidedBy: string | undefined
 }
 
 const nothing = (at: string): Verdict => ({
   answer: { _tag: "BeforeCapture", at },
   rowPk: null,
   matches: false,
-  saidBy: undefined
+  decidedBy: undefined
 })
 
 const verdict = (
@@ -122,7 +122,7 @@ const verdict = (
             answer: { _tag: "Present", row: state.row, ...recordedAs(table, state.row, change), at },
             rowPk: change.rowPk,
             matches,
-            saidBy: change.id
+            decidedBy: change.id
           }
         : beforeCapture
     }
@@ -136,11 +136,11 @@ const verdict = (
             answer: { _tag: "MovedTo", key: change.rowKey, rowPk: change.rowPk, at },
             rowPk: null,
             matches: false,
-            saidBy: change.id
+            decidedBy: change.id
           }
         : beforeCapture
     }
-    return { answer: { _tag: "Deleted", at }, rowPk: change.rowPk, matches: false, saidBy: change.id }
+    return { answer: { _tag: "Deleted", at }, rowPk: change.rowPk, matches: false, decidedBy: change.id }
   }
   const earlier = stateBefore(events, sharing)
   if (earlier === undefined) {
@@ -153,14 +153,16 @@ const verdict = (
   const { change, key, matchesBefore, visible, visibleBefore } = earlier.event
   const rowPk = change.rowKey === key ? change.rowPk : null
   if (earlier._tag === "NotYet") {
-    return visible ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false, saidBy: change.id } : beforeCapture
+    return visible
+      ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false, decidedBy: change.id }
+      : beforeCapture
   }
   return visibleBefore
     ? {
         answer: { _tag: "Present", row: earlier.row, rebuilt: true, ...recordedAs(table, earlier.row, change), at },
         rowPk,
         matches: matchesBefore,
-        saidBy: change.id
+        decidedBy: change.id
       }
     : beforeCapture
 }
@@ -194,7 +196,7 @@ export const sharingOf = ({ name, sql }: Storage, { policy }: Table): Effect.Eff
   )
 
 const isSame = (left: Verdict, right: Verdict): boolean =>
-  left.answer._tag === right.answer._tag && left.saidBy === right.saidBy
+  left.answer._tag === right.answer._tag && left.decidedBy === right.decidedBy
 
 const standingRowsOf = (storage: Storage, side: Side, standingRequest: StandingRequest, looked: Looked) => {
   const sideStatement = standingStatement(storage, side, standingRequest, looked)

@@ -69,7 +69,10 @@ export const StandingRow = Schema.Struct({
   changed_from: Schema.NullOr(JsonObjectFromText),
   data_after: Schema.NullOr(JsonObjectFromText),
   own_key: Schema.String,
-  /** False for the one change of a key that is not asked for. It comes without its images. */
+  /**
+   * False if the conditions exclude the key. Then only its first change comes, without images: it shows that the key has
+   * changes on this side of the instant.
+   */
   selected: Schema.String,
   /** The change of the row that this TRUNCATE follows; null for a change of the row itself. */
   follows: Schema.NullOr(Schema.String),
@@ -77,6 +80,7 @@ export const StandingRow = Schema.Struct({
   visible_before: Schema.String,
   matches: Schema.String,
   matches_before: Schema.String,
+  /** Whether a TRUNCATE lies between the instant and this change. */
   cut: Schema.String
 })
 
@@ -102,7 +106,7 @@ const standingColumns = [
 ]
 
 /** In a statement, the caller's condition stands before this mark, and conditions of scopes stand behind it. */
-const asksForScope = "/* what the reader may see */"
+const scopeMark = "/* what the reader may see */"
 
 /** The caller's condition on an image. Undefined if there is none. */
 const conditionOf = (
@@ -142,14 +146,14 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
   }
   const around = { at, since: captured?.since, until: captured?.until }
   const isShown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
-  const noTruncates = storage.restriction === undefined ? sql`true` : sql`false`
+  const seesTruncates = storage.restriction === undefined ? sql`true` : sql`false`
   return sql`
     with threadline_judged as materialized (
       select c.*,
         ${matching(sql`c.visible`, sql`c.data_after`)} as matches,
         ${side === "before" ? sql`true` : matching(sql`c.visible_before`, beforeImage(sql, "c"))} as matches_before
       from (
-        select c.*, ${sql.literal(asksForScope)}
+        select c.*, ${sql.literal(scopeMark)}
           ${visible()} as visible,
           ${
             side === "before"
@@ -243,8 +247,8 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
           ? sql``
           : sql`union all
       select ${sql.literal(standingColumns.join(", "))}, own_key, true, follows,
-        -- What one of a partition has done to the row is known to nobody.
-        ${noTruncates} and partition_name is null, true, true, true
+        -- Whether a TRUNCATE of a partition removed the row is not known, so no reader gets an answer from it.
+        ${seesTruncates} and partition_name is null, true, true, true
       from threadline_truncates`
       }
     ) c
@@ -259,6 +263,6 @@ export const onStandingError =
   (storage: Storage, { where }: StandingRequest, statement: Statement<unknown>) =>
   (error: SqlError): InvalidRequest | ThreadlineError => {
     const position = positionOf(error)
-    const isOfScope = position !== undefined && position > statement.compile()[0].indexOf(asksForScope)
+    const isOfScope = position !== undefined && position > statement.compile()[0].indexOf(scopeMark)
     return onConditionError(storage, where === undefined || isOfScope ? "scope" : "where")(error)
   }

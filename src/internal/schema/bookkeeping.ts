@@ -255,10 +255,10 @@ where n.nspname <> ${literal(schema)}
   ) = 4
 order by n.nspname`
 
-/** Everything that each run ensures. It gives the partitions that it made. */
+/** Makes the partitions that are due, as each run does. Gives the names of those that it made. */
 export const partitions = "select unnest(ensure_partitions()) as name"
 
-/** What a restore of the structure alone lacks. */
+/** Makes the keys that a restore of the structure alone lacks. */
 export const seeds = `do $threadline$
 begin
   if to_regprocedure('ensure_cursor_key()') is not null then

@@ -166,7 +166,10 @@ export const RunResult = Schema.Struct({
   concerns: Schema.Array(Concern),
   /** The schema watch after this run. */
   watch: WatchState,
-  /** Sentences for people on what should be better, such as an owner that can log in: the concerns, and whatever else there is. */
+  /**
+   * Sentences for people on what should be better, such as an owner that can log in: the concerns, and a record in another
+   * schema.
+   */
   notices: Schema.Array(Schema.String)
 }).annotations({ identifier: "threadline.Migrations.RunResult" })
 

@@ -143,8 +143,8 @@ const installationOf = (sql: SqlClient.SqlClient, schema: string) =>
   Effect.map(query(sql, bookkeeping.installation(schema), InstallationRow), (rows) => rows[0])
 
 /**
- * The isolation does not depend on the role's defaults: a snapshot taken before the wait for the lock would be stale. Inside a
- * transaction of the caller's it is a savepoint.
+ * A transaction whose isolation does not depend on the role's defaults: a snapshot taken before the wait for the lock would be
+ * stale. Inside a transaction of the caller it is a savepoint.
  */
 const inTransaction = <A, E, R>(sql: SqlClient.SqlClient, body: Effect.Effect<A, E, R>) =>
   transactionOrSavepoint(sql, beginWriting(), body)

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import type { Position } from "../record/cursor.js"
 import { Budget, type Budgets } from "./budget.js"
-import { isOfSeen, isTransactional, type Plan } from "./plan.js"
+import { listsAllVisible, isTransactional, type Plan } from "./plan.js"
 import { type Attempt, tests } from "./statements.js"
 
 /** The ways to try, the most promising first. */
@@ -15,7 +15,7 @@ export const attempts = (plan: Plan, budget: Budgets): readonly [Attempt, ...Arr
   const { changes, probe, transactions, visits } = budget
   const byChanges = { way: "changes", changes, transactions, visits } as const
   const { tables } = plan
-  if (isOfSeen(plan)) {
+  if (listsAllVisible(plan)) {
     return [{ ...byChanges, way: "transactions" }]
   }
   const oneTransaction = plan.range.low !== undefined && plan.range.low === plan.range.high

@@ -23,7 +23,8 @@ const invalid = (field: string, ...rule: ReadonlyArray<string | { readonly field
   Either.left(InvalidRequest.of(field, ...rule))
 
 /**
- * Decodes a filter, and checks the rules between its fields, without a database: every read of the filter fails with what a left holds.
+ * Decodes a filter, and checks the rules between its fields, without a database. Every read with a wrong filter fails with the
+ * same error.
  *
  * @since 0.1.0
  * @category conversions

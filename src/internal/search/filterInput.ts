@@ -30,13 +30,13 @@ export interface ActorInput {
  * @category models
  */
 export interface FilterInput {
-  /** Of this table, or one of several, as in SQL: `posts` (in `public`), `public.posts` or `"Odd.Schema"."T"`. */
+  /** Only this table, or one of several, written as in SQL: `posts` (in `public`), `public.posts` or `"Odd.Schema"."T"`. */
   readonly table?: OneOrMore<string> | undefined
-  /** Of every table in this PostgreSQL schema. */
+  /** Only tables of this PostgreSQL schema. */
   readonly schema?: string | undefined
-  /** Of this row of the one table. Such a timeline is in the order of the row's own life. */
+  /** Only this row of the one table. Such a timeline is in the order of the row's own life. */
   readonly key?: KeyInput | undefined
-  /** Of this operation, or one of several. */
+  /** Only this operation, or one of several. */
   readonly op?: OneOrMore<Operation> | undefined
   /** The row before or after the change has these fields with these values, nested ones too (`jsonb @>`). */
   readonly contains?: JsonObject | undefined
@@ -70,7 +70,7 @@ export interface FilterInput {
   readonly meta?: JsonObject | undefined
   /** The role of the database session. */
   readonly dbUser?: string | undefined
-  /** Of this transaction: decimal digits. */
+  /** Only this transaction: decimal digits. */
   readonly transactionId?: string | undefined
   /** Captured at this instant or later. */
   readonly from?: InstantInput | undefined

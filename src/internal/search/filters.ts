@@ -211,10 +211,10 @@ const byNaming = (
   condition: (naming: Pick<Naming, "names">) => Fragment
 ): Fragment => {
   const { sql } = storage
-  const asAsked = condition({ names: new Map(columns.map((column) => [column, [column]])) })
+  const withGivenNames = condition({ names: new Map(columns.map((column) => [column, [column]])) })
   const ofTables = tables.map((table) => ({ table, times: namings(table, columns) }))
-  if (ofTables.every(({ times }) => times.length === 1 && times.every(({ names }) => [...names].every(isAsAsked)))) {
-    return asAsked
+  if (ofTables.every(({ times }) => times.length === 1 && times.every(({ names }) => [...names].every(isUnchanged)))) {
+    return withGivenNames
   }
   return sql.or(
     ofTables.map(({ table, times }) =>
@@ -226,7 +226,7 @@ const byNaming = (
   )
 }
 
-const isAsAsked = ([column, [name, ...others]]: readonly [string, ReadonlyArray<string>]): boolean =>
+const isUnchanged = ([column, [name, ...others]]: readonly [string, ReadonlyArray<string>]): boolean =>
   name === column && others.length === 0
 
 /** Found by the Bloom index. The planner estimates its cost by the order of its ids: see `migrations/0011_reads.sql`. */

@@ -1,5 +1,5 @@
 /**
- * A filter after the database was asked about it. Statements are made from it.
+ * The plan of a read: its filter, and what had to be asked of the database. Statements are made from it.
  */
 import type { Position } from "../record/cursor.js"
 import type { Filter } from "./filters.js"
@@ -33,7 +33,7 @@ export const isTransactional = ({ parts }: Plan): boolean =>
  * Whether transactions are listed without any condition but visibility. A transaction is visible to a reader who sees one of its
  * actions, even if all of its changes are hidden.
  */
-export const isOfSeen = ({ of, parts, row, storage }: Plan): boolean =>
+export const listsAllVisible = ({ of, parts, row, storage }: Plan): boolean =>
   of === "transactions" &&
   storage.restriction !== undefined &&
   row === undefined &&

@@ -51,14 +51,16 @@ const effects = [
  * What capture did about an event of the schema:
  *
  * - `none`: nothing was to be done.
- * - `partition attached`: a partition that joined the table is captured; `details.lapse` if it brought rows that the record does not tell of.
+ * - `partition attached`: a partition that joined the table is captured; `details.lapse` if it brought rows that are not in the
+ *   record.
  * - `partition not attached`: it is not captured until `threadline capture apply`; `details.reason` says why.
  * - `partition left`: it was dropped or detached; `details.lapse` if rows may have gone with it.
  * - `renamed`: the record follows the table, partition or column to its new name.
- * - `lapse`: nothing that was known before is known after that instant, as the rows got other values.
+ * - `lapse`: what was known before does not hold after that instant, because the rows got other values.
  * - `lapse begins`, `lapse ends`: nothing is known of the rows between these instants; `details.gap` says why.
  * - `applied`, `removed`: `threadline capture apply` or `remove` worked on the table, or the watch itself was turned on or off.
- * - `failed`: the watch could not do its work; nothing is claimed of the table from then on, until it can or capture is applied.
+ * - `failed`: the watch could not do its work; nothing is known of the table from then on, until the watch works again or
+ *   capture is applied.
  *
  * @since 0.1.0
  * @category schemas
@@ -112,7 +114,7 @@ export const SchemaEvent = Schema.Struct({
 export interface SchemaEvent extends Schema.Schema.Type<typeof SchemaEvent> {}
 
 /**
- * Which events of the schema are asked for. Instants are inclusive.
+ * Which events of the schema a read shows. Instants are inclusive.
  *
  * @since 0.1.0
  * @category models
@@ -174,8 +176,8 @@ const eventOf = (row: typeof EventRow.Type): SchemaEvent => ({
 })
 
 /**
- * Whether a reader may see the events of a table: the scope on changes is asked about one of which only the table is known. One that
- * looks at rows or actors therefore hides them, and events of no table are hidden from every reader with a scope.
+ * Whether a reader may see an event: the scope on changes judges a change of which only the table is known. A scope that looks
+ * at rows or actors therefore hides events. Events without a table are hidden from every reader with a scope.
  */
 const visibleEvent = ({ restriction, sql }: Storage) => {
   if (restriction === undefined) {
@@ -250,7 +252,10 @@ export interface HistoryWithEvents {
   readonly schemaEvents: ReadonlyArray<SchemaEvent>
 }
 
-/** An event that is on no page of the changes before has an instant beyond that of the last one there. */
+/**
+ * An instant so many microseconds later. Events at the instant of the last change of a page are on that page, so the next one
+ * begins a microsecond further.
+ */
 const step = (instant: string, by: bigint): string => formatMicros((parseMicros(instant) ?? 0n) + by)
 
 export const historyWithEvents = Effect.fnUntraced(function* (

@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import type { Position } from "../record/cursor.js"
 import type { Part } from "./filterPart.js"
 import { formatMicros } from "../core/instant.js"
-import { behind, isOfRow, isOfSeen, type Plan } from "./plan.js"
+import { behind, isOfRow, listsAllVisible, type Plan } from "./plan.js"
 import { all, unionAll } from "../record/storage.js"
 import { byName } from "../record/tables.js"
 import { visibleAction, visibleBefore, visibleChange } from "../record/visible.js"
@@ -319,7 +319,8 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
         where ${all([belongs(plan), ...required])}
         offset 0
       )`
-    const isListed = captured === undefined || !isOfSeen(plan) ? captured : sql`(${captured} or ${seenByAction(plan)})`
+    const isListed =
+      captured === undefined || !listsAllVisible(plan) ? captured : sql`(${captured} or ${seenByAction(plan)})`
     const matches = sql`
     select t.place as id
     from (${transactions}) t

@@ -14,7 +14,7 @@ export interface Window {
 }
 
 export interface IdRange {
-  /** Ids of the first and the last transaction with a change in the window; undefined if the window is open. */
+  /** Ids of the first and the last transaction with a change in the window; undefined if the window has no such end. */
   readonly low: string | undefined
   readonly high: string | undefined
 }
@@ -23,11 +23,14 @@ export const allIds: IdRange = { low: undefined, high: undefined }
 
 /** The ids of a window in the order of a listing. */
 export interface WindowIds {
-  /** The range from the end at which the listing begins, without the stragglers at its other end. */
+  /**
+   * The range from the end at which the listing begins. Stragglers at its other end are not in it: transactions that captured
+   * something in the window although their ids lie beyond it.
+   */
   readonly range: IdRange
   /**
-   * The range of the stragglers; it succeeds with undefined if there are none. To look for them takes as long as a page, and
-   * most listings never get there.
+   * Finds the range of the stragglers; undefined if there are none. That takes as long as a page, and most listings never get
+   * there.
    */
   readonly stragglers: Effect.Effect<IdRange | undefined, ThreadlineError> | undefined
 }
@@ -154,8 +157,9 @@ const ids = Effect.fnUntraced(function* (
 })
 
 /**
- * The range of ids that holds every transaction with a change in the window, in the order of a listing. Its ends are the transactions that began nearest to the ends of the window. It also covers
- * those that captured something inside although they began before, and those whose id is out of order.
+ * The range of ids that holds every transaction with a change in the window, in the order of a listing. Its ends are the
+ * transactions that began nearest to the ends of the window. It also covers those that captured something inside although they
+ * began before, and those whose id is out of order.
  *
  * A transaction may have begun long before the window, so the whole window is searched for older ids. Newer ids are out of order
  * by no more than the time between drawing an id and reading the clock. A day is allowed for that, as elsewhere.

@@ -8,7 +8,7 @@ import { connect, type Socket } from "node:net"
 
 const cancelCode = 80877102
 
-/** How long this may take. By then no fiber waits for it. */
+/** How long this may take, in milliseconds. After that no fiber waits for it. */
 const patience = 500
 
 interface Session {

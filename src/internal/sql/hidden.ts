@@ -1,8 +1,11 @@
-/** What a role is told from which row-level security may hide rows of the record. */
+/** The refusal for a role from which row-level security may hide rows of the record. */
 import * as Effect from "effect/Effect"
 import { ThreadlineError } from "../../ThreadlineError.js"
 
-/** Row-level security hides rows silently, so it is refused to answer from what is left. `consequence` says what would be wrong. */
+/**
+ * Fails if there are such tables: row-level security hides rows silently, and an answer from the rest would be wrong.
+ * `consequence` is the part of the sentence that says what would be wrong.
+ */
 export const refuseHidden = (
   tables: ReadonlyArray<string>,
   consequence: string

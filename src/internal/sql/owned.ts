@@ -24,9 +24,9 @@ export interface Reserved {
   readonly connection: Connection
   /** Undoes the transaction that is open. Never fails, and never takes long. */
   readonly rollback: Effect.Effect<void>
-  /** To be run once, after the end of the transaction. */
+  /** Run it once, after the end of the transaction. */
   readonly release: Effect.Effect<void>
-  /** Says that a statement was left that has not ended. The connection is then never given to anything else. */
+  /** Notes that a statement was left that has not ended. The connection is then never given to anything else. */
   readonly abandon: () => void
 }
 
@@ -112,7 +112,7 @@ const commit = (connection: Connection): Effect.Effect<void, SqlError> =>
     Effect.asVoid
   )
 
-/** What a server would say. */
+/** An error in the form of one of the server. */
 const failure = (message: string, code: string): SqlError =>
   new SqlError({ cause: Object.assign(new Error(message), { code }), message })
 

@@ -58,7 +58,7 @@ ${statement}`
     )
   )
 
-/** Pause between two attempts: writers that wait for the table go first. */
+/** Milliseconds between two attempts: writers that wait for the table go first. */
 const pause = 50
 
 /** Tries until `lockTimeout` has passed. An attempt that is running is not ended. */

@@ -12,11 +12,11 @@ export const Standing = Schema.Struct({
   owner: Schema.String,
   ownerSuperuser: Schema.Boolean,
   ownerCanLogin: Schema.Boolean,
-  /** Roles that may act as the owner, without superusers and without the role that asks. */
+  /** Roles that may act as the owner, without superusers and without the connected role. */
   ownerMembers: Names,
   /** Tables whose rows row-level security may hide. */
   rowSecurity: Names,
-  /** Tables whose rows it may hide from the role that asks. */
+  /** Tables whose rows it may hide from the connected role. */
   hidden: Names,
   /** Tables whose rows a publication could not identify. If a publication covers such a table, an update or a delete fails. */
   unidentified: Names,

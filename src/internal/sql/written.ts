@@ -7,7 +7,7 @@ import { type Fragment, FragmentId, type Segment } from "@effect/sql/Statement"
 import * as Predicate from "effect/Predicate"
 import { literal } from "./sqlText.js"
 
-/** A part of the statement has values that are not at its own places. */
+/** Thrown if a value of the statement cannot be written as a literal in its own place. */
 export class Unwritable extends Error {}
 
 const pad = (value: number, width = 2): string => String(value).padStart(width, "0")

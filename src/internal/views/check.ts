@@ -1,4 +1,4 @@
-/** What is saved, as it was given and as it is kept. */
+/** Checks a view before it is saved. */
 import * as Either from "effect/Either"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { longestSavedFilter } from "../core/limits.js"
@@ -10,7 +10,7 @@ import { toUrl } from "../search/filterUrl.js"
 import type { Owner } from "./model.js"
 
 /**
- * Whose a view is, as it is given. A label and an impersonator of an actor do not matter.
+ * The owner of a view, as a caller gives it: an actor, whose label and impersonator have no effect.
  *
  * @since 0.1.0
  * @category models
@@ -21,7 +21,7 @@ export interface OwnerInput {
 }
 
 /**
- * What is saved.
+ * A view to save.
  *
  * @since 0.1.0
  * @category models
@@ -32,9 +32,9 @@ export interface Given {
   readonly name: string
   /** A cursor and a limit are no part of a view, and are left out; at most 16 KiB as text. */
   readonly filter?: FilterInput | undefined
-  /** Of `SavedView`; the filter has no `from` and no `to` then. */
+  /** As in `SavedView`; the filter then has no `from` and no `to`. */
   readonly since?: string | undefined
-  /** Whether a view of that name is replaced; else it is a `SavedViewError`. */
+  /** Whether a view of that name is replaced; otherwise saving fails with `SavedViewError`. */
   readonly replace?: boolean | undefined
 }
 

@@ -5,7 +5,7 @@ import { InstantText } from "../core/instant.js"
 import { Id, ShortText } from "../core/request.js"
 
 /**
- * Whose a view is: an actor with an id. Nobody else can be told from others of their kind.
+ * The owner of a view: an actor with an id, because actors without one cannot be told apart.
  *
  * @since 0.1.0
  * @category schemas

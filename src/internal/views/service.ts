@@ -16,7 +16,9 @@ export interface Service {
     owner: OwnerInput,
     name: string
   ) => Effect.Effect<SavedView, InvalidRequest | NotFound | ThreadlineError>
-  /** Saves a filter under a name. A view of that name is a `SavedViewError`, unless it is to be replaced. */
+  /**
+   * Saves a filter under a name. If there is a view of that name, this fails with `SavedViewError`, unless `replace` is true.
+   */
   readonly save: (view: Given) => Effect.Effect<SavedView, InvalidRequest | NotFound | SavedViewError | ThreadlineError>
   /** Deletes the view of that name. */
   readonly remove: (owner: OwnerInput, name: string) => Effect.Effect<void, InvalidRequest | NotFound | ThreadlineError>

@@ -94,7 +94,7 @@ export const list = Effect.fnUntraced(function* (
   return yield* pageOf(storage, viewRows.map(viewOf), limit, query, ({ id }) => ({ major: BigInt(id), id: BigInt(id) }))
 })
 
-/** None of that name. The owner's other names may be what was meant. */
+/** Fails with `NotFound`, and suggests the name of the owner's views that is most similar. */
 const missing = Effect.fnUntraced(function* (storage: Storage, owner: Owner, name: string) {
   const others = yield* rows(
     Schema.Struct({ name: Schema.String }),

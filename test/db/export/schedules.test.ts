@@ -82,7 +82,7 @@ describe("the window of a tick", () => {
       "2026-03-01T04:59:59.999999Z"
     ],
     ["previous-month", "+05:30", "2026-01-01T00:00:00Z", "2025-11-30T18:30:00.000000Z", "2025-12-31T18:29:59.999999Z"]
-  ] as const)("%s in %s at %s", (window, name, tick, from, to) => {
+  ] as const)("is that of %s in %s at %s", (window, name, tick, from, to) => {
     expect(boundsOf(window, zone(name), new Date(tick))).toEqual({ from, to })
   })
 })

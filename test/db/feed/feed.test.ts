@@ -399,7 +399,7 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("Feed", (it) => {
           ["true and", 'is not understood by the database: syntax error at or near ")"'],
           [
             "(c.data_after ->> 'tenant')::int = 1",
-            "must hold or not for everything that is stored; something fails it (22P02)"
+            "raised an error on a stored row (SQLSTATE 22P02); it must work for every row"
           ]
         ]
         for (const [condition, rule] of wrong) {

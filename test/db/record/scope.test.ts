@@ -291,7 +291,7 @@ describe("a scope", () => {
                 ? columns.sql`${columns.image}${columns.sql.literal(condition)}`
                 : columns.sql`(${columns.name} || 'of B')${columns.sql.literal(condition.replace("{}'::jsonb", "'"))}`
             expect(yield* refused(read.pipe(Query.withScope(scope))), condition).toBe(
-              `InvalidRequest: scope: must hold or not for everything that is stored; something fails it (${state})`
+              `InvalidRequest: scope: raised an error on a stored row (SQLSTATE ${state}); it must work for every row`
             )
           }
         })

@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberStatus from "effect/FiberStatus"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Actor from "../../../src/Actor.js"
@@ -194,7 +195,7 @@ layer(pool(1), { excludeTestServices: true })("in a pool of one connection", (it
         Effect.gen(function* () {
           yield* sql.reserve
           const waiting = yield* Effect.fork(Migrations.status())
-          yield* Effect.sleep("50 millis")
+          yield* Effect.repeat(Fiber.status(waiting), { until: FiberStatus.isSuspended })
           expect(Exit.isInterrupted(yield* Fiber.interrupt(waiting))).toBe(true)
         })
       )

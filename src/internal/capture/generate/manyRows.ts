@@ -25,7 +25,7 @@ import {
  */
 const directSize = 150_000
 
-/** An update reads old and new rows in step: the bytes of both together at a time, and the most times. */
+/** An update reads old and new rows in step: at most so many bytes of both together in one step, and at most so many steps. */
 const stepBytes = 32 * 1024 * 1024
 const mostSteps = 32
 /** The bytes of one step, if all its rows were as wide as the widest. An array takes four times as much. */
@@ -88,7 +88,7 @@ interface Pairs {
   readonly place?: string
 }
 
-/** Whether a column of the key differs, as a column; none if there is no key. */
+/** The column `moved` of a select list: whether a column of the key differs. Empty if there is no key. */
 const movedColumn = (parts: Parts): ReadonlyArray<string> => {
   const keyNames = new Set(parts.shape.key.map(({ name }) => name))
   const differing = comparedColumns(parts).flatMap(({ name }, index) =>

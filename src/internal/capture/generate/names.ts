@@ -9,10 +9,10 @@ interface TableName {
   readonly name: string
 }
 
-/** Of functions that only Threadline may make triggers of. */
+/** Purposes of functions that only Threadline may use in triggers. */
 const guarded: ReadonlyArray<Purpose> = ["insert", "update", "delete", "truncate", "begin"]
 
-/** Of functions that every role may execute. */
+/** Purposes of functions that every role may execute. */
 const open: ReadonlyArray<Purpose> = ["insert", "update", "delete", "leave", "enter"]
 
 const hashOf = (table: TableName): string =>
@@ -28,7 +28,7 @@ const suffixOf = (table: TableName): string => {
 
 export const functionName = (table: TableName, purpose: Purpose): string => `capture_${purpose}_${suffixOf(table)}`
 
-/** The name says that every role may execute it: the database goes by that (`is_open_function`). */
+/** The name says that every role may execute the function: the database relies on it (`is_open_function`). */
 export const openFunctionName = (table: TableName, purpose: Purpose): string => `open_${purpose}_${suffixOf(table)}`
 
 /** The function by which the others ask whether the table was altered (`make_watchful`). It is no trigger function. */
@@ -36,11 +36,11 @@ export const watchfulName = (table: TableName): string => `unaltered_${suffixOf(
 
 export const isWatchful = (functionName: string): boolean => functionName.startsWith("unaltered_")
 
-/** The same, of the table that a trigger function was generated for. */
+/** The name of that function for the table that a trigger function was generated for. */
 export const watchfulOf = (triggerFunction: string): string =>
   triggerFunction.replace(/^(capture|open)_[a-z]+_/, "unaltered_")
 
-/** Every function that a table of this name can have. */
+/** The names of all functions that a table of this name can have. */
 export const functionNames = (table: TableName): ReadonlyArray<string> => [
   watchfulName(table),
   ...guarded.map((purpose) => functionName(table, purpose)),

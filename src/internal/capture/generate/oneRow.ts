@@ -95,7 +95,7 @@ const unlessEqual = (parts: Parts, alike: string): Code =>
         end if;
       `
 
-/** In a statement of its own: most updates keep the key, and prepare none of this. */
+/** Sets `former_key`, in a statement of its own: most updates keep the key, and never prepare it. */
 const settleFormerKey = (parts: Parts): Code =>
   parts.shape.key.length === 0
     ? nothing

@@ -14,8 +14,8 @@ export const openingVariables = code`
 `
 
 /**
- * The images are read together with it, in a block that catches errors: it raises one of SQLSTATE `unknown` while the epoch is not
- * known, which is so until a transaction after a start of the server has made it known.
+ * `value` is read together with the images, in a block that catches errors. It raises SQLSTATE `unknown` until a first
+ * transaction after a start of the server has made the epoch known.
  */
 export const epoch = { value: "session_epoch()", variable: "of_epoch", unknown: "TL006" } as const
 

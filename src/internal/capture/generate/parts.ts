@@ -18,7 +18,7 @@ export interface Parts {
   readonly columnNames: string
   /** Columns whose images hold the text of their values. */
   readonly texts: string
-  /** Names without which an image cannot be keyed or redacted as configured; without the one of a plain key. */
+  /** Columns without which an image cannot be keyed or redacted as configured. The column of a plain key is not among them. */
   readonly needed: ReadonlyArray<string>
   /**
    * The general way is always taken if a json column loses some of its text, if a cast of an extension may lose some, or if paths inside
@@ -66,7 +66,7 @@ export const partsOf = (shape: TableShape): Parts => {
 
 /**
  * Whether a column still has its name. After two columns exchanged their names, images have the same names as before. Only the
- * catalog shows it. This is its quickest answer: from a cache, without a query.
+ * catalog shows it. This function is the quickest way to ask: it reads a cache and runs no query.
  */
 const nameHolds = ({ attnum, name }: ColumnShape): string =>
   "(pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), " +
@@ -86,7 +86,7 @@ export const generalPolicy = ({ inPlace, policy }: Parts): string => (inPlace ==
 
 export const policyVariable = ({ inPlace }: Parts): Code => (inPlace === "" ? nothing : ["policy jsonb;"])
 
-/** Sets what `generalPolicy` names. */
+/** Sets the variable that `generalPolicy` names, if it names one. */
 export const settlePolicy = ({ inPlace, policy }: Parts): Code =>
   inPlace === ""
     ? nothing
@@ -170,7 +170,7 @@ export const shortRowKey = (parts: Parts, image: string): string =>
 export const generalImage = ({ columnNames, texts }: Parts, row: string): string =>
   `image_of(${row}, tg_relid, ${columnNames}, ${texts})`
 
-/** The part of `generalImage` that may be stored. */
+/** `generalImage` after redaction, as it may be stored. */
 export const storedImage = (parts: Parts, row: string): string =>
   `redact(${generalImage(parts, row)}, ${generalPolicy(parts)}, tg_relid)`
 
@@ -254,7 +254,7 @@ export const target = (parts: Parts): string =>
  */
 export const isUnaltered = ({ shape }: Parts): string => `${identifier(watchfulName(shape))}(tg_relid)`
 
-/** Leaves word of an alteration: from this write on, changes prove nothing about the time before it. */
+/** Notes that the table was altered: changes from this write on prove nothing about the time before it. */
 export const noteAltered = (parts: Parts): Code => code`
   if not ${isUnaltered(parts)} then
     perform note_altered(tg_relid);

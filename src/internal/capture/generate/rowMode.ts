@@ -75,7 +75,10 @@ const variables = (parts: Parts, op: Op): Code => code`
   ${policyVariable(parts)}
 `
 
-/** The change, from images as they are. Where they cannot be had so, "now" or "was" is null, and what follows does it. */
+/**
+ * Records the change from plain images. If these cannot be built, `now` or `was` stays null, and the general way that follows
+ * records it.
+ */
 const fastWay = (parts: Parts, op: Op, images: Code, cloned: Cloned | undefined): Code => code`
   begin
     ${images}

@@ -11,7 +11,10 @@ const version = "1"
 const signatureOf = (key: string, text: string): string =>
   createHmac("sha256", key).update(`threadline export ${text}`).digest("base64url")
 
-/** Milliseconds since 1970. */
+/**
+ * The signed token of a link: version, job, expiry in base 36, HMAC-SHA-256 in base64url. `until` is in milliseconds since
+ * 1970.
+ */
 export const tokenOf = (key: string, job: string, until: number): string => {
   const text = `${version}.${job}.${until.toString(36)}`
   return `${text}.${signatureOf(key, text)}`

@@ -38,7 +38,7 @@ export interface Options {
   readonly lease?: Duration.DurationInput | undefined
   /** How long a file is kept. The default is 7 days. */
   readonly expiresAfter?: Duration.DurationInput | undefined
-  /** How long a job is kept that has ended, and has no file any more: 365 days unless given. The record keeps its actions. */
+  /** How long a job is kept after it has ended and its file is gone: 365 days unless given. The record keeps its actions. */
   readonly forgetAfter?: Duration.DurationInput | undefined
   /** Links to files that this process serves: see `link`. */
   readonly links?: { readonly url: string; readonly key: string } | undefined
@@ -46,7 +46,7 @@ export interface Options {
   readonly onSettled?: ((job: Job) => Effect.Effect<void, unknown>) | undefined
 }
 
-/** The same, with defaults filled in. */
+/** The options with defaults filled in. */
 export interface Decided {
   readonly scope: Options["scope"]
   readonly scopeRequired: boolean

@@ -1,5 +1,5 @@
 /**
- * What became of a job: why an attempt failed, whether another one could help, and the actions that are recorded.
+ * How jobs end: why an attempt failed, whether another one may help, and the actions that are recorded.
  */
 import type { InvalidRequest, NotFound, ThreadlineError } from "../../../ThreadlineError.js"
 import type { JsonObject, JsonValue } from "../../core/jsonValue.js"
@@ -39,7 +39,7 @@ export interface Attempted {
   readonly again: boolean
 }
 
-/** A schedule whose checkpoint means nothing here. Nobody but a person knows what was sent. */
+/** The checkpoint of a schedule is not one of this database. Only a person can know what was exported already. */
 const checkpointRefused = (rule: string, schedule: string | null): JobError => ({
   reason: "CheckpointRefused",
   detail: `the checkpoint of the schedule ${rule}; after "threadline consumers forget export:${schedule ?? "NAME"}" it starts from the beginning`

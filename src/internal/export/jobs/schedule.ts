@@ -199,7 +199,7 @@ export const list = (storage: Storage): Effect.Effect<ReadonlyArray<ScheduleMode
 
 const NowRow = Schema.Struct({ now: Schema.String })
 
-/** From the clock of the database, with which ticks are compared. */
+/** The clock of the database: ticks are compared with it. */
 const now = ({ sql }: Storage): Effect.Effect<Date, ThreadlineError> =>
   Effect.map(withoutConnection(rows(NowRow, sql`select ${instantColumn(sql, "clock_timestamp()")} as now`)), ([row]) =>
     dateOf(row?.now ?? "")
@@ -230,7 +230,7 @@ const decoded = Effect.fnUntraced(function* (
   return { fields, cron: parsed, asked }
 })
 
-/** The error that adding a schedule with these options has. Needs no database. */
+/** Fails as adding a schedule with these options would. Needs no database. */
 export const validate = (options: ScheduleOptions): Effect.Effect<void, ExportError | InvalidRequest> =>
   Effect.asVoid(decoded(options))
 
@@ -287,7 +287,7 @@ const ticksOf = (
   return { due: passed, next }
 }
 
-/** A tick that is later than this was missed. */
+/** In milliseconds. A tick that no job was made for within this time was missed. */
 const grace = 600_000
 
 /** Makes the jobs of a schedule that is due. */

@@ -102,14 +102,14 @@ export interface Service {
   readonly expire: Effect.Effect<number, ExportError | InvalidRequest | ThreadlineError>
   /** Makes the jobs of schedules that are due, runs every waiting job, and removes expired files. */
   readonly run: (options?: RunOptions) => Effect.Effect<Ran, ExportError | InvalidRequest | ThreadlineError>
-  /** Does the same repeatedly. While the database cannot be used, it waits. Failures are logged. */
+  /** Does what `run` does, repeatedly. While the database cannot be used, it waits. Failures are logged. */
   readonly watch: (options?: WatchOptions) => Effect.Effect<void, ExportError | InvalidRequest>
   /**
    * Makes the jobs of schedules that are due, and returns the jobs that a worker could take now, the oldest first: they wait, or their
    * worker is dead. At most 1000. For an engine that decides which worker takes which job.
    */
   readonly ready: Effect.Effect<ReadonlyArray<Job>, InvalidRequest | ThreadlineError>
-  /** Runs this job if it can be taken now, and returns it as it is then. A job that another worker has is left alone. */
+  /** Runs this job if it can be taken now, and returns its state after that. A job that another worker has is left alone. */
   readonly runJob: (id: string, options?: Telling) => Effect.Effect<Job, Failure>
   /** Fails if a worker could not run with these options. */
   readonly check: (options?: WatchOptions) => Effect.Effect<void, ExportError | InvalidRequest>
@@ -163,7 +163,7 @@ const withToken = (address: string, token: string): string => {
 
 const fileNameOf = ({ id, request }: Job): string => `export-${id}.${endingOf(request)}`
 
-/** The bytes. They fail at their end if they are not what the manifest says. */
+/** The bytes. The stream fails at its end if their hash is not that of the manifest. */
 const compared = (
   bytes: Stream.Stream<Uint8Array, ExportError>,
   manifest: Manifest,

@@ -82,7 +82,7 @@ const jobs = (
     )
   )
 
-/** Which jobs. With a scope: those that its callers may see. */
+/** Which jobs a listing shows. With a scope: those that its callers may see. */
 export interface Which {
   readonly state?: ReadonlyArray<State> | undefined
   readonly schedule?: string | undefined
@@ -162,7 +162,7 @@ export interface Asked {
   readonly context: AuditContext.Fields
 }
 
-/** The id of the new job. None if the actor has too many waiting jobs. */
+/** Queues a job. Gives its id; none if the actor has too many waiting jobs. */
 export const queue = (
   { name, sql }: Storage,
   { context, request, requestedBy, scope }: Asked,
@@ -176,7 +176,7 @@ export const queue = (
       ${AuditContext.encode(context)}::jsonb, ${attempts}, ${mostWaiting ?? null}::int, ${json(action)}::jsonb
     )::text as outcome`)
 
-/** The state before the call. None if there is no such job. */
+/** Cancels a job. Gives its state before the call; none if there is no such job. */
 export const cancel = ({ name, sql }: Storage, id: string, action: Action, context: AuditContext.Fields) =>
   outcomeOf(sql`
     select ${name("export_cancel")}(${id}::bigint, ${json(action)}::jsonb, ${AuditContext.encode(context)}::jsonb) as outcome`)
@@ -247,7 +247,7 @@ export interface SoFar {
   readonly estimate: number | undefined
 }
 
-/** What the store is to call the file, after that of an attempt before was removed; none if the lease is lost. */
+/** Chooses a new name for the file, after the file of an earlier attempt was removed. None if the lease is lost. */
 export const place = ({ name, sql }: Storage, id: string, { token }: Lease) =>
   outcomeOf(sql`select ${name("export_place")}(${id}::bigint, ${token}) as outcome`)
 
@@ -258,7 +258,7 @@ export const forget = ({ name, sql }: Storage, seconds: number) =>
     Option.match({ onNone: () => 0, onSome: Number })
   )
 
-/** False if the job was cancelled, or if another worker has it. */
+/** Renews the lease and stores the progress. False if the job was cancelled, or if another worker has it. */
 export const renew = ({ name, sql }: Storage, id: string, { seconds, token }: Lease, soFar: SoFar) =>
   isYes(
     outcomeOf(sql`
@@ -277,7 +277,7 @@ export interface Completion {
   readonly action: Action
 }
 
-/** `completed`, or `lost` if the lease is lost, or `moved` if another job has moved the checkpoint. */
+/** Completes a job. Gives `completed`, or `lost` if the lease is lost, or `moved` if another job has moved the checkpoint. */
 export const complete = (
   { name, sql }: Storage,
   id: string,
@@ -290,7 +290,7 @@ export const complete = (
       ${reached?.epoch ?? null}::int, ${reached?.snapshot ?? null}::pg_snapshot, ${json(action)}::jsonb
     ) as outcome`)
 
-/** The state of the job after the call. None if the lease is lost. */
+/** Ends an attempt that failed. Gives the state of the job after the call; none if the lease is lost. */
 export const fail = (
   { name, sql }: Storage,
   id: string,
@@ -307,7 +307,7 @@ export const fail = (
 export const release = ({ name, sql }: Storage, id: string, { token }: Lease) =>
   isYes(outcomeOf(sql`select ${name("export_release")}(${id}::bigint, ${token})::text as outcome`))
 
-/** True if the call made a completed job expired. */
+/** Notes that the file of a job was removed. True if that made a completed job expired. */
 export const removed = (
   { name, sql }: Storage,
   id: string,
@@ -341,7 +341,7 @@ export interface NewSchedule {
   readonly first: string
 }
 
-/** False if the name is taken. */
+/** Adds a schedule. False if the name is taken. */
 export const addSchedule = ({ name, sql }: Storage, schedule: NewSchedule) => {
   const { asked, cron, first, missed, timeZone, window } = schedule
   return isYes(
@@ -354,7 +354,7 @@ export const addSchedule = ({ name, sql }: Storage, schedule: NewSchedule) => {
   )
 }
 
-/** False if there is no schedule of that name. */
+/** Removes a schedule. False if there is none of that name. */
 export const removeSchedule = ({ name: object, sql }: Storage, name: string) =>
   isYes(outcomeOf(sql`select ${object("export_schedule_remove")}(${name})::text as outcome`))
 

@@ -36,7 +36,7 @@ export interface JobProgress extends table.SoFar {
   readonly seconds: number
 }
 
-/** Calls while jobs run. */
+/** Callbacks while jobs run. */
 export interface Telling {
   /** Called repeatedly with the progress of a job. */
   readonly onProgress?: ((progress: JobProgress) => Effect.Effect<void>) | undefined
@@ -52,7 +52,7 @@ export interface Working {
   readonly decided: Decided
 }
 
-/** The lease is lost, or the job was cancelled. What was done for it does not count. */
+/** The lease is lost, or the job was cancelled. What this worker wrote does not count. */
 class LeaseLost extends Data.TaggedError("LeaseLost") {}
 
 /** How often a worker stores its progress and looks whether its job was cancelled. */
@@ -195,7 +195,9 @@ const persistently = <A>(
 
 const logged = (what: string) => Effect.catchAll((error: unknown) => Effect.logWarning(`threadline: ${what}`, error))
 
-/** Removes a file that does not count. If it does count, and only the answer of the database was lost, it stays. */
+/**
+ * Removes a file that does not count. If the job was completed with it, and only the answer of the database was lost, it stays.
+ */
 const discard = ({ storage, store }: Working, id: string, file: string): Effect.Effect<void> =>
   table.find(storage, id).pipe(
     Effect.flatMap((job) => (job.state === "completed" && job.file === file ? Effect.void : store.remove(file))),

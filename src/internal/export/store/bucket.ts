@@ -1,6 +1,6 @@
 /**
- * A bucket by its name and its place, as a configuration has them. The packages of AWS are loaded when it is made, and find their credentials
- * by themselves.
+ * A store on S3 from the name and the place of a bucket, as a configuration has them. The packages of AWS are loaded when it is
+ * made, and find their credentials by themselves.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -13,9 +13,9 @@ export interface BucketOptions {
   readonly bucket: string
   /** In front of the names of files: `exports/`. Nothing unless given. */
   readonly prefix?: string | undefined
-  /** Such as `eu-central-1`; else what the SDK finds, `AWS_REGION` for one. */
+  /** Such as `eu-central-1`; unless given, what the SDK finds, for example in `AWS_REGION`. */
   readonly region?: string | undefined
-  /** The URL of a server that speaks like S3. It holds no credentials. */
+  /** The URL of a server with the protocol of S3. It holds no credentials. */
   readonly endpoint?: string | undefined
   /** True if the bucket is a part of the path (`https://host/bucket/file`), as many such servers have it. */
   readonly pathStyle?: boolean | undefined

@@ -1,5 +1,6 @@
 /**
- * A bucket as a store, of S3 or of what speaks like it. The packages of AWS are given, because a host may have none of them.
+ * A bucket as a store, on S3 or on a server with its protocol. The packages of AWS are parameters, because a host may have none
+ * of them.
  */
 import type * as ClientS3 from "@aws-sdk/client-s3"
 import type * as LibStorage from "@aws-sdk/lib-storage"
@@ -77,7 +78,7 @@ export const bucketStore = (
   const attempt = <A>(what: string, run: (abortSignal: AbortSignal) => Promise<A>): Effect.Effect<A, ExportError> =>
     Effect.tryPromise({ try: run, catch: failed(what) })
 
-  /** What is left of uploads that nobody ended. A server that cannot list them has its own way to clean up. */
+  /** Aborts unfinished uploads. A server that cannot list them cleans up in its own way. */
   const abortUploads = (name: string): Effect.Effect<void> =>
     Effect.gen(function* () {
       const { Bucket, Key } = at(name)

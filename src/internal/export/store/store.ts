@@ -1,5 +1,5 @@
 /**
- * Where the files of jobs lie: what a store has to do.
+ * The contract of a store for the files of jobs.
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -10,21 +10,21 @@ import type { ExportError } from "../exportError.js"
 export interface FileFacts {
   /** Such as `text/csv; charset=utf-8`. */
   readonly contentType: string
-  /** As HTTP calls it; undefined if it is not compressed. */
+  /** As in the HTTP header; undefined if the file is not compressed. */
   readonly contentEncoding: string | undefined
 }
 
 export interface LinkOptions {
   /** At least a second, at most seven days. */
   readonly expiresIn: Duration.Duration
-  /** What a browser saves it as. */
+  /** The name under which a browser saves it. */
   readonly fileName: string
 }
 
 export interface Service {
   /**
-   * Writes a file under a name of letters, digits, `.` and `-`. It is there when it is whole, and not before. If writing it fails, or the
-   * fiber is interrupted, nothing is left of it. What the bytes fail with is the failure.
+   * Writes a file under a name of letters, digits, `.` and `-`. The file appears only when it is complete. If writing fails, or
+   * the fiber is interrupted, nothing is left of it. An error of the bytes is passed on.
    */
   readonly write: <E>(
     name: string,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as AuditContext from "../../src/AuditContext.js"
-import { currentContext, fromEnvelope, toEnvelope, withContext } from "../../src/ClientAdapter.js"
-import { askActor } from "../../src/internal/intent/ambient.js"
-import { InvalidRequest } from "../../src/ThreadlineError.js"
+import * as AuditContext from "../../../src/AuditContext.js"
+import { currentContext, fromEnvelope, toEnvelope, withContext } from "../../../src/ClientAdapter.js"
+import { askActor } from "../../../src/internal/intent/ambient.js"
+import { InvalidRequest } from "../../../src/ThreadlineError.js"
 
 it("an actor function that hangs is waited for no longer than the patience of a call", async () => {
   expect(await askActor(() => new Promise(() => undefined), 5)).toEqual({

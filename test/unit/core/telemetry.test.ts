@@ -3,11 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { readdirSync, readFileSync } from "node:fs"
-import { nowhere } from "../../cli/database.js"
-import * as Capture from "../../src/Capture.js"
-import { measured, nameOf, operations, outcomes } from "../../src/internal/core/telemetry.js"
-import * as queryService from "../../src/internal/query/service.js"
-import * as storages from "../../src/internal/record/storage.js"
+import { nowhere } from "../../../cli/database.js"
+import * as Capture from "../../../src/Capture.js"
+import { measured, nameOf, operations, outcomes } from "../../../src/internal/core/telemetry.js"
+import * as queryService from "../../../src/internal/query/service.js"
+import * as storages from "../../../src/internal/record/storage.js"
 
 const names = Object.entries(operations).flatMap(([service, list]) =>
   list.map((operation) => nameOf(service as keyof typeof operations, operation))

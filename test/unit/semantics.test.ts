@@ -2,40 +2,8 @@ import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Actor from "../../src/Actor.js"
-import * as AuditContext from "../../src/AuditContext.js"
 import * as Semantics from "../../src/Semantics.js"
 import { InvalidRequest } from "../../src/ThreadlineError.js"
-
-it("an id of an actor may be an integer, and is kept as its digits", () => {
-  expect(Actor.user(42)).toEqual({ type: "user", id: "42" })
-  expect(Actor.admin(9007199254740993n, { label: "Rosa" })).toEqual({
-    type: "admin",
-    id: "9007199254740993",
-    label: "Rosa"
-  })
-  const context = {
-    actor: { type: "user", id: 42, impersonator: { type: "admin", id: -7n } },
-    correlationId: "c"
-  } as const
-  expect(AuditContext.invalid(context)).toBeUndefined()
-  expect(JSON.parse(AuditContext.encode(context))).toEqual({
-    actor: { type: "user", id: "42", impersonator: { type: "admin", id: "-7" } },
-    correlationId: "c"
-  })
-})
-
-it("a number that is no exact integer is no id, wherever it is written", () => {
-  for (const id of [1.5, Number.NaN, Infinity, 2 ** 53, -(2 ** 53)]) {
-    const refusal = { field: "actor.id", rule: "must be a string, or an integer of less than 2^53" }
-    expect(Actor.invalid(Actor.user(id))).toMatchObject(refusal)
-    expect(AuditContext.invalid({ actor: { type: "user", id } })).toMatchObject(refusal)
-    // A caller who did not ask gets a document in which the database refuses the same part.
-    expect(JSON.parse(AuditContext.encode({ actor: { type: "user", id } }))).not.toMatchObject({
-      actor: { id: expect.any(String) }
-    })
-  }
-  expect(Actor.invalid(Actor.user(10n ** 300n))).toMatchObject({ field: "actor.id", rule: "must not exceed 256 bytes" })
-})
 
 it("Semantics.toSql makes the statement that records an action, every parameter text", () => {
   expect(Semantics.toSql("report.read")).toEqual({

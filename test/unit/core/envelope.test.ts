@@ -1,8 +1,8 @@
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/TestClock"
-import * as Actor from "../../src/Actor.js"
-import * as AuditContext from "../../src/AuditContext.js"
+import * as Actor from "../../../src/Actor.js"
+import * as AuditContext from "../../../src/AuditContext.js"
 
 const alice = Actor.user("42", { label: "Alice", impersonator: Actor.admin("7") })
 
