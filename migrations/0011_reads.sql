@@ -192,6 +192,197 @@ $$;
 
 revoke all on function truncates_behind(jsonb, text, text, timestamptz, timestamptz) from public;
 
+-- Changes of keys of which it is known where they are ({ key, nth, row_key, at, id }): each is read there.
+create function changes_known(changes jsonb, of_schema text, of_name text, since timestamptz, until timestamptz)
+returns table (
+  own_key text, nth int, id bigint, transaction_id bigint, captured_at timestamptz, table_schema text, table_name text,
+  partition_name text, op text, row_pk jsonb, row_key text, previous_row_key text, changed_fields text[], changed_from jsonb,
+  data_after jsonb, details jsonb
+)
+language plpgsql stable rows 100
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select k.key, k.nth, c.*
+    from jsonb_to_recordset(changes) k (key text, nth int, row_key text, at timestamptz, id bigint)
+    cross join lateral (
+      select c.*
+      from audit_changes c
+      where c.row_key = k.row_key
+        and c.table_name = of_name
+        and c.table_schema = of_schema
+        and c.captured_at = k.at
+        and c.id = k.id
+        and c.captured_at >= since
+        and c.captured_at < until
+      offset 0
+    ) c;
+end
+$$;
+
+revoke all on function changes_known(jsonb, text, text, timestamptz, timestamptz) from public;
+
+-- The keys of a table behind one and before another, as far as so many entries of the index of row histories reach, and of each its
+-- two changes that are nearest to an instant: the last ones before it or, if none is, the first ones after it. The index holds the
+-- changes of all tables. "captured" and "kept" are the ends of the captured time around the instant. A key without a side had certainly no row: its
+-- first change behind the instant brought it, and the next one is of another transaction. "complete" is false if a nearest change is not
+-- found through the index, because it moved its row away without giving it a key.
+--
+-- The last row has no key. All keys up to its "up_to" were looked at. It is null if there are no further keys. A key that fills a
+-- quarter of the entries is busy: it comes last, and nothing else is known of it. If a stretch ends within another key, the next one begins with it.
+create function keys_near(
+  of_schema text, of_name text, since timestamptz, until timestamptz, after text, before text, entries int, instant timestamptz,
+  captured timestamptz, kept timestamptz
+)
+returns table (
+  key text, complete boolean, side text, entry_key text, entry_at timestamptz, entry_id bigint, second_key text,
+  second_at timestamptz, second_id bigint, up_to text
+)
+language plpgsql stable rows 500
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  -- The first text behind it.
+  low text collate "C" := coalesce(after || E'\x01', '');
+  quarter int := (entries + 3) / 4;
+  own text[] collate "C";
+  moved text[] collate "C";
+  last text collate "C";
+  seen text collate "C";
+  busy text collate "C";
+  bound text collate "C";
+  high text collate "C";
+begin
+  -- Only the end of the stretch is kept. To keep all of it would take longer than to read it.
+  own := array(
+    select c.row_key from audit_changes c where c.row_key >= low order by c.row_key offset entries - quarter limit quarter
+  );
+  moved := array(
+    select c.previous_row_key
+    from audit_changes c
+    where c.previous_row_key >= low
+    order by c.previous_row_key
+    offset entries - quarter
+    limit quarter
+  );
+  last := least(own[quarter], moved[quarter]);
+  if last >= before collate "C" then
+    last := null;
+  end if;
+  if last is distinct from own[1] and last is distinct from moved[1] then
+    seen := (select max(f.key) from unnest(own || moved) f (key) where f.key < last collate "C");
+  end if;
+  busy := case when seen is null then last end;
+  bound := coalesce(busy, before);
+  high := seen;
+  if high is null and bound is null then
+    high := greatest(
+      (select max(c.row_key) from audit_changes c where c.row_key >= low),
+      (select max(c.previous_row_key) from audit_changes c where c.previous_row_key >= low)
+    );
+  elsif high is null then
+    high := greatest(
+      (select max(c.row_key) from audit_changes c where c.row_key >= low and c.row_key < bound),
+      (select max(c.previous_row_key) from audit_changes c where c.previous_row_key >= low and c.previous_row_key < bound)
+    );
+  end if;
+  return query
+    select e.key,
+      e.row_key is not null and (e.second_id is null or e.second_key is not null),
+      case
+        when e.side = 'after'
+          and (f.op in ('insert', 'baseline') or f.row_key = e.key and coalesce(f.previous_row_key, e.key) <> e.key)
+          and f.transaction_id is distinct from s.transaction_id
+        then null
+        else e.side
+      end,
+      e.row_key, e.captured_at, e.id, e.second_key, e.second_at, e.second_id, null::text
+    from (
+      select e.key, e.row_key, e.captured_at, e.id,
+        case when e.captured_at <= instant then 'before' else 'after' end as side,
+        case when e.captured_at <= instant then e.previous_key else e.next_key end as second_key,
+        case when e.captured_at <= instant then e.previous_at else e.next_at end as second_at,
+        case when e.captured_at <= instant then e.previous_id else e.next_id end as second_id
+      from (
+        select e.*,
+          lag(e.row_key) over life as previous_key, lag(e.captured_at) over life as previous_at, lag(e.id) over life as previous_id,
+          lead(e.row_key) over life as next_key, lead(e.captured_at) over life as next_at, lead(e.id) over life as next_id
+        from (
+          select c.row_key as key, c.row_key, c.captured_at, c.id
+          from audit_changes c
+          where c.row_key >= low
+            and c.row_key <= high
+            and c.table_name = of_name
+            and c.table_schema = of_schema
+            and c.captured_at >= since
+            and c.captured_at < until
+          union all
+          select c.previous_row_key, c.row_key, c.captured_at, c.id
+          from audit_changes c
+          where c.previous_row_key >= low
+            and c.previous_row_key <= high
+            and c.row_key is distinct from c.previous_row_key
+            and c.table_name = of_name
+            and c.table_schema = of_schema
+            and c.captured_at >= since
+            and c.captured_at < until
+        ) e
+        where e.captured_at >= captured
+          and (e.captured_at <= instant or e.captured_at < kept)
+        window life as (partition by e.key order by e.captured_at, e.id)
+      ) e
+      where e.captured_at <= instant and (e.next_at is null or e.next_at > instant)
+        or e.captured_at > instant and e.previous_at is null
+    ) e
+    left join lateral (
+      select c.op, c.row_key, c.previous_row_key, c.transaction_id
+      from audit_changes c
+      where e.side = 'after'
+        and c.row_key = e.row_key
+        and c.table_name = of_name
+        and c.table_schema = of_schema
+        and c.captured_at = e.captured_at
+        and c.id = e.id
+      offset 0
+    ) f on true
+    left join lateral (
+      select c.transaction_id
+      from audit_changes c
+      where (f.op in ('insert', 'baseline') or f.row_key = e.key)
+        and c.row_key = e.second_key
+        and c.table_name = of_name
+        and c.table_schema = of_schema
+        and c.captured_at = e.second_at
+        and c.id = e.second_id
+      offset 0
+    ) s on true;
+  if busy is not null and (
+    exists (
+      select
+      from audit_changes c
+      where c.row_key = busy and c.table_name = of_name and c.table_schema = of_schema and c.captured_at >= since and c.captured_at < until
+    ) or exists (
+      select
+      from audit_changes c
+      where c.previous_row_key = busy and c.table_name = of_name and c.table_schema = of_schema
+        and c.captured_at >= since and c.captured_at < until
+    )
+  ) then
+    return query select busy::text, false, null::text, null::text, null::timestamptz, null::bigint, null::text, null::timestamptz, null::bigint, null::text;
+  end if;
+  return query select null::text, false, null::text, null::text, null::timestamptz, null::bigint, null::text, null::timestamptz, null::bigint, coalesce(seen, busy)::text;
+end
+$$;
+
+revoke all on function keys_near(text, text, timestamptz, timestamptz, text, text, int, timestamptz, timestamptz, timestamptz) from public;
+
 -- The key that seals cursors under a scope. Roles that read can read it. The holder of a cursor alone cannot. The oldest key
 -- counts, so that cursors outlive a restore of data alone into a schema that has made a key of its own.
 create table cursor_keys (

@@ -177,8 +177,8 @@ export const asOfRows = Effect.fnUntraced(function* (
   let keysLookedAt = 0
   let slice = limit + 1
   // Of keys whose changes are all after the instant: the share that had a row (a guess for the first 50 keys), how many keys
-  // there were, and how many had one.
-  let late = 0.25
+  // there were, and how many had one. Of a table that always had one name, only keys come that probably had one.
+  let late = namedTable.spans.length === 1 ? 1 : 0.25
   let lateKeys = 0
   let lateRows = 0
 

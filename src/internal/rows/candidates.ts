@@ -9,10 +9,10 @@ import type { Fragment, Statement } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
-import { type Around, leavesNoRow } from "./life.js"
+import { type Around, begin, end, leavesNoRow } from "./life.js"
 import { format } from "../core/tableName.js"
 import { all, rows, type Storage, unionAll } from "../record/storage.js"
-import { ofTable, type Table } from "../record/tables.js"
+import { ofTable, type Table, type TableSpan } from "../record/tables.js"
 
 /** A change in the index of row histories. */
 export interface Entry {
@@ -208,6 +208,31 @@ const endStatement = (storage: Storage, range: Range, entries: number): Statemen
     ) e`
 }
 
+/** The same by a function of the database, which keeps its plan: for a table that always had one name. */
+const stretchByFunction = (
+  storage: Storage,
+  span: TableSpan,
+  range: Range,
+  entries: number,
+  { at, since, until }: Around
+): Effect.Effect<Candidates, ThreadlineError> => {
+  const { name, sql } = storage
+  const keyRows = rows(
+    Schema.Struct({ ...KeyRow.fields, up_to: Schema.NullOr(Schema.String) }),
+    sql`
+    select k.key as key,
+      k.complete::text as complete,${keyRowColumns(storage)},
+      k.up_to as up_to
+    from ${name("keys_near")}(
+      ${span.schema}, ${span.name}, ${begin(storage, span.since)}, ${end(storage, span.until)},
+      ${range.after ?? null}::text, ${range.before ?? null}::text, ${entries}::int,
+      ${at}::timestamptz, ${begin(storage, since)}, ${end(storage, until)}
+    ) k
+    order by k.key collate "C"`
+  )
+  return Effect.map(keyRows, (found) => candidatesOf(found, () => found.at(-1)?.up_to ?? undefined))
+}
+
 /**
  * Keys behind one and before another, as far as `entries` entries of the index reach. The last key may continue behind them, and the
  * next stretch begins with it. If it fills a quarter of them, it is a candidate of which only the key is known.
@@ -220,9 +245,13 @@ export const stretchOf = Effect.fnUntraced(function* (
   around: Around
 ): Effect.fn.Return<Candidates, ThreadlineError> {
   const { name, sql } = storage
-  const [end] = yield* rows(EndRow, endStatement(storage, range, entries))
-  const seen = end?.seen ?? undefined
-  const busy = seen === undefined ? (end?.key ?? undefined) : undefined
+  const [span, ...otherSpans] = table.spans
+  if (span !== undefined && otherSpans.length === 0) {
+    return yield* stretchByFunction(storage, span, range, entries, around)
+  }
+  const [ending] = yield* rows(EndRow, endStatement(storage, range, entries))
+  const seen = ending?.seen ?? undefined
+  const busy = seen === undefined ? (ending?.key ?? undefined) : undefined
   const stretch = { after: range.after, before: busy ?? range.before, upTo: seen }
   const branch = (column: string): Fragment => sql`
           select c.${sql.literal(column)} as key, c.row_key, c.captured_at, c.id

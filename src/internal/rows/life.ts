@@ -96,20 +96,26 @@ const truncatesOf = (storage: Storage, table: Table): Fragment => storage.sql`
           and r.row_key is null
           and r.partition_name is null`
 
+/** The ends of a time as arguments of a function. */
+export const begin = ({ sql }: Storage, since: string | null | undefined): Fragment =>
+  since === null || since === undefined ? sql`'-infinity'::timestamptz` : sql`${since}::timestamptz`
+
+export const end = ({ sql }: Storage, until: string | null | undefined): Fragment =>
+  until === null || until === undefined ? sql`'infinity'::timestamptz` : sql`${until}::timestamptz`
+
 /**
  * The first TRUNCATE behind each of some changes and before the next one: of the whole table, or else of a partition alone if it
  * may have removed the row without a trace. `changes` is a select of `own_key, id, transaction_id, captured_at, next_at,
  * next_id`: one change may be of two keys. `follows` is the id of the change.
  */
-export const truncatesBehind = ({ name, sql }: Storage, table: Table, changes: Fragment): Fragment => {
-  const time = (at: string | null, none: string): Fragment =>
-    at === null ? sql.literal(`'${none}'`) : sql`${at}::timestamptz`
+export const truncatesBehind = (storage: Storage, table: Table, changes: Fragment): Fragment => {
+  const { name, sql } = storage
   const branches = table.spans.map(
     (span) => sql`(
         select r.*
         from ${name("truncates_behind")}(
           (select jsonb_agg(to_jsonb(o)) from (${changes}) o),
-          ${span.schema}, ${span.name}, ${time(span.since, "-infinity")}, ${time(span.until, "infinity")}
+          ${span.schema}, ${span.name}, ${begin(storage, span.since)}, ${end(storage, span.until)}
         ) r
       )`
   )
@@ -244,6 +250,8 @@ export const known = (
   side: "before" | "after"
 ): Fragment => {
   const { name, sql } = storage
+  const [span, ...otherSpans] = table.spans
+  const document = sql`${JSON.stringify(changes)}::jsonb`
   const branch = (ofName: Fragment): Fragment => sql`(
             select c.*
             from ${name("audit_changes")} c
@@ -252,15 +260,24 @@ export const known = (
               and c.captured_at = k.at
               and c.id = k.id
           )`
-  return sql`(
-        select o.*
-        from (
-          select k.key, k.nth, c.*, lead(c.transaction_id) over (partition by k.key order by k.nth) as next_transaction
-          from jsonb_to_recordset(${JSON.stringify(changes)}::jsonb) k (key text, nth int, row_key text, at timestamptz, id bigint)
+  // A function of the database has the plan for a table that always had one name.
+  const found =
+    span !== undefined && otherSpans.length === 0
+      ? sql`
+          select k.own_key as key, k.*
+          from ${name("changes_known")}(${document}, ${span.schema}, ${span.name}, ${begin(storage, span.since)}, ${end(storage, span.until)}) k`
+      : sql`
+          select k.key, k.nth, c.*
+          from jsonb_to_recordset(${document}) k (key text, nth int, row_key text, at timestamptz, id bigint)
           cross join lateral (
           ${unionAll(byName(storage, table, "c").map(branch))}
           offset 0
-          ) c
+          ) c`
+  return sql`(
+        select ${sql.literal(`o.key, o.nth, ${changeNames.replaceAll(/\w+/g, "o.$&")}`)}
+        from (
+          select k.*, lead(k.transaction_id) over (partition by k.key order by k.nth) as next_transaction
+          from (${found}) k
         ) o
         where o.nth = 0
           and (not (${leavesNoRow(sql, `'${side}'`, "o", "o.key")}) or o.transaction_id = o.next_transaction)

@@ -48,6 +48,8 @@ const reading = [
   "strayed_names()",
   "changes_near(text[], text, text, text, timestamptz, timestamptz, timestamptz, int)",
   "truncates_behind(jsonb, text, text, timestamptz, timestamptz)",
+  "changes_known(jsonb, text, text, timestamptz, timestamptz)",
+  "keys_near(text, text, timestamptz, timestamptz, text, text, int, timestamptz, timestamptz, timestamptz)",
   "capture_gap(text, text)",
   "capture_gaps(text, text)",
   "row_holders(oid)",

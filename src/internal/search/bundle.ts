@@ -11,6 +11,7 @@ import type { ActorInput, FilterInput } from "./filterInput.js"
 import type { InstantInput } from "../core/instant.js"
 import { notAnObject, order, paging, type ReadError, request } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
+import { isInside } from "../sql/owned.js"
 import { timeline } from "./timeline.js"
 import { transactions, TransactionSummary } from "./transactions.js"
 import type { KnownWindows } from "./window.js"
@@ -79,13 +80,20 @@ const bundle = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Bundle, ReadError> {
   const { cursor, limit, order } = yield* request(BundleRequest)(options)
   const windows: KnownWindows = new Map()
-  // The changes first, because their cursor may be refused.
-  const changes = yield* timeline(storage, { ...ofChanges, limit, order, cursor }, windows)
-  return {
-    actions: yield* actions(storage, { ...ofActions, limit, order }),
-    transactions: yield* transactions(storage, { ...ofChanges, limit, order }, windows),
-    changes
-  }
+  // Beside each other, so that the server looks for one listing while another is decoded. A transaction has one connection, which is
+  // for one statement at a time.
+  const concurrency = (yield* isInside) ? 1 : "unbounded"
+  const [changes, ofTransactions, intended] = yield* Effect.all(
+    [
+      Effect.either(timeline(storage, { ...ofChanges, limit, order, cursor }, windows)),
+      Effect.either(transactions(storage, { ...ofChanges, limit, order }, windows)),
+      Effect.either(actions(storage, { ...ofActions, limit, order }))
+    ],
+    { concurrency }
+  )
+  // The changes first: their cursor may be refused.
+  const ofChange = yield* changes
+  return { actions: yield* intended, transactions: yield* ofTransactions, changes: ofChange }
 })
 
 export const windowFilter = (actor: ActorInput, { actorLabel, from, to }: ActorWindowOptions): FilterInput => ({

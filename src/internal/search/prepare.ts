@@ -93,12 +93,19 @@ const idsOf = Effect.fnUntraced(function* (
     return { range: { low: transactionId, high: transactionId }, stragglers: undefined }
   }
   const key = JSON.stringify([order, from, to])
-  const knownWindow = windows.get(key)
-  if (knownWindow !== undefined) {
-    return knownWindow
+  const known = windows.get(key)
+  if (known !== undefined) {
+    return yield* known
   }
-  const { range, stragglers } = yield* windowIds(storage, { from, to }, order)
-  const preparedWindow = { range, stragglers: stragglers === undefined ? undefined : yield* Effect.cached(stragglers) }
-  windows.set(key, preparedWindow)
-  return preparedWindow
+  // Known before it is asked for: the listings of a bundle look for it beside each other.
+  const asked = yield* Effect.cached(
+    Effect.flatMap(windowIds(storage, { from, to }, order), ({ range, stragglers }) =>
+      Effect.map(stragglers === undefined ? Effect.succeed(undefined) : Effect.cached(stragglers), (cached) => ({
+        range,
+        stragglers: cached
+      }))
+    )
+  )
+  windows.set(key, asked)
+  return yield* asked
 })

@@ -36,7 +36,7 @@ export interface WindowIds {
 }
 
 /** The ids of windows that one read has asked for already. */
-export type KnownWindows = Map<string, WindowIds>
+export type KnownWindows = Map<string, Effect.Effect<WindowIds, ThreadlineError>>
 
 /** The whole range, for a statement that reads all of it. */
 export const wholeRange = ({ range, stragglers }: WindowIds): Effect.Effect<IdRange, ThreadlineError> =>

@@ -4,7 +4,8 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Table, TableSpan } from "../../../src/internal/record/tables.js"
 import { make } from "../../../src/internal/record/storage.js"
-import { nearestOfKeys, truncatesBehind } from "../../../src/internal/rows/life.js"
+import { type Nearest, stretchOf } from "../../../src/internal/rows/candidates.js"
+import { known, nearestOfKeys, truncatesBehind } from "../../../src/internal/rows/life.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
 
 const posts = { schema: "public", name: "posts" }
@@ -41,6 +42,33 @@ const selected = Effect.fnUntraced(function* (fragment: Fragment, order: string)
   const rows = yield* sql`select to_jsonb(r)::text as row from (${fragment}) r order by ${sql.literal(order)}`
   return rows.map(({ row }) => row)
 })
+
+/** The texts of keys that a stretch may begin or end with: one of them begins another one, or is empty, or is not ASCII. */
+const texts = ["", "1", "1\u0001", "10", "2", "[", "a", "aa", "é", "\u{10ffff}"]
+
+/** Some changes of these keys, the same each time: inserts, updates, rows that move and rows that move to no key. */
+const wild = (seed: number): ReadonlyArray<ChangeSeed> => {
+  let state = seed
+  const below = (end: number): number => {
+    state = (state * 48271) % 2147483647
+    return state % end
+  }
+  const key = () => texts[Math.min(below(texts.length), below(texts.length))] ?? ""
+  return Array.from({ length: 80 }, (_, place): ChangeSeed => {
+    const own = below(12) === 0 ? null : key()
+    const op = own === null ? "update" : (["insert", "update", "delete"] as const)[below(3)]
+    return {
+      id: String(place + 1),
+      transactionId: String(1 + Math.floor(place / 3)),
+      at: at(10 + Math.floor(place / 2)),
+      op: op ?? "update",
+      key: own,
+      ...(op === "update" && (own === null || below(3) === 0) ? { previousKey: key(), fields: ["id"], from: {} } : {}),
+      ...(below(4) === 0 ? { table: "notes" } : {}),
+      after: op === "delete" ? null : {}
+    }
+  })
+}
 
 describe("changes near an instant", () => {
   it.layer(layer)("by the function that keeps its plan", (it) => {
@@ -114,6 +142,100 @@ describe("changes near an instant", () => {
         expect(expected.length).toBeGreaterThan(5)
         for (const table of [always, anew(27), anew(9), anew(99)]) {
           expect((yield* behind(table)).map((row) => JSON.parse(String(row)) as unknown)).toEqual(expected)
+        }
+      })
+    )
+
+    it.effect("are found with all keys of a table, stretch by stretch", () =>
+      Effect.gen(function* () {
+        const storage = yield* make
+        const bytes = (left: string, right: string) => Buffer.compare(Buffer.from(left), Buffer.from(right))
+        let without = 0
+        let seen = 0
+        for (const seed of [1, 7, 1234]) {
+          const log = wild(seed)
+          yield* reset
+          yield* write({
+            transactions: Array.from({ length: 27 }, (_, place) => ({ id: String(place + 1), occurredAt: at(0) })),
+            changes: log
+          })
+          const own = log.filter(({ table }) => table === undefined)
+          const entriesOf = (key: string) =>
+            own.filter(({ key: row, previousKey }) => row === key || (previousKey === key && row !== key))
+          for (const [range, entries, second, since, until] of [
+            [{ after: undefined, before: undefined }, 4, 30, undefined, undefined],
+            [{ after: undefined, before: undefined }, 200, 9, undefined, undefined],
+            [{ after: undefined, before: undefined }, 60, 30, at(29), undefined],
+            [{ after: undefined, before: undefined }, 13, 9, undefined, undefined],
+            [{ after: undefined, before: undefined }, 1000, 20, at(15), at(40)],
+            [{ after: "1", before: undefined }, 7, 20, undefined, at(31)],
+            [{ after: "", before: "aa" }, 9, 25, at(12), undefined],
+            [{ after: "10", before: "é" }, 500, 9, undefined, undefined],
+            [{ after: "\u{10ffff}", before: undefined }, 5, 30, undefined, undefined]
+          ] as const) {
+            const around = { at: at(second), since, until }
+            const found: Array<string> = []
+            const nearest = new Map<string, Nearest | undefined>()
+            for (let after: string | undefined = range.after; ;) {
+              const stretch = yield* stretchOf(storage, always, { after, before: range.before }, entries, around)
+              found.push(...stretch.keys)
+              stretch.nearest.forEach((near, key) => nearest.set(key, near))
+              if (stretch.upTo === undefined) break
+              expect(bytes(stretch.upTo, after ?? "")).toBeGreaterThanOrEqual(after === undefined ? 0 : 1)
+              after = stretch.upTo
+            }
+            expect(found, `${seed} ${entries}`).toEqual([...new Set(found)].sort(bytes))
+            for (const key of texts) {
+              const inRange =
+                (range.after === undefined || bytes(key, range.after) > 0) &&
+                (range.before === undefined || bytes(key, range.before) < 0)
+              const captured = entriesOf(key).filter((each) => each.at >= (since ?? "") && each.at < (until ?? "z"))
+              const before = captured.filter((each) => each.at <= around.at)
+              const [first, next] = before.length > 0 ? [...before].reverse() : captured
+              if (!inRange || first === undefined) {
+                expect(nearest.get(key)).toBeUndefined()
+                expect(inRange ? entriesOf(key).length > 0 || !found.includes(key) : !found.includes(key)).toBe(true)
+                continue
+              }
+              seen += 1
+              const label = `${seed} ${entries} ${JSON.stringify(key)}`
+              expect(found, label).toContain(key)
+              const arrives = first.op === "insert" || (first.key === key && (first.previousKey ?? key) !== key)
+              if (!nearest.has(key)) {
+                const isBusy = log.filter((each) => each.key === key || each.previousKey === key).length * 4 >= entries
+                expect(isBusy || first.key === null || next?.key === null, label).toBe(true)
+              } else if (nearest.get(key) === undefined) {
+                without += 1
+                expect(before.length === 0 && arrives && first.transactionId !== next?.transactionId, label).toBe(true)
+              } else {
+                expect(before.length > 0 || !arrives || first.transactionId === next?.transactionId, label).toBe(true)
+                const near = nearest.get(key)
+                expect([near?.side, near?.entry.id, near?.second?.id], label).toEqual([
+                  before.length > 0 ? "before" : "after",
+                  first.id,
+                  next?.id
+                ])
+              }
+            }
+          }
+        }
+        expect([without > 10, seen > 60]).toEqual([true, true])
+      })
+    )
+
+    it.effect("are read where they are, under whichever name", () =>
+      Effect.gen(function* () {
+        yield* reset
+        yield* write({ transactions: [{ id: "1", occurredAt: at(0) }], changes })
+        const storage = yield* make
+        const places = changes.flatMap(({ at, id, key }, place) =>
+          key === null || key === undefined ? [] : [{ key, nth: (place % 2) as 0 | 1, row_key: key, at, id }]
+        )
+        for (const side of ["before", "after"] as const) {
+          const of = (table: Table) => selected(known(storage, table, places, side), "r.key, r.captured_at, r.id")
+          const rows = yield* of(always)
+          expect(rows.length).toBeGreaterThan(10)
+          expect(rows).toEqual(yield* of(anew(27)))
         }
       })
     )
