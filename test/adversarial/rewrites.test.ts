@@ -19,6 +19,9 @@ const partitioned = [
   "create table t_rest partition of t default"
 ]
 
+/** As if an older release of PostgreSQL had made the table: the types of its columns have no versions. */
+const unversioned = "update pg_attribute set attoptions = null where attrelid = 't'::regclass"
+
 attacks("values that ALTER TABLE writes anew", (attack) => {
   for (const [what, table] of [
     ["a table", plain],
@@ -72,8 +75,6 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
         yield* db.run(
           "insert into t values (1, 1, 'a'), (2, 2, 'a')",
           "alter table t alter w type varchar, alter w set default 'x', alter v set statistics 7",
-          "alter table t alter pin type varchar(9) using upper(pin)",
-          "alter table t add e text default clock_timestamp()::text",
           "alter table t add quick int default 7",
           "alter table t alter v set default 5",
           "begin; alter table t alter v set default 6; truncate t; insert into t values (1, 1, 'a'), (2, 2, 'a'); commit"
@@ -84,12 +85,18 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
           )
         }
         if (table === plain) {
-          yield* apply({ table: "t", mask: ["pin"] })
           yield* db.run("vacuum full t", "cluster t using t_pkey")
           yield* db.run("alter table t add quicker int default 7")
-          yield* apply({ table: "t", mask: ["pin"] })
-          yield* db.run("alter table t add gen text generated always as (upper(w)) stored")
         }
+        expect(yield* asOf(host, "1")).toBe("1")
+        // Rows that are written anew for columns that are redacted or new. Another column is altered and has a default.
+        yield* apply({ table: "t", mask: ["pin"] })
+        yield* db.run(
+          "alter table t alter pin type varchar(9) using upper(pin)",
+          "alter table t alter v set statistics 8",
+          "alter table t add e text default clock_timestamp()::text",
+          "alter table t add gen text generated always as (upper(w)) stored"
+        )
         expect(kinds(yield* capture.status())).not.toContain("RowsRewritten")
         expect(yield* asOf(host, "1")).toBe("1")
         yield* apply({ table: "t", mask: ["pin"] })
@@ -158,6 +165,214 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
       })
     )
   }
+})
+
+// PostgreSQL makes what uses a column anew when the column gets another type, or refuses to alter it.
+attacks("what uses a column tells that ALTER TABLE kept its type", (attack) => {
+  const policy = { table: "t", mask: ["pin"] }
+  const masked = "alter table t alter pin type varchar(9) using upper(pin)"
+  const rewrite = "alter table t alter v type numeric using v + 1"
+  for (const [what, use, permitted] of [
+    ["a default", "alter table t alter v set default 5", true],
+    ["a check", "alter table t add check (v > 0)", true],
+    ["an index", "create index on t (v)", true],
+    ["an index of an expression", "create index on t ((v * 2)) where v > 0", true],
+    ["a unique constraint", "alter table t add unique (v)", true],
+    [
+      "a foreign key",
+      "create table u (v numeric primary key); insert into u values (1), (2); alter table t add foreign key (v) references u",
+      true
+    ],
+    ["statistics", "create statistics s on v, w from t", true],
+    ["a view", "create view u as select v from t", false],
+    ["a rule", "create rule u as on insert to t where new.v = 77 do instead nothing", false],
+    ["a policy", "create policy u on t using (v > 0)", false],
+    [
+      "a trigger",
+      "create trigger u before update of v on t for each row execute function suppress_redundant_updates_trigger()",
+      false
+    ],
+    ...(TestDatabase.serverVersion >= 18 ? [["not null", "alter table t alter v set not null", true] as const] : [])
+  ] as const) {
+    attack(`${what}, or that it may not have`, (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* db.run(...plain, unversioned, use)
+        yield* apply(policy)
+        yield* db.run("insert into t values (1, 1), (2, 2)")
+        yield* db.run("alter table t alter v set statistics 7", masked, "alter table t alter v set statistics 8")
+        expect(yield* asOf(host, "1")).toBe("1")
+        yield* apply(policy)
+        expect(yield* asOf(host, "1")).toBe("1")
+        expect(
+          yield* host.db.outcome(
+            `begin; ${what === "a foreign key" ? "insert into u values (3);" : ""} ${rewrite}; commit`
+          )
+        ).toBe(permitted ? "ok" : "0A000")
+        yield* db.run(
+          "rollback",
+          "alter table t alter v set statistics 9",
+          masked,
+          "alter table t alter v set statistics 7"
+        )
+        const expected = permitted ? "BeforeCapture" : "1"
+        expect(yield* db.value("select v from t where id = 1")).toBe(permitted ? "2" : "1")
+        expect(yield* asOf(host, "1")).toBe(expected)
+        yield* apply(policy)
+        expect(yield* asOf(host, "1")).toBe(expected)
+      })
+    )
+  }
+
+  attack("only while it stays: a view that is replaced for the time of the alteration tells nothing", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...plain, "create view u as select id, v from t")
+      yield* apply(policy)
+      yield* db.run(
+        "insert into t values (1, 1)",
+        `begin; create or replace view u as select id, null::numeric as v from t; ${rewrite}; create or replace view u as select id, v from t; commit`,
+        "alter table t alter v set statistics 7",
+        masked
+      )
+      expect(yield* db.value("select v from u")).toBe("2")
+      expect(yield* asOf(host, "1")).toBe("BeforeCapture")
+    })
+  )
+
+  attack("of a computed column only its own expression", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(
+        "create table t (id int primary key, w int, v int generated always as (w + 1) stored, pin text)",
+        "create index on t (v)"
+      )
+      yield* apply(policy)
+      yield* db.run("insert into t (id, w) values (1, 1)", "alter table t alter v set statistics 7", masked)
+      expect(yield* asOf(host, "1")).toBe("2")
+      yield* apply(policy)
+      if (TestDatabase.serverVersion >= 17) {
+        yield* db.run(
+          "create view u as select v from t",
+          "alter table t alter v set expression as (w * 100)",
+          "alter table t alter v set statistics 8",
+          masked
+        )
+        expect(yield* asOf(host, "1")).toBe("BeforeCapture")
+      }
+    })
+  )
+})
+
+attacks("a rewrite that the catalog shows no more", (attack) => {
+  const policy = { table: "t", mask: ["pin"] }
+  const masked = "alter table t alter pin type varchar(9) using upper(pin)"
+  for (const [what, ddl] of [
+    [
+      "to a type that needs none, by an expression, and of a redacted column",
+      ["alter table t alter w type varchar using w || '!', alter w set default 'x'", masked]
+    ],
+    [
+      "to a type that needs none, by an expression, and of a new column",
+      [
+        "alter table t alter w type varchar using w || '!', alter w set default 'x'",
+        "alter table t add e text default clock_timestamp()::text"
+      ]
+    ],
+    [
+      "to a type that needs none, by an expression, at once with a redacted column",
+      [
+        `alter table t alter w type varchar using w || '!', ${masked.slice(14)}`,
+        "alter table t alter w set default 'x'"
+      ]
+    ],
+    [
+      "and back to the type that it had",
+      [
+        "alter table t alter w type varchar using w || '!', alter w set default 'x'",
+        "alter table t alter w type text",
+        masked
+      ]
+    ],
+    [
+      "of a column that older rows lacked, and settings that were taken back",
+      [
+        "alter table t alter quick type text using quick || '!', alter w type text using w || '!'",
+        "alter table t alter quick set statistics 7, alter w set statistics 7",
+        "alter table t alter quick set statistics -1, alter w set statistics -1"
+      ]
+    ]
+  ] as const) {
+    attack(`claims nothing of the rows: ${what}`, (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        const present = db.value("select w from t where id = 1")
+        yield* db.run(
+          "create table t (id int primary key, v numeric, w text, pin text)",
+          "insert into t values (9, 9, 'z')",
+          "alter table t add quick text default 'q'"
+        )
+        yield* apply(policy)
+        yield* db.run("insert into t values (1, 1, 'a'), (2, 2, 'a')", ...ddl)
+        expect(yield* present).toBe("a!")
+        expect(yield* asOf(host, "1")).toBe("BeforeCapture")
+        yield* apply(policy)
+        expect(yield* asOf(host, "1")).toBe("BeforeCapture")
+      })
+    )
+  }
+
+  attack("although a partition that comes later has rows of before", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...partitioned.slice(0, 2), "create table o (like t including all)", "insert into o values (7, 7)")
+      yield* apply(policy)
+      yield* db.run("insert into t values (1, 1)", "alter table t alter v type numeric using v + 1")
+      yield* db.run("alter table t attach partition o for values in (7)")
+      expect(yield* db.value("select v from t where id = 1")).toBe("2")
+      expect(yield* asOf(host, "1")).toBe("BeforeCapture")
+    })
+  )
+})
+
+attacks("rows that cannot be read now", (attack) => {
+  attack("are no rewrite: what a write notes meanwhile is no lapse afterwards", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run(...partitioned, unversioned)
+      yield* apply("t")
+      yield* db.run("insert into t values (1, 1)", "vacuum full t", "alter table t alter v set default 6")
+      expect(yield* asOf(host, "1")).toBe("1")
+      const [locking, writing] = [yield* host.session(), yield* host.session()]
+      yield* locking.run("begin", "lock table t_1 in access exclusive mode")
+      yield* writing.run("insert into t values (2, 2)", "insert into t values (3, 3)")
+      expect(yield* db.column("select what from threadline.capture_alterations")).toEqual(["unknown"])
+      expect(yield* asOf(host, "1")).toBe("BeforeCapture")
+      const found = (yield* capture.status()).flatMap(({ findings }) => findings)
+      expect(found.map(({ kind, severity }) => [kind, severity])).toContainEqual(["RowsRewritten", "warning"])
+      yield* locking.run("commit")
+      expect(yield* asOf(host, "1")).toBe("1")
+      expect(kinds(yield* capture.status())).toEqual([])
+      yield* writing.run("insert into t values (4, 4)")
+      yield* apply("t")
+      expect([yield* asOf(host, "1"), yield* asOf(host, "3")]).toEqual(["1", "3"])
+      expect(yield* db.value("select lapses from threadline.capture_policies")).toBe("{}")
+    })
+  )
+
+  attack("of a partition that nobody has looked at yet say nothing, others do", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...partitioned, unversioned)
+      yield* apply("t")
+      yield* db.run("insert into t values (1, 1), (2, 2)", "vacuum full t", "alter table t alter v set default 6")
+      for (const id of [3, 4, 5, 6]) {
+        yield* db.run(`create table t_${id} partition of t for values in (${id})`)
+        expect(yield* db.value("select gap from threadline.capture_gap('public', 't')")).toBe(undefined)
+      }
+      expect(yield* asOf(host, "1")).toBe("1")
+    })
+  )
 })
 
 attacks("a key that nothing keeps unique", (attack) => {

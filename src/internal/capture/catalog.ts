@@ -142,6 +142,12 @@ select
     where c.oid = p.relation
       and p.database = ${qualified(storage, "this_database")}()
   ), '[]')::text end as rewritten,
+  case when g.gap is null then false else exists (
+    select
+    from ${qualified(storage, "columns_rewritten")}(p.relation, p.row_marks) w
+    where w.unread
+      and p.database = ${qualified(storage, "this_database")}()
+  ) end as unread,
   coalesce(g.restarted, false) as restarted
 from ${qualified(storage, "capture_policies")} p
 cross join lateral (

@@ -141,6 +141,8 @@ export const Gap = Schema.Struct({
   renamedEnums: Schema.Array(Schema.String),
   /** Columns whose values ALTER TABLE may have written anew. */
   rewritten: Schema.Array(Schema.String),
+  /** Another session, or row-level security, keeps its rows from being read. They may show that ALTER TABLE did not write them. */
+  unread: Schema.Boolean,
   /** The server has lost what unlogged tables held, or may have. */
   restarted: Schema.Boolean
 })

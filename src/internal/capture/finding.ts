@@ -49,7 +49,10 @@ export const Finding = Schema.Union(
   /** Partitions left and came back, or others have their names. */
   kind("PartitionReplaced", {}),
   /** ALTER TABLE wrote the rows anew, and may have given these columns other values. */
-  kind("RowsRewritten", {}),
+  kind("RowsRewritten", {
+    /** Perhaps it did not. A lock of another session, or row-level security, keeps the rows from being read. */
+    unread: Schema.Boolean
+  }),
   kind("ColumnsChanged", { columns: ColumnDifferences }),
   kind("KeyChanged", {
     /** Columns of the key, in its order. */

@@ -203,7 +203,9 @@ export const describeFinding = (finding: Finding): string => {
     case "PartitionReplaced":
       return `partitions left and came back, or others have their names: ${subjects}; nothing is known of its rows since then`
     case "RowsRewritten":
-      return `ALTER TABLE has written its rows anew, and may have changed ${subjects}: nothing is known of its rows since then`
+      return finding.unread
+        ? `ALTER TABLE may have changed ${subjects}, and its rows cannot be read now: until then nothing is said of them`
+        : `ALTER TABLE has written its rows anew, and may have changed ${subjects}: nothing is known of its rows since then`
     case "ColumnsChanged":
       return `columns changed since its triggers were generated: ${columnsText(finding.columns)}`
     case "KeyChanged":

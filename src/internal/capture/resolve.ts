@@ -44,7 +44,15 @@ export const findTable = (catalog: Catalog, name: Name): Table | undefined => ta
 export const findDeployed = (catalog: Catalog, name: Name): Deployed | undefined =>
   deployedNamed(catalog.deployed, name)
 
-const noGap = { gap: null, since: null, moved: [], renamedEnums: [], rewritten: [], restarted: false } as const
+const noGap = {
+  gap: null,
+  since: null,
+  moved: [],
+  renamedEnums: [],
+  rewritten: [],
+  unread: false,
+  restarted: false
+} as const
 
 /** Why nothing is known of a captured table at present, and which of its partitions moved. */
 export const findGap = (catalog: Catalog, name: Name): Omit<Gap, "name" | "schema"> =>

@@ -50,7 +50,7 @@ export const reportTable = (
   report: Report
 ): void => {
   const root = table.relations[0]
-  const { gap, moved, renamedEnums, restarted, rewritten } = findGap(catalog, policyName(policy))
+  const { gap, moved, renamedEnums, restarted, rewritten, unread } = findGap(catalog, policyName(policy))
   const described = columnShapes(catalog, table)
   const sameTable = relation === table.oid
   const renumbered = policy.columns.some((policyColumn) =>
@@ -92,7 +92,13 @@ export const reportTable = (
     report({ kind: "ColumnsChanged", severity: "warning", mend: apply.mend, columns, subjects })
   }
   if (rewritten.length > 0) {
-    report({ kind: "RowsRewritten", severity: "error", mend: apply.mend, subjects: rewritten })
+    report({
+      kind: "RowsRewritten",
+      severity: unread ? "warning" : "error",
+      mend: apply.mend,
+      unread,
+      subjects: rewritten
+    })
   }
   const redacted = [...policy.exclude, ...policy.mask, ...Object.keys(policy.paths)]
   const lostColumns = redacted.filter((name) => !table.columns.some((column) => column.name === name))

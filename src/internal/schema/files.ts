@@ -3720,7 +3720,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "2c46e4c769f432ca0057f6f478a597524ebe42ef045e6db3c4078e540e4d5d05",
+    checksum: "9280b14a97a0700c621d9947220929ffd5cc3616f9e0491efab2a22912a5d8a0",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4012,9 +4012,27 @@ begin
 end
 $$;
 
--- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, and the type of each
--- column in images, with the transaction that last altered it. Also marks that show whether values of an enum were renamed
--- meanwhile, and whether triggers were touched.
+-- What uses a column and shows that its type was not altered: PostgreSQL then makes defaults, constraints, indexes and statistics of the column
+-- anew, and refuses to if a view, a rule, a policy or a trigger uses it. So one that is still here, by the same transaction, was here
+-- all the time. Another expression of a computed column makes only its default anew.
+create function type_uses(relation oid, attnum int2, computed boolean) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(d.classid || '/' || d.objid || '/' || d.deptype::text, d.xmin::text), '{}')
+  from pg_depend d
+  left join pg_class c on d.classid = 'pg_class'::regclass and c.oid = d.objid
+  where d.refclassid = 'pg_class'::regclass
+    and d.refobjid = type_uses.relation
+    and d.refobjsubid = type_uses.attnum
+    and case when type_uses.computed then d.classid = 'pg_attrdef'::regclass and d.deptype = 'i'
+      else d.classid in ('pg_attrdef'::regclass, 'pg_constraint'::regclass, 'pg_rewrite'::regclass, 'pg_policy'::regclass,
+        'pg_trigger'::regclass, 'pg_statistic_ext'::regclass) or c.relkind in ('i', 'I') end
+);
+
+-- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, the transaction before which all had
+-- ended, and the type of each column in images, with the transaction that last altered it. Also marks that show whether values of an enum
+-- were renamed meanwhile, and whether triggers were touched.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -4029,6 +4047,7 @@ begin atomic
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
         'by', a.xmin::text, 'is', column_state(a.attrelid, a.attnum), 'missing', a.atthasmissing,
         'version', type_version(a.attoptions), 'computed', a.attgenerated <> '',
+        'uses', type_uses(a.attrelid, a.attnum, a.attgenerated <> ''),
         'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
@@ -4037,105 +4056,141 @@ begin atomic
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
     ),
+    'before', pg_snapshot_xmin(pg_current_snapshot())::text,
     'labels', label_marks(row_marks.relation),
     'triggers', trigger_marks(row_marks.relation)
   );
 end;
 
--- The transaction by which ALTER TABLE may have written the rows of a captured table anew since the last recorded write; null if it did not,
--- or if there are no rows. VACUUM FULL and TRUNCATE make new files too. But they leave the ids of the transactions that wrote the rows
--- as they are, and ALTER TABLE does not. The first write after it has noted it (note_altered). So it came after the last write that
--- came before such a note. A row that this write or an earlier one has written was not written anew. If the rows cannot be read, that is the
--- transaction 1. It has the rights of the owner of the record, who may read captured tables. It reads no value.
-create function rows_rewritten_by(relation oid) returns xid
+-- Whether ALTER TABLE may have written the rows of a captured table anew since its policy was written; null if that cannot be read now.
+-- VACUUM FULL and TRUNCATE make new files too. But they leave the ids of the transactions that wrote the rows as they are, and ALTER TABLE
+-- does not. It writes all rows anew, those of all partitions, or none. So one row that is as a write left it is enough: its transaction had
+-- ended before the policy was written, or has recorded a change of the table by the same command or a later one. The first write after an
+-- alteration notes it (note_altered), so changes since then prove nothing. An id alone does not either: the transaction of ALTER TABLE may be
+-- older than those of recorded changes. Nor does the command of a row that somebody tried to delete: it is that of the attempt. The function
+-- has the rights of the owner of the record, who may read captured tables. It reads no value.
+create function rows_rewritten(relation oid, marks jsonb) returns boolean
 language plpgsql stable security definer
 set search_path from current
 set lock_timeout = '100ms'
 as $$
 declare
-  last_write record;
+  before constant xid8 := coalesce(marks ->> 'before', '0')::xid8;
+  policy record;
   holder oid;
-  rows_of record;
-  oldest xid;
+  writers jsonb;
+  there boolean := false;
+  unread boolean := false;
 begin
-  select c.xmin as id, c.cmin::text::bigint as command into last_write
+  select p.table_schema, p.table_name, coalesce(min(a.seen_at), 'infinity') as altered_at into policy
   from capture_policies p
-  cross join lateral (
-    select h.xmin, h.cmin, h.transaction_id, h.id
-    from audit_changes h
-    where h.table_schema = p.table_schema
-      and h.table_name = p.table_name
-      and not coalesce(h.details ? 'marked', false)
-      and h.captured_at < (
-        select coalesce(min(a.seen_at), 'infinity')
-        from capture_alterations a
-        where a.relation = p.relation
-          and a.database is not distinct from p.database
-          and a.seen_at > greatest(p.applied_at, p.watched_at)
-          and a.what <> 'joined'
-      )
-    order by h.transaction_id desc, h.id desc
-    limit 1
-  ) c
-  where p.relation = rows_rewritten_by.relation and p.removed_at is null and p.database = this_database()
-  order by c.transaction_id desc, c.id desc
+  left join capture_alterations a
+    on a.relation = p.relation
+    and a.database is not distinct from p.database
+    and a.seen_at > greatest(p.applied_at, p.watched_at)
+    and a.what <> 'joined'
+  where p.relation = rows_rewritten.relation and p.removed_at is null and p.database = this_database()
+  group by p.table_schema, p.table_name, p.applied_at
+  order by p.applied_at desc
   limit 1;
-  -- All partitions are written anew, or none.
+  -- A partition that came since brought its rows with it.
   for holder in
-    select h.oid from row_holders(rows_rewritten_by.relation) h (oid) join pg_class c on c.oid = h.oid where c.relkind = 'r'
+    select c.oid
+    from row_holders(rows_rewritten.relation) h (oid)
+    join pg_class c on c.oid = h.oid
+    where c.relkind = 'r' and rows_rewritten.marks -> 'files' ? c.oid::text
   loop
     if not has_table_privilege(holder, 'select') or row_security_active(holder) then
-      return '1';
+      unread := true;
+      continue;
     end if;
-    execute format(
-      'select x.id, x.command from (select t.xmin as id, t.cmin::text::bigint as command from only %s t limit 1000) x
-       order by age(x.id) desc, x.command limit 1', holder::regclass)
-    into rows_of;
-    if rows_of.id is not null then
-      if age(rows_of.id) > age(last_write.id) or (rows_of.id = last_write.id and rows_of.command <= last_write.command) then
-        return null;
-      end if;
-      if oldest is null or age(rows_of.id) > age(oldest) then
-        oldest := rows_of.id;
-      end if;
+    begin
+      execute format(
+        'select jsonb_agg(array[w.id, w.command]) from (
+           select x.id::text, min(x.command)::text as command
+           from (
+             select t.xmin as id, case when t.xmax::text = ''0'' then t.cmin::text::bigint else 4294967296 end as command
+             from only %s t limit 1000
+           ) x
+           group by x.id order by age(x.id) desc limit 20
+         ) w', holder::regclass)
+      into writers;
+    exception when lock_not_available then
+      unread := true;
+      -- For all locks of others together, not for each.
+      perform set_config('lock_timeout', '1ms', true);
+      continue;
+    end;
+    there := there or writers is not null;
+    if exists (
+      select
+      from jsonb_array_elements(writers) w (writer)
+      cross join lateral (
+        select (w.writer ->> 0)::xid as id, full_xid((w.writer ->> 0)::xid) as full_id, (w.writer ->> 1)::bigint as command
+      ) r
+      where r.full_id < before
+        or exists (
+          select
+          from (
+            -- That of a savepoint has a later id of its own.
+            select t.id
+            from audit_transactions t
+            where t.xid <= r.full_id and t.epoch = (select max(i.epoch) from installs i)
+            order by t.xid desc, t.id desc
+            limit 10
+          ) t
+          cross join lateral (
+            select h.xmin as id, h.cmin::text::bigint as command
+            from audit_changes h
+            where h.table_schema = policy.table_schema
+              and h.table_name = policy.table_name
+              and h.transaction_id = t.id
+              and h.captured_at < policy.altered_at
+              and h.xmax::text = '0'
+              and h.op <> 'baseline'
+              and not coalesce(h.details ? 'marked', false)
+            order by h.id desc
+            limit 100
+          ) h
+          where h.id = r.id and h.command >= r.command
+        )
+    ) then
+      return false;
     end if;
   end loop;
-  -- Rows that were written after the last new file, by a write that changed nothing, so that nothing was recorded. It would have noted it.
-  if oldest is not null and age(oldest) < (
-    select max(age(k.xmin))
-    from row_holders(rows_rewritten_by.relation) h (oid)
-    left join pg_index i on i.indrelid = h.oid
-    join pg_class k on k.oid = coalesce(i.indexrelid, h.oid)
-  ) and pg_xact_status(full_xid(oldest)) = 'committed' then
-    return null;
-  end if;
-  return oldest;
-exception when lock_not_available then
-  return '1';
+  return case when unread then null else there end;
 end
 $$;
 
--- Columns whose values ALTER TABLE may have rewritten since, and the transaction that did so, or altered them last. A change of type without
--- a new file changes no value. A file may be new for another reason. Then the rows are old (rows_rewritten_by), or the type of this column has
--- the version that it had, or they were written anew for a column that is new or redacted, by another transaction than that which altered this
--- one. All partitions are rewritten, or none.
-create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
+-- Columns whose values ALTER TABLE may have rewritten since, and the transaction that altered them last. "unread": the rows, which may tell
+-- that it did not, cannot be read now. A change of type without a new file changes no value. A file may be new for another reason: then
+-- rows are as they were written (rows_rewritten). Rows may also have been written anew for a column that is new or redacted. Of any other
+-- column the catalog shows only the last alteration, and an earlier one may have written the rows. So if one was altered, something must
+-- tell that it kept its type: its version, or what uses it (type_uses). All partitions are rewritten, or none.
+create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid, out unread boolean) returns setof record
 language plpgsql stable rows 4
 set search_path from current
 as $$
 #variable_conflict use_column
 declare
-  rewritten_by xid;
-  for_others boolean;
+  altered text[];
+  rewritten boolean;
 begin
-  if not exists (
-    select
-    from pg_attribute a
-    where a.attrelid = columns_rewritten.relation
-      and a.attnum > 0
-      and not a.attisdropped
-      and columns_rewritten.marks -> 'columns' -> a.attnum::text ->> 'by' <> a.xmin::text
-  ) or not exists (
+  select array_agg(a.attname) into altered
+  from pg_attribute a
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text)
+    m (by text, version text, computed boolean, uses jsonb)
+  where a.attrelid = columns_rewritten.relation
+    and a.attnum > 0
+    and not a.attisdropped
+    and m.by <> a.xmin::text
+    and not coalesce(m.version = type_version(a.attoptions) and not m.computed, false)
+    and not exists (
+      select
+      from jsonb_each_text(type_uses(a.attrelid, a.attnum, m.computed)) u
+      where m.uses ->> u.key = u.value
+    );
+  if altered is null or not exists (
     select
     from row_holders(columns_rewritten.relation) h (oid)
     join pg_class c on c.oid = h.oid
@@ -4148,46 +4203,13 @@ begin
   ) then
     return;
   end if;
-  rewritten_by := rows_rewritten_by(relation);
-  if rewritten_by is null then
-    return;
-  end if;
-  for_others := exists (
-    select
-    from pg_attribute a
-    where a.attrelid = columns_rewritten.relation
-      and a.attnum > 0
-      and not a.attisdropped
-      and a.xmin = rewritten_by
-      and not a.atthasmissing
-      and not columns_rewritten.marks -> 'columns' ? a.attnum::text
-  );
+  rewritten := rows_rewritten(relation, marks);
   return query
-    select a.attname::text, a.xmin
+    select a.attname::text, a.xmin, rewritten is null
     from pg_attribute a
-    cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text)
-      m (by text, "is" text, missing boolean, version text, computed boolean, type oid, text text)
     where a.attrelid = columns_rewritten.relation
-      and a.attnum > 0
-      and not a.attisdropped
-      and m.by <> a.xmin::text
-      and (case
-        -- How a column is computed may be altered without its type.
-        when m.version = type_version(a.attoptions) and not m.computed then false
-        -- With another version, it was altered, or a column before it was. The latter hides whether this one was before that, and another
-        -- alteration since hides which transaction did it.
-        when m.is <> column_state(a.attrelid, a.attnum) then a.xmin = rewritten_by or not for_others
-          or (m.version is distinct from type_version(a.attoptions)
-            and (m.text = format_type(a.atttypid, a.atttypmod) or age(a.xmin) < age(rewritten_by)))
-        -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
-        when m.missing and not a.atthasmissing
-        then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
-        else true
-      end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
-        select
-        from pg_cast k
-        where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
-      )));
+      and a.attname = any (altered)
+      and rewritten is distinct from false;
 end
 $$;
 
@@ -4433,13 +4455,14 @@ return exists (
 
 -- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key",
 -- "rewritten", "triggers" or "inherited", null if nothing was. "unknown": the snapshot is older than the table's files, unique indexes,
--- triggers or columns, so it shows nothing.
+-- triggers or columns, so it shows nothing, or rows cannot be read now.
 create function alteration(relation oid) returns text
 language plpgsql stable
 set search_path from current
 as $$
 declare
   policy record;
+  rewritten text;
 begin
   select p.mode, p.key_columns, p.key_values, p.row_marks into policy
   from capture_policies p
@@ -4451,13 +4474,19 @@ begin
   if not found then
     return null;
   end if;
+  if key_changed(relation, policy.key_columns, policy.key_values) is not null
+    or labels_touched(relation, policy.key_values, policy.row_marks)
+  then
+    return 'key';
+  end if;
+  select case when bool_or(w.unread) then 'unknown' else 'rewritten' end into rewritten
+  from columns_rewritten(relation, policy.row_marks) w
+  having count(*) > 0;
   return case
-    when key_changed(relation, policy.key_columns, policy.key_values) is not null
-      or labels_touched(relation, policy.key_values, policy.row_marks)
-    then 'key'
-    when exists (select from columns_rewritten(relation, policy.row_marks)) then 'rewritten'
+    when rewritten = 'rewritten' then rewritten
     when exists (select from triggers_touched(relation, policy.row_marks) t where t.touched = relation) then 'triggers'
     when policy.mode = 'statement' and (inherits(relation) or disinherited_by(relation, policy.row_marks) is not null) then 'inherited'
+    when rewritten is not null then rewritten
     when current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
       exists (
         select
@@ -4641,7 +4670,17 @@ begin
     return;
   end if;
   found := coalesce(alteration(root), case when not (partitions_known(root) or join_noted(root)) then 'joined' end);
-  if found is not null then
+  -- One word of it is enough: it only tells since when.
+  if found is not null and (serializable or found <> 'unknown' or not exists (
+    select
+    from capture_policies p
+    join capture_alterations a
+      on a.relation = root
+      and a.database is not distinct from p.database
+      and a.seen_at > greatest(p.applied_at, p.watched_at)
+      and a.what = found
+    where p.relation = root and p.removed_at is null
+  )) then
     insert into capture_alterations (relation, database, what) values (root, this_database(), found);
   end if;
 end
@@ -4651,7 +4690,7 @@ revoke all on function
   trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), rows_rewritten_by(oid), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
