@@ -459,7 +459,8 @@ begin
       from jsonb_to_recordset(p.former_names) e (schema text, name text, until timestamptz, declared boolean)
       cross join lateral policy_of(e.schema, e.name) f
       join capture_policies d on d.table_schema = f.policy_schema and d.table_name = f.policy_name
-      where e.declared
+      -- "least" passes over null, which here says that every change is kept.
+      where e.declared and d.kept_since is not null
     ))
     from policy_of(kept_since.table_schema, kept_since.table_name) o
     join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name

@@ -4699,7 +4699,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "17471d7715b232493e9eef7a8ddaea6096538332ef6142396e7fd9e35b18377a",
+    checksum: "f954d6512d62827b0d036c15a9c28aaccc9ef460833ca27e1e6a6acaaf1b1738",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -5161,7 +5161,8 @@ begin
       from jsonb_to_recordset(p.former_names) e (schema text, name text, until timestamptz, declared boolean)
       cross join lateral policy_of(e.schema, e.name) f
       join capture_policies d on d.table_schema = f.policy_schema and d.table_name = f.policy_name
-      where e.declared
+      -- "least" passes over null, which here says that every change is kept.
+      where e.declared and d.kept_since is not null
     ))
     from policy_of(kept_since.table_schema, kept_since.table_name) o
     join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name

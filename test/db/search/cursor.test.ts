@@ -265,7 +265,8 @@ describe("cursors under a scope", () => {
           transactions: [{ id: "1", occurredAt: at(0) }],
           changes: [
             ...hidden,
-            { id: "99", transactionId: "1", at: at(1), op: "insert", key: "z", after: { tenant: "A" } }
+            // After the horizon that the removal below leaves.
+            { id: "99", transactionId: "1", at: at(2), op: "insert", key: "z", after: { tenant: "A" } }
           ]
         })
         const tight = Effect.provideService(sets.Budget, { entries: 1, stretch: 1, keys: 1, few: 0 })
