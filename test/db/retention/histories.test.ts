@@ -569,7 +569,7 @@ layer(database, { excludeTestServices: true, timeout: 300_000 })("Retention of r
               Effect.ensuring(check(history, setting, directory), Effect.ignore(other.run("rollback")))
             ).finally(() => rmSync(directory, { recursive: true }))
           }),
-          { numRuns: runs(20), endOnFailure: true }
+          { numRuns: runs(8), endOnFailure: true }
         )
       )
     })
