@@ -1,7 +1,7 @@
 /** The filters of listings as options. They are the same for all listings, with the names of `Query.Filter`. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Actor from "../src/Actor.js"
+import * as Actor from "../src/Actor.js"
 import * as Json from "../src/Json.js"
 import type * as Query from "../src/Query.js"
 import { UsageError } from "./exit.js"
@@ -11,8 +11,6 @@ import { oneOf } from "./values.js"
 import { window, windowOf } from "./window.js"
 
 const operations = ["insert", "update", "delete", "truncate", "baseline"] as const
-
-export const actorTypes = ["user", "admin", "service_account", "job", "system", "anonymous"] as const
 
 const ids = {
   correlationId: value("correlation-id", "ID", "Only transactions with an action of this correlation."),
@@ -64,7 +62,7 @@ export const actorOf = Effect.fnUntraced(function* (option: string, text: Option
     return undefined
   }
   const [type = ""] = text.value.split(":", 1)
-  const actorType = yield* oneOf(option, actorTypes, Option.some(type))
+  const actorType = yield* oneOf(option, Actor.types, Option.some(type))
   if (actorType === undefined || text.value === type) {
     return actorType === undefined ? undefined : { type: actorType }
   }

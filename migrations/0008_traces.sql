@@ -914,6 +914,7 @@ as $$
 declare
   root oid := coalesce(pg_partition_root(relation), relation);
   serializable constant boolean := current_setting('transaction_isolation') = 'serializable';
+  noted text[] := '{}';
   found text;
 begin
   -- Another table writes under the name of the policy. From now on, changes under this name belong to it.
@@ -934,30 +935,23 @@ begin
       where s.relation = root and s.table_name = p.table_name and s.table_schema = p.table_schema and s.seen_at > p.applied_at
     ));
   -- In a serializable transaction, a look for what others noted would be a conflict with them.
-  if not serializable and exists (
-    select
-    from capture_policies p
-    join capture_alterations a
-      on a.relation = root
-      and a.database is not distinct from p.database
-      and a.seen_at > greatest(p.applied_at, p.watched_at)
-      and a.what not in ('unknown', 'joined')
-    where p.relation = root and p.removed_at is null
-  ) then
-    return;
+  if not serializable then
+    noted := array(
+      select a.what
+      from capture_policies p
+      join capture_alterations a
+        on a.relation = root
+        and a.database is not distinct from p.database
+        and a.seen_at > greatest(p.applied_at, p.watched_at)
+      where p.relation = root and p.removed_at is null
+    );
+    if not noted <@ '{unknown,joined}' then
+      return;
+    end if;
   end if;
   found := coalesce(alteration(root), case when not (partitions_known(root) or join_noted(root)) then 'joined' end);
   -- One word of it is enough: it only tells since when.
-  if found is not null and (serializable or found <> 'unknown' or not exists (
-    select
-    from capture_policies p
-    join capture_alterations a
-      on a.relation = root
-      and a.database is not distinct from p.database
-      and a.seen_at > greatest(p.applied_at, p.watched_at)
-      and a.what = found
-    where p.relation = root and p.removed_at is null
-  )) then
+  if found is not null and (found <> 'unknown' or found <> all (noted)) then
     insert into capture_alterations (relation, database, what) values (root, this_database(), found);
   end if;
 end

@@ -10,6 +10,22 @@ import { InvalidRequest } from "./ThreadlineError.js"
 import { deepestImpersonator } from "./internal/core/limits.js"
 
 /**
+ * The types of actors that have an id, in the order in which people are offered them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const identifiedTypes = ["user", "admin", "service_account", "job", "system"] as const
+
+/**
+ * All types of actors: those that have an id, then `anonymous`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const types = [...identifiedTypes, "anonymous"] as const
+
+/**
  * The kinds of actor that have an id.
  *
  * @since 0.1.0
@@ -117,7 +133,7 @@ const optionalParts = {
  */
 export const Actor: Schema.Schema<Actor> = Schema.Union(
   Schema.Struct({
-    type: Schema.Literal("user", "admin", "service_account", "job", "system"),
+    type: Schema.Literal(...identifiedTypes),
     id: ShortText,
     ...optionalParts
   }),
@@ -217,7 +233,7 @@ export const fromGiven = (given: Given): Actor => {
     : { type: given.type, id: idText(given.id), ...rest }
 }
 
-const types: ReadonlySet<unknown> = new Set<Type>(["user", "admin", "service_account", "job", "system", "anonymous"])
+const isType = (type: unknown): boolean => types.some((known) => known === type)
 
 /**
  * What makes an actor unusable, or undefined. Says which rule is broken and never what the value was.
@@ -230,7 +246,7 @@ export const invalid = (actor: Given, field: string = "actor"): InvalidRequest |
   let current: unknown = actor
   // An impersonator of an impersonator is rare; a chain without end is a cycle.
   for (let depth = 0; depth <= deepestImpersonator; depth++) {
-    if (typeof current !== "object" || current === null || !("type" in current) || !types.has(current.type)) {
+    if (typeof current !== "object" || current === null || !("type" in current) || !isType(current.type)) {
       return new InvalidRequest({
         field: `${path}.type`,
         rule: "must be user, admin, service_account, job, system or anonymous"

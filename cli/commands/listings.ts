@@ -1,19 +1,13 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Struct from "effect/Struct"
+import * as Actor from "../../src/Actor.js"
 import type * as Page from "../../src/Page.js"
 import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
 import { type ColumnsOf, columnsOf, unordered } from "../columns.js"
 import { changeTable, when, whoColumn, whoShort } from "../describe.js"
-import {
-  actionFilterOf,
-  actionFilters,
-  actorTypes,
-  changeFilterOf,
-  changeFilters,
-  type ChangeFilters
-} from "../filter.js"
+import { actionFilterOf, actionFilters, changeFilterOf, changeFilters, type ChangeFilters } from "../filter.js"
 import type { UsageError } from "../exit.js"
 import { type Common, common, value } from "../options.js"
 import { answerExact, bold } from "../output.js"
@@ -237,7 +231,7 @@ export const actor = leaf(
     ...common,
     ...window,
     ...paging,
-    type: wordArgument("TYPE", actorTypes, `One of ${actorTypes.join(", ")}.`),
+    type: wordArgument("TYPE", Actor.types, `One of ${Actor.types.join(", ")}.`),
     id: optionalArgument("ID", "Id of the actor; default: every actor of the type."),
     label: value("label", "TEXT", "Only actors whose label, or their impersonator's, contains this.")
   },

@@ -237,16 +237,20 @@ export interface Recorded {
 export const names = ["changes", "transactions", "actions"] as const
 export type Ids = Readonly<Record<(typeof names)[number], ReadonlyArray<string>>>
 
-/** Whether a key was that of a held row at an instant. */
-const keysOfRow = (changes: Recorded["changes"], table: string, held: string) => {
+/** A change that moved a row from one key to another. */
+export interface Move {
+  readonly at: number
+  readonly key: string
+  readonly previous: string
+}
+
+/** Whether a key was that of a held row at an instant: the row moves from key to key until nothing more is found. */
+export const heldKeys = (moves: ReadonlyArray<Move>, held: string): ((key: string | null, at: number) => boolean) => {
   const from = new Map([[held, -Infinity]])
   const until = new Map([[held, Infinity]])
-  const links = changes.flatMap(({ at, key, previous, table: of }) =>
-    of === table && key !== null && previous !== null && previous !== key ? [{ key, previous, at }] : []
-  )
   for (let isFound = true; isFound;) {
     isFound = false
-    for (const { at, key, previous } of links) {
+    for (const { at, key, previous } of moves) {
       if ((from.get(previous) ?? Infinity) < at && at < (from.get(key) ?? Infinity)) {
         from.set(key, at)
         isFound = true
@@ -257,9 +261,13 @@ const keysOfRow = (changes: Recorded["changes"], table: string, held: string) =>
       }
     }
   }
-  return (key: string | null, at: number): boolean =>
-    key !== null && (at >= (from.get(key) ?? Infinity) || at <= (until.get(key) ?? -Infinity))
+  return (key, at) => key !== null && (at >= (from.get(key) ?? Infinity) || at <= (until.get(key) ?? -Infinity))
 }
+
+const movesOf = (changes: Recorded["changes"], table: string): ReadonlyArray<Move> =>
+  changes.flatMap(({ at, key, previous, table: of }) =>
+    of === table && key !== null && previous !== null && previous !== key ? [{ key, previous, at }] : []
+  )
 
 const isActor = (named: Who, who: Who | null): boolean =>
   who !== null &&
@@ -286,7 +294,7 @@ export const staying = (
         (correlationId !== undefined && correlationId === correlation)
     )
   const rowHolds = holds.flatMap(({ key, table }) =>
-    table !== undefined && typeof key === "string" ? [{ table, isOfRow: keysOfRow(changes, table, key) }] : []
+    table !== undefined && typeof key === "string" ? [{ table, isOfRow: heldKeys(movesOf(changes, table), key) }] : []
   )
   const heldTransactions = new Set([
     ...transactions.filter(({ actor, correlation }) => ofActor(actor, correlation)).map(({ id }) => id),

@@ -3,6 +3,7 @@
  * express the same filters.
  */
 import * as Either from "effect/Either"
+import * as Actor from "../../Actor.js"
 import * as Query from "../../Query.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { dayOf, durationOf, instantOfLocal } from "./zone.js"
@@ -41,7 +42,7 @@ const wordOf: ReadonlyMap<string, string> = new Map(
     .map(([word, parameter]) => [parameter, word])
 )
 
-const actorTypes: ReadonlySet<string> = new Set(["user", "admin", "service_account", "job", "system", "anonymous"])
+const actorTypes: ReadonlySet<string> = new Set<string>(Actor.types)
 
 const times = new Set(["after", "before", "since", "on"])
 

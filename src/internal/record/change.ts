@@ -209,7 +209,7 @@ export const ChangeRow = Schema.Struct({ ...changeFields, ...transactionFields, 
 
 const satisfies = Schema.is(Actor.Actor)
 
-const types: ReadonlySet<JsonValue | undefined> = new Set(["user", "admin", "service_account", "job", "system"])
+const types: ReadonlySet<JsonValue | undefined> = new Set(Actor.identifiedTypes)
 
 const isShort = (value: JsonValue | undefined): boolean => shortTextRule(value) === undefined
 

@@ -4,6 +4,7 @@
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Actor from "../../Actor.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { formatMicros, parseMicros } from "../core/instant.js"
 import { notAnObject, unknownField } from "../core/request.js"
@@ -143,8 +144,6 @@ const entriesOf = (field: string, input: unknown): Checked<ReadonlyArray<readonl
   return refused === undefined ? Either.right(Object.entries(input as object)) : Either.left(refused)
 }
 
-const actorTypes = ["user", "admin", "service_account", "job", "system", "anonymous"]
-
 const tableOf = (field: string, input: unknown): Checked<TableName> =>
   typeof input === "string"
     ? Either.mapLeft(parseTableName(input), ({ rule }) => new InvalidRequest({ field, rule }))
@@ -194,8 +193,8 @@ const holdOf = (field: string, input: unknown): Checked<CheckedHold> =>
       if (rule !== undefined) {
         return yield* Either.left(rule)
       }
-      if (!actorTypes.includes(actor.type)) {
-        return yield* invalid(`${field}.actor.type`, `must be one of ${actorTypes.join(", ")}`)
+      if (!Actor.types.some((type) => type === actor.type)) {
+        return yield* invalid(`${field}.actor.type`, `must be one of ${Actor.types.join(", ")}`)
       }
       const idRule = actor.id === undefined ? undefined : shortTextRule(actor.id)
       return idRule === undefined

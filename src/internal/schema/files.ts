@@ -3720,7 +3720,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "9280b14a97a0700c621d9947220929ffd5cc3616f9e0491efab2a22912a5d8a0",
+    checksum: "57bd1397443d9560c912054bc964e8d90fa26b250a2b35458e4e9182bf41a5cc",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4637,6 +4637,7 @@ as $$
 declare
   root oid := coalesce(pg_partition_root(relation), relation);
   serializable constant boolean := current_setting('transaction_isolation') = 'serializable';
+  noted text[] := '{}';
   found text;
 begin
   -- Another table writes under the name of the policy. From now on, changes under this name belong to it.
@@ -4657,30 +4658,23 @@ begin
       where s.relation = root and s.table_name = p.table_name and s.table_schema = p.table_schema and s.seen_at > p.applied_at
     ));
   -- In a serializable transaction, a look for what others noted would be a conflict with them.
-  if not serializable and exists (
-    select
-    from capture_policies p
-    join capture_alterations a
-      on a.relation = root
-      and a.database is not distinct from p.database
-      and a.seen_at > greatest(p.applied_at, p.watched_at)
-      and a.what not in ('unknown', 'joined')
-    where p.relation = root and p.removed_at is null
-  ) then
-    return;
+  if not serializable then
+    noted := array(
+      select a.what
+      from capture_policies p
+      join capture_alterations a
+        on a.relation = root
+        and a.database is not distinct from p.database
+        and a.seen_at > greatest(p.applied_at, p.watched_at)
+      where p.relation = root and p.removed_at is null
+    );
+    if not noted <@ '{unknown,joined}' then
+      return;
+    end if;
   end if;
   found := coalesce(alteration(root), case when not (partitions_known(root) or join_noted(root)) then 'joined' end);
   -- One word of it is enough: it only tells since when.
-  if found is not null and (serializable or found <> 'unknown' or not exists (
-    select
-    from capture_policies p
-    join capture_alterations a
-      on a.relation = root
-      and a.database is not distinct from p.database
-      and a.seen_at > greatest(p.applied_at, p.watched_at)
-      and a.what = found
-    where p.relation = root and p.removed_at is null
-  )) then
+  if found is not null and (found <> 'unknown' or found <> all (noted)) then
     insert into capture_alterations (relation, database, what) values (root, this_database(), found);
   end if;
 end

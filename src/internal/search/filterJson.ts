@@ -4,6 +4,7 @@
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import * as Actor from "../../Actor.js"
 import { JsonObject, JsonValue } from "../core/jsonValue.js"
 import { Operation } from "../record/change.js"
 import { decodeFilter } from "./filter.js"
@@ -18,7 +19,7 @@ const oneOrMore = <A extends string>(element: Schema.Schema<A>) => Schema.Union(
 const Text = Schema.String
 
 const ActorJson = Schema.Struct({
-  type: Schema.Literal("user", "admin", "service_account", "job", "system", "anonymous"),
+  type: Schema.Literal(...Actor.types),
   id: field(Text)
 })
 

@@ -4,6 +4,7 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
+import * as Actor from "../../Actor.js"
 import type { Part } from "./filterPart.js"
 import { acted, correlated, ofStatus } from "./filterSources.js"
 import { Instant, type InstantInput } from "../core/instant.js"
@@ -61,7 +62,7 @@ const several = <A extends string, I>(
 const actorRule = "must be { type, id? } with a type of user, admin, service_account, job, system or anonymous"
 
 const ActorFilter = Schema.Struct({
-  type: Schema.Literal("user", "admin", "service_account", "job", "system", "anonymous"),
+  type: Schema.Literal(...Actor.types),
   id: Schema.optional(ShortText)
 }).annotations({ message: (issue) => ({ message: ruleOfActor(issue.actual), override: true }) })
 

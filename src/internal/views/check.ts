@@ -1,5 +1,6 @@
 /** Checks a view before it is saved. */
 import * as Either from "effect/Either"
+import { identifiedTypes } from "../../Actor.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { longestSavedFilter } from "../core/limits.js"
 import { notAnObject, unknownField } from "../core/request.js"
@@ -40,12 +41,10 @@ export interface Given {
 
 const refused = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
 
-const types = ["user", "admin", "service_account", "job", "system"] as const
-
 export const checkOwner = (owner: unknown): Either.Either<Owner, InvalidRequest> => {
   const given: { readonly type?: unknown; readonly id?: unknown } | undefined =
     typeof owner === "object" && owner !== null ? owner : undefined
-  const type = types.find((one) => one === given?.type)
+  const type = identifiedTypes.find((one) => one === given?.type)
   if (type === undefined) {
     return refused("owner", 'must be an actor with an id, such as { type: "user", id: "42" }')
   }

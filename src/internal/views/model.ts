@@ -1,6 +1,7 @@
 /** Saved views as data, and why one is not saved. */
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { identifiedTypes } from "../../Actor.js"
 import { InstantText } from "../core/instant.js"
 import { Id, ShortText } from "../core/request.js"
 
@@ -11,7 +12,7 @@ import { Id, ShortText } from "../core/request.js"
  * @category schemas
  */
 export const Owner = Schema.Struct({
-  type: Schema.Literal("user", "admin", "service_account", "job", "system"),
+  type: Schema.Literal(...identifiedTypes),
   id: ShortText
 })
 

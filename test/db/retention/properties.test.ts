@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import * as fc from "effect/FastCheck"
 import * as Retention from "../../../src/Retention.js"
 import * as log from "../../support/query.js"
+import { heldKeys, type Move } from "../../support/retentionModel.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 
 const database = Retention.layer.pipe(Layer.provideMerge(TestDatabase.layer))
@@ -111,30 +112,13 @@ const ofKnownRows =
       changes.some(({ key, previous, table }) => table === "posts" && (key === of || previous === of))
     )
 
-/** The instants in days from which, and up to which, each key was that of a held row, until nothing more is found. */
-const keysOfRow = (entries: ReadonlyArray<Entry>, held: string) => {
-  const from = new Map([[held, -Infinity]])
-  const until = new Map([[held, Infinity]])
-  const links = entries.flatMap(({ changes, day }) =>
+/** The moves of posts from key to key, at instants in days. */
+const movesOf = (entries: ReadonlyArray<Entry>): ReadonlyArray<Move> =>
+  entries.flatMap(({ changes, day }) =>
     changes.flatMap(({ key, later, previous, table }) =>
       table === "posts" && previous !== null && previous !== key ? [{ key, previous, at: day + later }] : []
     )
   )
-  for (let isFound = true; isFound;) {
-    isFound = false
-    for (const { at, key, previous } of links) {
-      if ((from.get(previous) ?? Infinity) < at && at < (from.get(key) ?? Infinity)) {
-        from.set(key, at)
-        isFound = true
-      }
-      if ((until.get(key) ?? -Infinity) > at && at > (until.get(previous) ?? -Infinity)) {
-        until.set(previous, at)
-        isFound = true
-      }
-    }
-  }
-  return (key: string, at: number): boolean => at >= (from.get(key) ?? Infinity) || at <= (until.get(key) ?? -Infinity)
-}
 
 /** What stays, by a model of three lists. */
 const staying = (
@@ -144,7 +128,7 @@ const staying = (
 ) => {
   const has = (kind: string, of: string | null) =>
     of !== null && given.holds.some((one) => one.kind === kind && one.of === of)
-  const rowHolds = given.holds.filter(({ kind }) => kind === "row").map(({ of }) => keysOfRow(entries, of))
+  const rowHolds = given.holds.filter(({ kind }) => kind === "row").map(({ of }) => heldKeys(movesOf(entries), of))
   const limit = (table: string) =>
     cutoff(
       table === "posts" && given.posts !== null

@@ -100,7 +100,7 @@ const ListRequest = Schema.Struct({
   schedule: Schema.optional(ShortText),
   requestedBy: Schema.optional(
     Schema.Struct({
-      type: choice("user", "admin", "service_account", "job", "system", "anonymous"),
+      type: choice(...Actor.types),
       id: Schema.optional(ShortText)
     })
   ),

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ComponentChildren, VNode } from "preact"
+import * as Actor from "../../../Actor.js"
 import type * as PageOf from "../../../Page.js"
 import type * as Query from "../../../Query.js"
 import { InvalidRequest } from "../../../ThreadlineError.js"
@@ -211,7 +212,7 @@ export const request =
     )
   }
 
-const ActorType = Schema.Literal("user", "admin", "service_account", "job", "system", "anonymous")
+const ActorType = Schema.Literal(...Actor.types)
 
 const isActorType = Schema.is(ActorType)
 
