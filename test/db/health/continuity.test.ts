@@ -199,7 +199,7 @@ describe("Continuity", () => {
     )
   )
 
-  it.effect("is refused while a partition that came after apply cannot be read, and goes on after the next apply", () =>
+  it.effect("refuses a baseline while a partition that came after apply cannot be read, and records one after the next apply", () =>
     fresh(
       Effect.gen(function* () {
         yield* run(
