@@ -105,14 +105,36 @@ attacks("keys that move", (attack) => {
   )
 })
 
-attacks("equal keys that hold numbers", (attack) => {
+attacks("equal keys that are written in several ways", (attack) => {
+  const slot = '{"at": "[1,2)", "long": "1 day", "name": "A 1.0"}'
   const cases: ReadonlyArray<readonly [type: string, key: string, same: string, text: string]> = [
     ["numrange", "'[1.0,20.50)'", "'[1,20.5)'", "[1,20.5)"],
     ["nummultirange", "'{[1.00,2.0),[3,40.0]}'", "'{[1,2),[3.0,40]}'", "{[1,2),[3,40]}"],
     ["prices", "'[0.10,)'", "'[0.1000,)'", "[0.1,)"],
     ["numeric[]", "'{1.0,20.50,300}'", "'{1,20.5,300.0}'", "[1, 20.5, 300]"],
     ["pair", "row(1.0, 'a 1.0')::pair", "row(1.00, 'a 1.0')::pair", '{"a": 1, "b": "a 1.0"}'],
-    ["jsonb", `'{"a": [1.0, "1.0"]}'`, `'{"a": [1.000, "1.0"]}'`, '{"a": [1, "1.0"]}']
+    ["jsonb", `'{"a": [1.0, "1.0"]}'`, `'{"a": [1.000, "1.0"]}'`, '{"a": [1, "1.0"]}'],
+    ["numrange[]", `'{"[1.0,2.0)","[3,4.50]"}'`, `'{"[1,2)","[3.0,4.5]"}'`, '["[1,2)", "[3,4.5]"]'],
+    [
+      "interval[]",
+      "'{{24 hours,NULL},{1 mon,0}}'",
+      "'{{1 day,NULL},{30 days,0}}'",
+      '[["1 day", null], ["1 mon", "00:00:00"]]'
+    ],
+    ["words", "'{Ab,c d}'", "'{aB,C D}'", '["ab", "c d"]'],
+    ["slot", "row('[1.0,2)', '24 hours', 'A 1.0')::slot", "row('[1,2.0)', '1 day', 'A 1.0')::slot", slot],
+    [
+      "slot[]",
+      "array[[row('[1.0,2)', '24 hours', 'A 1.0')::slot]]",
+      "array[[row('[1,2.0)', '1 day', 'A 1.0')::slot]]",
+      `[[${slot}]]`
+    ],
+    [
+      "visit",
+      "row(1.0, array[row('[1.0,2)', '24 hours', 'A 1.0')::slot], '[1.0,2)')::visit",
+      "row(1, array[row('[1,2.0)', '1 day', 'A 1.0')::slot], '[1.0,2)')::visit",
+      `{"n": 1, "note": "[1.0,2)", "slots": [${slot}]}`
+    ]
   ]
   for (const mode of ["statement", "row"] as const) {
     attack(`are one row with one key, in ${mode} mode`, ({ apply, db }) =>
@@ -120,7 +142,11 @@ attacks("equal keys that hold numbers", (attack) => {
         yield* db.run(
           "create type pair as (a numeric, b text)",
           "create domain price as numeric check (value >= 0)",
-          "create type prices as range (subtype = price)"
+          "create type prices as range (subtype = price)",
+          "create extension citext",
+          "create domain words as citext[]",
+          "create type slot as (at numrange, long interval, name text)",
+          "create type visit as (n numeric, slots slot[], note text)"
         )
         for (const [at, [type, key, same, text]] of cases.entries()) {
           yield* db.run(`create table t${at} (id ${type} primary key, v text)`)

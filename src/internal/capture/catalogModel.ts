@@ -17,7 +17,7 @@ const TypeRow = Schema.Struct({
   element: Schema.NullOr(Schema.String),
   base: Schema.NullOr(Schema.String),
   subtype: Schema.NullOr(Schema.String),
-  attributes: Schema.Array(Schema.String),
+  attributes: Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String })),
   /**
    * The cast to json that `to_jsonb` uses for this type; null if there is none. `host`: a role other than a superuser may have
    * written it.

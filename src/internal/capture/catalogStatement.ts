@@ -272,7 +272,7 @@ select jsonb_build_object(
       'base', nullif(y.typbasetype, 0)::text,
       'subtype', (select r.rngsubtype::text from pg_range r where y.oid in (r.rngtypid, r.rngmultitypid)),
       'attributes', coalesce((
-        select jsonb_agg(a.atttypid::text order by a.attnum)
+        select jsonb_agg(jsonb_build_object('name', a.attname, 'type', a.atttypid::text) order by a.attnum)
         from pg_attribute a
         where y.typtype = 'c' and a.attrelid = y.typrelid and a.attnum > 0 and not a.attisdropped
       ), '[]'),

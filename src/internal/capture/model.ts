@@ -191,7 +191,10 @@ export const PolicyKeyColumn = Schema.Struct({
   name: Schema.String,
   attnum: Schema.Int,
   type: Schema.String,
-  text: Schema.Literal("text", "numeric", "interval", "citext", "bpchar", "numbers", "bounds")
+  text: Schema.Union(
+    Schema.Literal("text", "numeric", "interval", "citext", "bpchar", "numbers", "bounds"),
+    Schema.TemplateLiteral("shape ", Schema.String)
+  )
 })
 
 /** Every session setting that changes the text of some types, in the order in which functions pin them. */

@@ -3,7 +3,7 @@
  * becomes a key, and which code of the host would run when the image is built.
  */
 import type { TypeRow } from "./catalogModel.js"
-import type { Comparison, KeyText, Pin } from "./generate/model.js"
+import type { Comparison, KeyText, LeafText, Pin } from "./generate/model.js"
 import { everyPin } from "./model.js"
 
 export interface TypeFacts {
@@ -63,7 +63,7 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
       return visit(type.element, textual)
     }
     if (type.kind === "c") {
-      return type.attributes.forEach((attribute) => visit(attribute, textual))
+      return type.attributes.forEach((attribute) => visit(attribute.type, textual))
     }
     if (!type.builtin && type.extension !== null && plainExtensionTypes.has(type.name)) {
       return
@@ -133,7 +133,34 @@ const floating: ReadonlySet<string> = new Set(["float4", "float8"])
 const showsEverything = (type: TypeRow | undefined): boolean =>
   type === undefined || (type.element === null && type.kind !== "c" && (!type.builtin || !floating.has(type.name)))
 
+/** How the parts of a value become canonical: of an array its elements, of a composite its attributes. */
+type KeyShape = LeafText | readonly [KeyShape] | { readonly [attribute: string]: KeyShape }
+
+const keyShapeOf = (type: TypeRow | undefined, types: ReadonlyMap<string, TypeRow>): KeyShape =>
+  type?.kind === "c"
+    ? Object.fromEntries(
+        type.attributes.map((attribute) => [attribute.name, keyShapeOf(baseOf(attribute.type, types), types)])
+      )
+    : type !== undefined && type.element !== null
+      ? [keyShapeOf(baseOf(type.element, types), types)]
+      : leafTextOf(type, types)
+
+const leavesOf = (shape: KeyShape): ReadonlyArray<LeafText> =>
+  typeof shape === "string" ? [shape] : Object.values(shape).flatMap(leavesOf)
+
+/** Parts of these kinds are canonical if the numbers in the JSON are. */
+const isNumbers = (leaf: LeafText): boolean => leaf === "text" || leaf === "numeric" || leaf === "numbers"
+
 const keyTextOf = (type: TypeRow | undefined, types: ReadonlyMap<string, TypeRow>): KeyText => {
+  const shape = keyShapeOf(type, types)
+  return typeof shape === "string"
+    ? shape
+    : leavesOf(shape).every(isNumbers)
+      ? "numbers"
+      : `shape ${JSON.stringify(shape)}`
+}
+
+const leafTextOf = (type: TypeRow | undefined, types: ReadonlyMap<string, TypeRow>): LeafText => {
   if (type === undefined) {
     return "text"
   }
@@ -142,17 +169,16 @@ const keyTextOf = (type: TypeRow | undefined, types: ReadonlyMap<string, TypeRow
     const subtype = baseOf(type.subtype, types)
     return subtype?.builtin === true && subtype.name === "numeric" ? "bounds" : "text"
   }
-  if (type.element !== null || type.kind === "c" || (type.builtin && type.name === "jsonb")) {
-    return "numbers"
-  }
   if (type.builtin) {
-    return type.name === "numeric"
-      ? "numeric"
-      : type.name === "interval"
-        ? "interval"
-        : type.name === "bpchar"
-          ? "bpchar"
-          : "text"
+    return type.name === "jsonb"
+      ? "numbers"
+      : type.name === "numeric"
+        ? "numeric"
+        : type.name === "interval"
+          ? "interval"
+          : type.name === "bpchar"
+            ? "bpchar"
+            : "text"
   }
   return type.name === "citext" && type.extension === "citext" ? "citext" : "text"
 }

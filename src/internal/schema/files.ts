@@ -1137,7 +1137,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "3a2c3e5da88d798c7321615c6927280a5d9e4004b3e609bb268932b2357554ec",
+    checksum: "734bba047fe062e028a9880dca58a89c06405d76b139e658588c5676bb6e05a5",
     sql: `-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
 -- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
@@ -1148,6 +1148,9 @@ set search_path from current
 set intervalstyle = 'postgres'
 as $$
 begin
+  if kind like 'shape %' then
+    return key_shaped(value::jsonb, substr(kind, 7)::jsonb) #>> '{}';
+  end if;
   case kind
     when 'numeric' then return trim_scale(value::numeric)::text;
     when 'interval' then return justify_interval(value::interval)::text;
@@ -1177,6 +1180,33 @@ begin
     )
     when 'object' then (
       select coalesce(jsonb_object_agg(e.key, numbers_trimmed(e.value)), '{}') from jsonb_each(document) e
+    )
+    else document
+  end;
+end
+$$;
+
+-- The parts of an array or a composite, each as "shape" says: a kind of key_text, [kind of the elements], or { attribute: kind }. A part of an
+-- array that is an array is another dimension.
+create function key_shaped(document jsonb, shape jsonb) returns jsonb
+language plpgsql immutable strict
+set search_path from current
+as $$
+declare
+  kind text := case jsonb_typeof(shape) when 'string' then shape #>> '{}' end;
+begin
+  return case
+    when kind = 'text' or jsonb_typeof(document) = 'null' then document
+    when kind in ('numeric', 'numbers') then numbers_trimmed(document)
+    when jsonb_typeof(document) = 'array' then (
+      select coalesce(
+        jsonb_agg(key_shaped(e.value, case jsonb_typeof(shape) when 'array' then shape -> 0 else shape end) order by e.place), '[]')
+      from jsonb_array_elements(document) with ordinality e (value, place)
+    )
+    when kind is not null then to_jsonb(key_text(document #>> '{}', kind))
+    when jsonb_typeof(document) = 'object' then (
+      select coalesce(jsonb_object_agg(e.key, key_shaped(e.value, coalesce(shape -> e.key, '"text"'))), '{}')
+      from jsonb_each(document) e
     )
     else document
   end;
@@ -1955,7 +1985,7 @@ comment on function row_key(text, text, jsonb) is
   'The canonical row_key of a key given as text, array or object.';
 
 revoke all on function
-  key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
+  key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), key_shaped(jsonb, jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
   shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid),
   rotate_mask_key(), ensure_mask_key(), mask_hash(text), mask_value(jsonb, text), mask_fields(jsonb, jsonb),
   redact_path(jsonb, text[], text), redact_paths(jsonb, jsonb, text), policy_document(capture_policies),

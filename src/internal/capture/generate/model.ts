@@ -21,10 +21,16 @@ export type Pin = (typeof everyPin)[number]
 export type Comparison = (typeof comparisons)[number]
 
 /**
- * How a key column's text becomes canonical, so that equal keys have equal texts. `numbers`: JSON with numbers of any scale in
- * it, of an array, a composite or `jsonb`; `bounds`: a range or multirange over `numeric`.
+ * How a text becomes canonical, so that equal keys have equal texts. `numbers`: JSON with numbers of any scale in it; `bounds`: a range or
+ * multirange over `numeric`.
  */
-export type KeyText = "text" | "numeric" | "interval" | "citext" | "bpchar" | "numbers" | "bounds"
+export type LeafText = "text" | "numeric" | "interval" | "citext" | "bpchar" | "numbers" | "bounds"
+
+/**
+ * The same for a key column. Arrays and composites whose parts need more than `numbers` have a shape, JSON with one of these words for each
+ * kind of part: `shape ["interval"]`, `shape {"during":"bounds","place":"text"}`.
+ */
+export type KeyText = LeafText | `shape ${string}`
 
 export interface ColumnShape {
   readonly name: string
