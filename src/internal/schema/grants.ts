@@ -35,6 +35,7 @@ const reading = [
   "lapses_with(text, text, timestamptz)",
   "capture_lapses(text, text)",
   "known_until(text, text, text[], timestamptz)",
+  "last_changes(text, text, timestamptz)",
   "oldest_kept()",
   "first_change(text, text)",
   "unknown_times(text, text)",
