@@ -2,7 +2,7 @@
  * The options of a benchmark. `--help` prints them. One that it does not have, or a value that does not fit, ends it before it has begun:
  * a misspelt one would otherwise show after minutes, or never.
  */
-import { parseArgs } from "node:util"
+import { parseArgs, type ParseArgsConfig } from "node:util"
 
 export interface Option<A> {
   readonly about: string
@@ -60,16 +60,13 @@ export const options = <Named extends Record<string, Option<unknown>>>(about: st
     ].join("\n")
   const given = (): Readonly<Record<string, unknown>> => {
     try {
-      const parsed: { readonly values: Readonly<Record<string, unknown>> } = parseArgs({
-        options: Object.fromEntries([
-          ["help", { type: "boolean" }],
-          ...Object.entries(named).map(([name, { placeholder }]) => [
-            name,
-            { type: placeholder === undefined ? "boolean" : "string" }
-          ])
+      const declared: ParseArgsConfig["options"] = Object.fromEntries(
+        [["help", flag("")] as const, ...Object.entries(named)].map(([name, { placeholder }]) => [
+          name,
+          { type: placeholder === undefined ? ("boolean" as const) : ("string" as const) }
         ])
-      })
-      return parsed.values
+      )
+      return parseArgs({ options: declared }).values
     } catch (error) {
       return end(2, `${error instanceof Error ? error.message : String(error)}\n\n${usage()}`)
     }
