@@ -1,7 +1,5 @@
 /**
  * What capture costs in instructions of the backend. They repeat where time does not: to about one in a hundred.
- * `--all` for more tables and shapes, `--before <commit>` to count another version too, `--json` for a program; `--only` and
- * `--of` choose cases and contestants by their names.
  */
 import * as Effect from "effect/Effect"
 import { execFileSync } from "node:child_process"
@@ -25,17 +23,15 @@ import {
   wide,
   write
 } from "./costTables.js"
+import * as Options from "./options.js"
 
-const option = (flag: string): string | undefined => {
-  const at = process.argv.indexOf(flag)
-  return at < 0 ? undefined : process.argv[at + 1]
-}
-const all = process.argv.includes("--all")
-const json = process.argv.includes("--json")
-const before = option("--before")
-/** Regular expressions. */
-const only = new RegExp(option("--only") ?? "")
-const of = new RegExp(option("--of") ?? "")
+const { all, before, json, of, only } = Options.options("What capture costs in instructions of the backend.", {
+  all: Options.flag("more tables and shapes"),
+  before: Options.text("counts this version too", "COMMIT"),
+  only: Options.pattern("the cases whose name fits"),
+  of: Options.pattern("the contestants whose name fits"),
+  json: Options.json
+})
 
 interface Case {
   readonly name: string

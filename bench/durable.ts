@@ -1,19 +1,17 @@
-/**
- * Transactions a second of several clients with durable commits, without and with capture. `--clients 8`, `--seconds 5`,
- * `--json`.
- */
+/** Transactions a second of several clients with durable commits, without and with capture. */
 import * as Effect from "effect/Effect"
 import { execFileSync } from "node:child_process"
 import { host } from "./contestants.js"
 import { median } from "./measure.js"
+import { count, json, options } from "./options.js"
 import { database, Session } from "./server.js"
 
-const option = (flag: string, otherwise: number): number => {
-  const at = process.argv.indexOf(flag)
-  return at < 0 ? otherwise : Number(process.argv[at + 1])
-}
-const clients = option("--clients", 4)
-const seconds = option("--seconds", 3)
+const asked = options("Transactions a second with durable commits, without and with capture.", {
+  clients: count("sessions that write", 4),
+  seconds: count("how long each round is", 3),
+  json
+})
+const { clients, seconds } = asked
 const rounds = 5
 
 const context = `select threadline.set_context('{"actor": {"type": "user", "id": "42"}, "correlationId": "req-1"}')`
@@ -67,7 +65,7 @@ const bench = Effect.gen(function* () {
 
 const result = await Effect.runPromise(Effect.scoped(bench))
 console.log(
-  process.argv.includes("--json")
+  asked.json
     ? JSON.stringify(result, null, 2)
     : `PostgreSQL ${result.server}; ${result.clients} clients, durable commits; transactions a second: ` +
         `no capture ${result.plain.toFixed(0)}, ours with a context ${result.captured.toFixed(0)} ` +

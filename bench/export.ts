@@ -1,6 +1,5 @@
 /**
- * Exports beside `psql \copy` of the same rows and columns as text: `npm run bench:export -- [transactions] [--keep]`. They take turns, so
- * that a busy machine is busy for both. The peak of the process is that of a process of its own that only exports.
+ * Exports beside `psql \copy` of the same rows and columns as text. They take turns, so that a busy machine is busy for both. The peak of the process is that of a process of its own that only exports.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
@@ -15,6 +14,7 @@ import { promisify } from "node:util"
 import * as Export from "../src/Export.js"
 import { history } from "./history.js"
 import { median } from "./measure.js"
+import * as Options from "./options.js"
 
 /** What a person would write for psql: every column as the text that the CSV has. */
 const columns = `
@@ -58,6 +58,13 @@ const cases: ReadonlyArray<Case> = [
   }
 ]
 
+const asked = Options.options("Exports beside psql, in turns.", {
+  ...Options.historyOptions,
+  transactions: Options.count("transactions of the history, five changes each", 200_000, 10_000),
+  case: Options.text("exports one case to --path and says what it took", "INDEX"),
+  url: Options.text("the database of that case", "URL"),
+  path: Options.text("the file of that case", "PATH")
+})
 const rounds = 3
 const run = promisify(execFile)
 
@@ -87,7 +94,9 @@ const child = async (url: string, path: string, index: number): Promise<Sample> 
     fileURLToPath(import.meta.url),
     "--case",
     String(index),
+    "--url",
     url,
+    "--path",
     path
   ])
   return JSON.parse(stdout) as Sample
@@ -109,8 +118,7 @@ const psql = async (url: string, path: string, { where }: Case): Promise<number>
 }
 
 const bench = Effect.gen(function* () {
-  const [transactions = 200_000] = process.argv.slice(2).map(Number).filter(Number.isInteger)
-  const { url } = yield* history({ transactions, keep: process.argv.includes("--keep"), progress: console.error })
+  const { url } = yield* history({ ...asked, progress: console.error })
   const directory = mkdtempSync(join(tmpdir(), "threadline-bench-"))
   yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true })))
   console.log("| export | rows | MB | rows/s | psql rows/s | ratio | peak MB |")
@@ -136,14 +144,11 @@ const bench = Effect.gen(function* () {
   }
 })
 
-const place = process.argv.indexOf("--case")
-if (place === -1) {
-  await Effect.runPromise(Effect.scoped(bench))
+const { case: index, path, url } = asked
+const chosenCase = index === undefined ? undefined : cases[Number(index)]
+if (chosenCase !== undefined && url !== undefined && path !== undefined) {
+  const result = await Effect.runPromise(exported(url, path, chosenCase))
+  console.log(JSON.stringify({ ...result, peak: process.resourceUsage().maxRSS / 1024 }))
 } else {
-  const [index, url = "", path = ""] = process.argv.slice(place + 1)
-  const chosenCase = cases[Number(index)]
-  if (chosenCase !== undefined) {
-    const result = await Effect.runPromise(exported(url, path, chosenCase))
-    console.log(JSON.stringify({ ...result, peak: process.resourceUsage().maxRSS / 1024 }))
-  }
+  await Effect.runPromise(Effect.scoped(bench))
 }

@@ -1,6 +1,4 @@
-/**
- * How many changes a second the feed delivers, server and decoding together: `npx tsx bench/feed.ts [changes]`.
- */
+/** How many changes a second the feed delivers, server and decoding together. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -8,10 +6,13 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as Feed from "../src/Feed.js"
 import * as Migrations from "../src/Migrations.js"
+import { count, options } from "./options.js"
 import { database, Session } from "./server.js"
 
 const perTransaction = 5
-const total = Math.max(10_000, Number(process.argv[2] ?? 500_000))
+const { changes: total } = options("How many changes a second the feed delivers, server and decoding together.", {
+  changes: count("changes of the log", 500_000, 10_000)
+})
 const transactions = Math.ceil(total / perTransaction)
 
 // Real transaction ids, so that windows are those of a log that was written here; one in fifty runs beside hundreds of others.

@@ -1,15 +1,14 @@
-/**
- * Whether a row costs the same in small and in large statements, and how much memory a large one takes. `--rows 100000` for
- * another size than a million (which writes some 6 GB), `--json` for a program.
- */
+/** Whether a row costs the same in small and in large statements, and how much memory a large one takes. */
 import * as Effect from "effect/Effect"
 import { execFileSync } from "node:child_process"
 import { bulk, host, type Op, ops } from "./contestants.js"
+import * as Options from "./options.js"
 import { database, Session } from "./server.js"
 
-const at = process.argv.indexOf("--rows")
-const most = at < 0 ? 1_000_000 : Number(process.argv[at + 1])
-const json = process.argv.includes("--json")
+const { json, rows: most } = Options.options("Whether a row costs the same in small and in large statements.", {
+  rows: Options.count("rows of the largest statement; a million write some 6 GB", 1_000_000),
+  json: Options.json
+})
 
 export interface Size {
   readonly op: Op

@@ -1,6 +1,4 @@
-/**
- * What capture costs, as ratios measured side by side in one run. `--quick` for a rough look, `--json` for a program.
- */
+/** What capture costs, as ratios measured side by side in one run. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -9,13 +7,17 @@ import * as Capture from "../src/Capture.js"
 import * as Migrations from "../src/Migrations.js"
 import { floor, generic, genericOn, host, procedures } from "./contestants.js"
 import { measure, quick, thorough } from "./measure.js"
+import { flag, json, options } from "./options.js"
 import { print, report } from "./report.js"
 import { database, Session } from "./server.js"
 import { transactions } from "./transaction.js"
 
-const has = (flag: string): boolean => process.argv.includes(flag)
+const asked = options("What capture costs, as ratios measured side by side in one run.", {
+  quick: flag("half a minute, for a rough look"),
+  json
+})
 const progress = (text: string): void => {
-  if (!has("--json")) process.stderr.write(`${text}\n`)
+  if (!asked.json) process.stderr.write(`${text}\n`)
 }
 
 const install = (url: string) =>
@@ -28,7 +30,7 @@ const install = (url: string) =>
   )
 
 const bench = Effect.gen(function* () {
-  const effort = has("--quick") ? quick : thorough
+  const effort = asked.quick ? quick : thorough
   const { url, version } = yield* database
   const session = yield* Effect.acquireRelease(
     Effect.promise(() => Session.open(url)),
@@ -54,4 +56,4 @@ const bench = Effect.gen(function* () {
 })
 
 const result = await Effect.runPromise(Effect.scoped(bench))
-console.log(has("--json") ? JSON.stringify(result, null, 2) : print(result))
+console.log(asked.json ? JSON.stringify(result, null, 2) : print(result))

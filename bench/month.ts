@@ -1,14 +1,16 @@
 /**
  * Bytes of indexes a change takes in a month that is over: as they grew, and packed as `Retention.maintain` packs them. It is a
- * month of the history that reads are measured on; the options are those of `reads.ts`.
+ * month of the history that reads are measured on.
  */
 import * as Effect from "effect/Effect"
 import { history } from "./history.js"
+import * as Options from "./options.js"
 import { Session } from "./server.js"
 
-const json = process.argv.includes("--json")
-const at = process.argv.indexOf("--transactions")
-const transactions = at < 0 ? 2_000_000 : Number(process.argv[at + 1])
+const { json, keep, transactions } = Options.options("Bytes of indexes a change takes in a month that is over.", {
+  ...Options.historyOptions,
+  json: Options.json
+})
 
 /** `Retention.maintain` rebuilds an index that is so many times as large as a full one. */
 const loose = 1.25
@@ -23,7 +25,7 @@ export interface Sized {
 const bench = Effect.gen(function* () {
   const { url } = yield* history({
     transactions,
-    keep: process.argv.includes("--keep"),
+    keep,
     progress: (text) => {
       if (!json) process.stderr.write(`${text}\n`)
     }

@@ -1,6 +1,5 @@
 /**
  * What a viewer waits for the pages of operators at ten million changes: the time to the first byte, and the size of the page.
- * `npm run bench:pages`; the options are those of `bench/reads.ts`.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -11,13 +10,13 @@ import { loadavg } from "node:os"
 import * as OperatorSurface from "../src/OperatorSurface.js"
 import * as Threadline from "../src/Threadline.js"
 import { history } from "./history.js"
+import * as Options from "./options.js"
 import { type Samples, samples } from "./readsSamples.js"
 
-const has = (flag: string): boolean => process.argv.includes(flag)
-const valueOf = (flag: string): string | undefined => {
-  const place = process.argv.indexOf(flag)
-  return place < 0 ? undefined : process.argv[place + 1]
-}
+const asked = Options.options("What a viewer waits for the pages of operators at ten million changes.", {
+  ...Options.historyOptions,
+  only: Options.pattern("the pages whose name fits")
+})
 const progress = (text: string): void => {
   process.stderr.write(`${text}\n`)
 }
@@ -72,8 +71,7 @@ const visited = async (handler: (request: Request) => Promise<Response>, address
 }
 
 const bench = Effect.gen(function* () {
-  const transactions = Number(valueOf("--transactions") ?? 2_000_000)
-  const { url } = yield* history({ transactions, keep: has("--keep"), progress })
+  const { url } = yield* history({ ...asked, progress })
   const of = yield* Effect.promise(() => samples(url))
   const writer = PgClient.layer({ url: Redacted.make(url), maxConnections: 4, applicationName: "threadline-bench" })
   const services = Threadline.layer({
@@ -83,11 +81,10 @@ const bench = Effect.gen(function* () {
     Effect.sync(() => OperatorSurface.toWebHandler(services, { unauthenticated: true })),
     ({ dispose }) => Effect.promise(dispose)
   )
-  const only = new RegExp(valueOf("--only") ?? "")
   console.log(`${of.changeCount} changes; load ${loadavg()[0]?.toFixed(1) ?? "unknown"}; ${runs} visits of each page`)
   console.log("| page | first byte: least, p50, p95 ms | KB, most | |")
   console.log("| --- | ---: | ---: | --- |")
-  for (const [page, addresses] of pagesOf(of).filter(([page]) => only.test(page))) {
+  for (const [page, addresses] of pagesOf(of).filter(([page]) => asked.only.test(page))) {
     const answers: Array<Answer> = []
     for (let run = -3; run < runs && addresses.length > 0; run++) {
       const address = addresses[Math.max(0, run) % addresses.length] ?? "/audit"

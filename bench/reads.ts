@@ -1,8 +1,4 @@
-/**
- * What reads cost at ten million changes. `--transactions N` for a smaller history, `--keep` to keep it on the server of
- * `DATABASE_URL` for another run, `--only PATTERN` for the reads whose name fits, `--plans` to print what they send with its plan,
- * `--json` for a program.
- */
+/** What reads cost at ten million changes. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -11,17 +7,19 @@ import * as Redacted from "effect/Redacted"
 import { cpus, loadavg } from "node:os"
 import * as Query from "../src/Query.js"
 import { history } from "./history.js"
+import * as Options from "./options.js"
 import { cases } from "./readsCases.js"
 import { type Figures, measure, type Spread } from "./readsMeasure.js"
 import { samples } from "./readsSamples.js"
 
-const has = (flag: string): boolean => process.argv.includes(flag)
-const valueOf = (flag: string): string | undefined => {
-  const place = process.argv.indexOf(flag)
-  return place < 0 ? undefined : process.argv[place + 1]
-}
+const asked = Options.options("What reads cost at ten million changes.", {
+  ...Options.historyOptions,
+  only: Options.pattern("the reads whose name fits"),
+  plans: Options.flag("prints what they send, with its plan"),
+  json: Options.json
+})
 const progress = (text: string): void => {
-  if (!has("--json")) process.stderr.write(`${text}\n`)
+  if (!asked.json) process.stderr.write(`${text}\n`)
 }
 
 const target = 10
@@ -50,17 +48,12 @@ const line = (each: Figures): string =>
   `${each.scanned.length > 0 ? `  scans ${each.scanned.join(", ")}` : ""}`
 
 const bench = Effect.gen(function* () {
-  const transactions = Number(valueOf("--transactions") ?? 2_000_000)
-  if (!Number.isSafeInteger(transactions) || transactions < 10_000) {
-    return yield* Effect.dieMessage("--transactions is a number of 10000 or more")
-  }
-  const { name, url } = yield* history({ transactions, keep: has("--keep"), progress })
-  if (has("--keep")) {
+  const { name, url } = yield* history({ ...asked, progress })
+  if (asked.keep) {
     progress(`the history is in the database ${name}`)
   }
   const before = load()
   const of = yield* Effect.promise(() => samples(url))
-  const only = new RegExp(valueOf("--only") ?? "")
   const client = PgClient.layer({ url: Redacted.make(url), maxConnections: 1, applicationName: "threadline-bench" })
   const figures = yield* Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
@@ -77,8 +70,8 @@ const bench = Effect.gen(function* () {
       )
     }
     for (const each of [roundTrip, ...cases(of)]) {
-      if (only.test(each.name)) {
-        const measured = yield* measure(each, has("--plans"))
+      if (asked.only.test(each.name)) {
+        const measured = yield* measure(each, asked.plans)
         if (measured === undefined) {
           progress(`${each.name.padEnd(38)}the history is too small`)
         } else {
@@ -100,7 +93,7 @@ const bench = Effect.gen(function* () {
 })
 
 const result = await Effect.runPromise(Effect.scoped(bench))
-if (has("--json")) {
+if (asked.json) {
   console.log(JSON.stringify(result, null, 2))
 } else {
   console.log(

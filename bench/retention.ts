@@ -1,7 +1,4 @@
-/**
- * Purges: how long a whole partition takes with few and with many changes, and what audited writes notice of batches:
- * `npm run bench:retention -- [many] [few] [rounds] [batch size]`.
- */
+/** Purges: how long a whole partition takes with few and with many changes, and what audited writes notice of batches. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -10,12 +7,20 @@ import pg from "pg"
 import * as Capture from "../src/Capture.js"
 import * as Migrations from "../src/Migrations.js"
 import * as Retention from "../src/Retention.js"
+import { count, options, text } from "./options.js"
 import { cpuOf, database } from "./server.js"
 
-const [many = 1_000_000, few = 10_000, rounds = 6, batchSize] = process.argv
-  .slice(2)
-  .map(Number)
-  .filter(Number.isFinite)
+const {
+  batch: batchSize,
+  few,
+  many,
+  rounds
+} = options("How long a purge takes, and what audited writes notice of it.", {
+  many: count("changes of a large partition", 1_000_000),
+  few: count("changes of a small one", 10_000),
+  rounds: count("purges of each", 6),
+  batch: text("changes of a batch; what a purge takes by itself, by default", "N")
+})
 
 const percentile = (samples: ReadonlyArray<number>, share: number): number =>
   [...samples].sort((a, b) => a - b)[Math.min(samples.length - 1, Math.floor(samples.length * share))] ?? Number.NaN
@@ -204,7 +209,7 @@ const measure = Effect.gen(function* () {
       )
     }
     const policy = { keep: "30 days", holds: [{ actor: { type: "user", id: "u1" }, reason: "batches" }] } as const
-    const size = batchSize === undefined ? {} : { batchSize }
+    const size = batchSize === undefined ? {} : { batchSize: Number(batchSize) }
     let alone: ReadonlyArray<number> = []
     let beside: ReadonlyArray<number> = []
     const removed = { changes: 0, batches: 0, millis: 0, cpu: 0 }

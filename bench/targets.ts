@@ -1,22 +1,25 @@
 /**
  * Every target of what a write, a read and the record cost, in one table. It runs the other benchmarks, each in a process of its
- * own. `--quick` for a rough look. Reads and bytes need the history of `reads.ts`, which takes an hour to make and read: `--reads`
- * for them too, with its options `--keep` and `--transactions`. `--results DIRECTORY` keeps what each benchmark printed there, and
- * takes what is there already: a run that was interrupted goes on.
+ * own.
  */
 import * as Schema from "effect/Schema"
 import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { basename, join } from "node:path"
 import { type Op, ops } from "./contestants.js"
+import * as Options from "./options.js"
 
-const quick = process.argv.includes("--quick")
-const ofHistory = process.argv.flatMap((word, place) =>
-  word === "--keep" || word === "--transactions" || process.argv[place - 1] === "--transactions" ? [word] : []
-)
-
-const resultsAt = process.argv.indexOf("--results")
-const results = resultsAt < 0 ? undefined : process.argv[resultsAt + 1]
+const asked = Options.options("Every target of what a write, a read and the record cost, in one table.", {
+  quick: Options.flag("a rough look"),
+  reads: Options.flag("reads and bytes too, for which the history takes an hour to make and read"),
+  ...Options.historyOptions,
+  results: Options.text(
+    "keeps what was measured there, and takes what is there: an interrupted run goes on",
+    "DIRECTORY"
+  )
+})
+const { quick, results } = asked
+const ofHistory = ["--transactions", String(asked.transactions), ...(asked.keep ? ["--keep"] : [])]
 
 const run = (...args: ReadonlyArray<string>): string => {
   const kept = results === undefined ? undefined : join(results, `${basename(args[0] ?? "", ".ts")}.json`)
@@ -233,7 +236,7 @@ lines.push({
   target: undefined
 })
 
-if (process.argv.includes("--reads")) {
+if (asked.reads) {
   const { packed } = Schema.decodeSync(Month)(run("bench/month.ts", ...ofHistory))
   const { figures } = Schema.decodeSync(Reads)(run("bench/reads.ts", ...ofHistory))
   // Both are above the wait on a machine with nothing else to do: a wait has what others do in it, and the CPU has threads of the

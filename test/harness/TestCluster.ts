@@ -54,6 +54,10 @@ const baseSettings: Readonly<Record<string, string>> = {
   log_timezone: "UTC"
 }
 
+/** From PostgreSQL 18 on, other processes would read for a session what is in memory anyway. */
+const settingsOf = (major: number): Readonly<Record<string, string>> =>
+  major < 18 ? baseSettings : { ...baseSettings, io_method: "sync" }
+
 /**
  * A session keeps the memory that it has used, in large pages. The C library would give much of it back after each long statement, and the
  * next one would get it anew, page by page: on a virtual machine that is more work than planning the statement. Other C libraries than
@@ -105,7 +109,7 @@ export const make = (options: Options = {}): Effect.Effect<TestCluster, Cluster.
       movable: chosen.kind === "embedded",
       parent: place(),
       initdbFlags,
-      settings: { ...baseSettings, ...options.settings },
+      settings: { ...settingsOf(chosen.major), ...options.settings },
       environment
     })
     return {

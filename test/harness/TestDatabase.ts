@@ -106,17 +106,27 @@ const nearby = (url: string): string => {
   return near.href
 }
 
+/**
+ * The sessions of this process in the database `postgres`, kept for all of its tests: what a test asks there is done sooner than a session
+ * for it is made. An idle one does not keep the process alive, and one that the server ended is made anew.
+ */
+const administrators = new pg.Pool({
+  connectionString: nearby(server.url),
+  max: 4,
+  idleTimeoutMillis: 0,
+  allowExitOnIdle: true
+}).on("error", () => undefined)
+
 /** Runs statements as the superuser, each on its own, in the database `postgres`. */
 export const administer = (...statements: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.promise(async () => {
-    const client = new pg.Client({ connectionString: nearby(server.url) })
-    await client.connect()
+    const client = await administrators.connect()
     try {
       for (const statement of statements) {
         await client.query(statement)
       }
     } finally {
-      await client.end()
+      client.release()
     }
   })
 
@@ -159,10 +169,9 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
           return Effect.succeed(knownRole)
         }
         const user = `${name}_${label.toLowerCase().replaceAll(/[^a-z0-9]+/g, "_")}`
-        const password = randomBytes(9).toString("hex")
-        const made: Role = { name: user, url: urlOf(name, { user, password }) }
+        const made: Role = { name: user, url: urlOf(name, { user, password: server.password }) }
         return Effect.as(
-          Effect.tap(administer(`create role ${user} login password '${password}' ${attributes}`), () =>
+          Effect.tap(administer(`create role ${user} login password '${server.storedPassword}' ${attributes}`), () =>
             Effect.sync(() => roles.set(label, made))
           ),
           made

@@ -28,6 +28,9 @@ export interface TestServer {
   readonly prefix: string
   /** The role that owns the schema: the run's own, so that a server keeps nothing of it. */
   readonly ownerRole: string
+  /** The password of all roles that tests make, and what the server stores of it: to derive that anew costs as much as a session. */
+  readonly password: string
+  readonly storedPassword: string
 }
 
 declare module "vitest" {
@@ -88,6 +91,14 @@ const makeTemplate = async (url: string, name: string, ownerRole: string): Promi
   await query(url, `alter database ${name} is_template true allow_connections false`)
 }
 
+/** What the server stores of a password. */
+const storedOf = async (url: string, role: string, password: string): Promise<string> => {
+  await query(url, `alter role ${role} password '${password}'`)
+  const [stored = ""] = await query(url, `select rolpassword from pg_authid where rolname = '${role}'`)
+  await query(url, `alter role ${role} password null`)
+  return stored
+}
+
 const start = async (): Promise<Made<TestServer>> => {
   const scope = await Effect.runPromise(Scope.make())
   const end = () => Effect.runPromise(Scope.close(scope, Exit.void))
@@ -111,7 +122,13 @@ const start = async (): Promise<Made<TestServer>> => {
       )
     }
     await makeTemplate(url, template, ownerRole)
-    return { value: { url, socketDirectory, major: await majorOf(url), prefix, template, strategy, ownerRole }, end }
+    const password = randomBytes(9).toString("hex")
+    const storedPassword = await storedOf(url, ownerRole, password)
+    const major = await majorOf(url)
+    return {
+      value: { url, socketDirectory, major, prefix, template, strategy, ownerRole, password, storedPassword },
+      end
+    }
   } catch (error) {
     await end()
     throw error
