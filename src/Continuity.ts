@@ -20,7 +20,7 @@ import { hostMend } from "./internal/capture/mend.js"
 import { label, sameName } from "./internal/capture/resolve.js"
 import { reading } from "./internal/capture/settings.js"
 import { tableStatuses } from "./internal/capture/status.js"
-import { millis, mustHaveOnly } from "./internal/core/request.js"
+import { millis, mustBeFunction, mustHaveOnly } from "./internal/core/request.js"
 import * as TableName from "./internal/core/tableName.js"
 import * as recording from "./internal/health/baseline.js"
 import { type Readiness, readReadiness } from "./internal/health/continuity.js"
@@ -162,8 +162,8 @@ const make = Effect.gen(function* () {
         return yield* new InvalidRequest({ field: "batchSize", rule: "must be a whole number from 1 to 100000" })
       }
       const patienceMillis = yield* millis("patience", patience)
-      const givenTables: unknown = tables ?? []
-      if (!Array.isArray(givenTables)) {
+      yield* mustBeFunction("onProgress", onProgress)
+      if (tables !== undefined && !Array.isArray(tables)) {
         return yield* new InvalidRequest({ field: "tables", rule: "must be a list of names of tables" })
       }
       const names = yield* Effect.forEach(tables ?? [], (text, place) => TableName.parse(text, `tables[${place}]`))

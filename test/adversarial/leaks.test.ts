@@ -147,8 +147,10 @@ layer(services, { excludeTestServices: true })("redacted values", (it) => {
           ["CommitFailed", `insert into people values ${values(3).replace(secrets.masked, "hushother")}`],
           ["CommitFailed", `update people set name = 'tattle'`]
         ] as const) {
-          const told = Audit.transaction(sql.unsafe(statement), { action: "person.failed", actor })
-          const swallowed = Audit.transaction(Effect.ignore(sql.unsafe(statement)), { action: "person.failed", actor })
+          const told = Effect.asVoid(Audit.transaction(sql.unsafe(statement), { action: "person.failed", actor }))
+          const swallowed = Effect.asVoid(
+            Audit.transaction(Effect.ignore(sql.unsafe(statement)), { action: "person.failed", actor })
+          )
           const scope = Effect.flatMap(Audit.scoped({ action: "person.failed", actor }), ({ commit, run }) =>
             Effect.zipRight(run(sql.unsafe(statement)), commit)
           )
