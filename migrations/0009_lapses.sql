@@ -1,5 +1,45 @@
 -- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
+-- The last changes under a name that were captured before an instant, by transaction. A table that is always written has changes in
+-- every page of the log, so they are found by the index of tables, from the last transaction back that began before the instant. It may have
+-- written a moment before it was recorded.
+create function last_changes(of_schema text, of_name text, until timestamptz)
+returns table (captured_at timestamptz, op text, details jsonb)
+language plpgsql stable rows 1000
+set search_path from current
+set plan_cache_mode = force_generic_plan
+-- A session may have made the plan when the log was empty.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+  last_transaction bigint := 9223372036854775807;
+begin
+  if until < 'infinity' then
+    -- Those that began at one time may have been recorded in another order.
+    select coalesce(max(t.id), 0) into last_transaction
+    from (
+      select t.id
+      from audit_transactions t
+      where t.occurred_at < last_changes.until + interval '1 second'
+      order by t.occurred_at desc, t.id desc
+      limit 1000
+    ) t;
+  end if;
+  return query
+    select c.captured_at, c.op, c.details
+    from audit_changes c
+    where c.table_schema = of_schema
+      and c.table_name = of_name
+      and c.transaction_id <= last_transaction
+      and c.captured_at < last_changes.until
+    order by c.transaction_id desc, c.id desc
+    limit 1000;
+end
+$$;
+
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
 -- or when its policy was last applied. If only the triggers of some operations are "broken", changes of other operations prove
 -- nothing. The last changes are found by transaction, and an earlier transaction may end later. So several are read. A change
@@ -16,18 +56,9 @@ begin
     with recent as (
       select c.captured_at, c.op
       from own_names(known_until.table_schema, known_until.table_name) n
-      cross join lateral (
-        select *
-        from audit_changes c
-        where c.table_schema = n.table_schema
-          and c.table_name = n.table_name
-          and c.captured_at >= n.since
-          and c.captured_at < n.until
-          and (unless_since is null or c.captured_at < unless_since)
-        order by c.transaction_id desc, c.id desc
-        limit 1000
-      ) c
-      where not coalesce(c.details ? 'marked', false)
+      cross join lateral last_changes(n.table_schema, n.table_name, least(n.until, unless_since)) c
+      where c.captured_at >= n.since
+        and not coalesce(c.details ? 'marked', false)
     ),
     latest as (
       select max(r.captured_at) filter (where broken is null or r.op = o.op) as captured_at
@@ -573,7 +604,7 @@ begin atomic
 end;
 
 revoke all on function triggers_settled(text, text),
-  known_until(text, text, text[], timestamptz), lapses_with(text, text, timestamptz), capture_lapses(text, text), oldest_kept(),
+  last_changes(text, text, timestamptz), known_until(text, text, text[], timestamptz), lapses_with(text, text, timestamptz), capture_lapses(text, text), oldest_kept(),
   first_change(text, text),
   unknown_times(text, text), kept_since(text, text), note_removed(text, text, timestamptz, timestamptz), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz), capture_gaps(text, text), capture_gap(text, text), watch_failed_since(text, text)

@@ -195,7 +195,7 @@ export const runHistory = Effect.fnUntraced(function* (
     const done = underWay.get(pair) ?? []
     if (message === "begin") {
       underWay.set(pair, [])
-    } else if (message === "commit" || message === "rollback") {
+    } else if (/^(commit|rollback$|prepare)/.test(message)) {
       underWay.delete(pair)
     }
     done.push(...message.split("; "))
@@ -214,7 +214,8 @@ export const runHistory = Effect.fnUntraced(function* (
   }
 
   const execute = Effect.fnUntraced(function* (pair: Pair, message: string) {
-    const expected = yield* pair.plain.outcome(message)
+    // The name of a prepared transaction is of the whole server.
+    const expected = yield* pair.plain.outcome(message.replace("'history'", "'history of the twin'"))
     const outcome = yield* pair.captured.outcome(message)
     say(`  ${message}${outcome === "ok" ? "" : ` -- ${outcome}`}`)
     if (outcome === "ok") {
@@ -345,6 +346,14 @@ export const runHistory = Effect.fnUntraced(function* (
     )
     if (Either.isLeft(recorded)) {
       say(`  baseline -- ${recorded.left.message}`)
+      // A partition came since the last apply.
+      if (
+        recorded.left._tag === "CaptureError" &&
+        recorded.left.refusal.reason === "InsufficientPrivilege" &&
+        recorded.left.refusal.lacks === "rows"
+      ) {
+        return
+      }
       return complain(`baseline fails: ${recorded.left.message}`)
     }
     say(
@@ -375,6 +384,9 @@ export const runHistory = Effect.fnUntraced(function* (
     if (step.do === "overlap") {
       const [outer, inner] = sessions
       yield* execute(outer, "begin")
+      if (step.repeatable) {
+        yield* execute(outer, "set transaction isolation level repeatable read")
+      }
       const [first, ...rest] = step.outer
       yield* inOrder(outer, first === undefined ? [] : [first])
       say("  -- the other session")
@@ -415,7 +427,13 @@ export const runHistory = Effect.fnUntraced(function* (
       } else {
         yield* inOrder(pair, step.ops)
       }
-      yield* execute(pair, step.do === "aborted" ? "rollback" : "commit")
+      if (step.do === "prepared") {
+        yield* execute(pair, "prepare transaction 'history'")
+      }
+      yield* execute(
+        pair,
+        step.do === "aborted" ? "rollback" : step.do === "prepared" ? "commit prepared 'history'" : "commit"
+      )
     }
     yield* settle(pair)
   })

@@ -338,6 +338,8 @@ const privilegeText = ({
       return `role ${role} does not own ${relation}, whose triggers must be dropped or enabled`
     case "read":
       return `${owner} cannot read ${relation} to keep the rows that TRUNCATE removes, and role ${role} may not let it`
+    case "rows":
+      return `${owner} may not read ${relation}: capture apply gives it that right, also on a partition that came since`
     case "lock":
       return `role ${role} may not lock rows of ${relation} for a moment, which takes the UPDATE privilege`
     case "unknown":

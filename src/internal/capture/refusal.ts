@@ -55,7 +55,17 @@ export const FormerNameProblem = Schema.Literal("present name", "twice", "circle
 export type FormerNameProblem = typeof FormerNameProblem.Type
 
 /** What a role lacks. */
-const Lacking = Schema.Literal("membership", "inheritance", "record", "trigger", "ownership", "read", "lock", "unknown")
+const Lacking = Schema.Literal(
+  "membership",
+  "inheritance",
+  "record",
+  "trigger",
+  "ownership",
+  "read",
+  "rows",
+  "lock",
+  "unknown"
+)
 
 /**
  * Why a table cannot be captured as asked, with the fields that its sentence needs.

@@ -301,17 +301,15 @@ const check = (
         refuse(
           {
             reason: "InsufficientPrivilege",
-            lacks: unlocked === undefined ? "read" : "lock",
+            lacks: unlocked === undefined ? "rows" : "lock",
             role,
             relation: lacking.relation,
             owner,
             serverMessage: null
           },
-          sqlMend([
-            unlocked === undefined
-              ? `grant select on ${lacking.relation} to ${TableName.quote(owner)}`
-              : `grant select, update on ${lacking.relation} to ${TableName.quote(role)}`
-          ])
+          unlocked === undefined
+            ? { _tag: "command", argv: applyCommand }
+            : sqlMend([`grant select, update on ${lacking.relation} to ${TableName.quote(role)}`])
         )
       )
 }

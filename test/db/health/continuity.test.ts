@@ -203,6 +203,36 @@ describe("Continuity", () => {
   )
 
   it.effect(
+    "refuses a baseline while a partition that came after apply cannot be read, and records one after the next apply",
+    () =>
+      fresh(
+        Effect.gen(function* () {
+          yield* run(
+            "create table parted (id int primary key, v text) partition by range (id)",
+            "create table parted_1 partition of parted for values from (0) to (10)",
+            "insert into parted values (1, 'v')"
+          )
+          for (const mode of ["statement", "row"] as const) {
+            const tables = [{ table: "parted", mode, truncate: "rows" }] as const
+            yield* apply(tables)
+            const start = mode === "statement" ? 10 : 20
+            yield* run(
+              `create table parted_${mode} partition of parted for values from (${start}) to (${start + 10})`,
+              `insert into parted values (${start}, 'v')`
+            )
+            const refused = yield* Effect.flip(baseline({ tables: ["parted"] }))
+            expect(refused).toMatchObject({
+              refusal: { reason: "InsufficientPrivilege", lacks: "rows", relation: `public.parted_${mode}` },
+              mend: { _tag: "command" }
+            })
+            yield* apply(tables)
+            expect((yield* baseline({ tables: ["parted"] })).map(({ state }) => state)).toEqual(["done"])
+          }
+        })
+      )
+  )
+
+  it.effect(
     "records partitions of which one has row-level security only if both roles see all rows, and no foreign ones",
     () =>
       fresh(

@@ -136,6 +136,7 @@ describe("a privilege that is lacking is named", () => {
     trigger: "role deployer may not create triggers on public.posts",
     ownership: "role deployer does not own public.posts, whose triggers must be dropped or enabled",
     read: "owner cannot read public.posts to keep the rows that TRUNCATE removes, and role deployer may not let it",
+    rows: "owner may not read public.posts: capture apply gives it that right, also on a partition that came since",
     lock: "role deployer may not lock rows of public.posts for a moment, which takes the UPDATE privilege",
     unknown: "the database role lacks a privilege (permission denied for schema odd)"
   }
