@@ -383,6 +383,128 @@ $$;
 
 revoke all on function keys_near(text, text, timestamptz, timestamptz, text, text, int, timestamptz, timestamptz, timestamptz) from public;
 
+-- The first changes of some transactions, "most" of them, in the order of the transactions' ids and their own: those of a table, if one
+-- is named. "earliest" has the first instant at which each transaction can have captured a change. Only changes of a time count. Those
+-- of the transaction "after_transaction" only count behind the change "after_id".
+create function changes_of(
+  transactions bigint[], earliest timestamptz[], newest boolean, most int, of_schema text, of_name text, since timestamptz,
+  until timestamptz, after_transaction bigint, after_id bigint
+)
+returns setof audit_changes
+language plpgsql stable rows 50
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  -- Partitions from before it are not even opened.
+  oldest timestamptz := (select min(e.earliest) from unnest(earliest) e (earliest));
+  sign int := case when newest then -1 else 1 end;
+begin
+  -- The order of each subquery lets the limit end the search early.
+  if of_name is null then
+    return query
+      select c.*
+      from (select o.*, sign * o.id as place from unnest(transactions, earliest) o (id, earliest) order by place) o
+      cross join lateral (
+        select c.*
+        from audit_changes c
+        where c.transaction_id = o.id
+          and c.captured_at >= o.earliest
+          and c.captured_at >= oldest
+          and c.captured_at >= since
+          and c.captured_at <= until
+          and (after_id is null or c.transaction_id <> after_transaction or sign * c.id > sign * after_id)
+        order by sign * c.id
+      ) c
+      order by o.place, sign * c.id
+      limit most;
+  else
+    return query
+      select c.*
+      from (select o.*, sign * o.id as place from unnest(transactions, earliest) o (id, earliest) order by place) o
+      cross join lateral (
+        select c.*
+        from audit_changes c
+        where c.transaction_id = o.id
+          and c.table_schema = of_schema
+          and c.table_name = of_name
+          and c.captured_at >= o.earliest
+          and c.captured_at >= oldest
+          and c.captured_at >= since
+          and c.captured_at <= until
+          and (after_id is null or c.transaction_id <> after_transaction or sign * c.id > sign * after_id)
+        order by sign * c.id
+      ) c
+      order by o.place, sign * c.id
+      limit most;
+  end if;
+end
+$$;
+
+revoke all on function changes_of(bigint[], timestamptz[], boolean, int, text, text, timestamptz, timestamptz, bigint, bigint) from public;
+
+-- The first of some transactions, "most" of them, in the order of their ids: how many changes each has, counted up to "counted", and in
+-- which tables. If "captured" is true, only those count that captured something in a time; their other changes are counted too.
+create function contents_of(
+  transactions bigint[], earliest timestamptz[], newest boolean, most int, counted int, captured boolean, since timestamptz,
+  until timestamptz
+)
+returns table (id bigint, changes bigint, tables json)
+language plpgsql stable rows 50
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  -- Partitions from before it are not even opened.
+  oldest timestamptz := (select min(e.earliest) from unnest(earliest) e (earliest));
+begin
+  return query
+    select o.id, n.changes, n.tables
+    from (
+      select o.*, case when newest then -o.id else o.id end as place
+      from unnest(transactions, earliest) o (id, earliest)
+      order by place
+    ) o
+    cross join lateral (
+      select coalesce(sum(t.changes), 0)::bigint as changes,
+        coalesce(json_agg(json_build_object('schema', t.table_schema, 'name', t.table_name)), '[]') as tables,
+        coalesce(bool_or(t.inside), false) as inside
+      from (
+        select c.table_schema, c.table_name, count(*) as changes, bool_or(c.captured_at >= since and c.captured_at <= until) as inside
+        from (
+          select c.table_schema, c.table_name, c.captured_at
+          from audit_changes c
+          where c.transaction_id = o.id
+            and c.captured_at >= o.earliest
+            and c.captured_at >= oldest
+          limit counted
+        ) c
+        group by c.table_schema, c.table_name
+      ) t
+      offset 0
+    ) n
+    where not captured
+      or n.inside
+      or n.changes >= counted and exists (
+        select
+        from audit_changes c
+        where c.transaction_id = o.id
+          and c.captured_at >= o.earliest
+          and c.captured_at >= oldest
+          and c.captured_at >= since
+          and c.captured_at <= until
+      )
+    order by o.place
+    limit most;
+end
+$$;
+
+revoke all on function contents_of(bigint[], timestamptz[], boolean, int, int, boolean, timestamptz, timestamptz) from public;
+
 -- The key that seals cursors under a scope. Roles that read can read it. The holder of a cursor alone cannot. The oldest key
 -- counts, so that cursors outlive a restore of data alone into a schema that has made a key of its own.
 create table cursor_keys (

@@ -205,101 +205,110 @@ const make = Effect.gen(function* () {
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const storage = yield* StorageSchema
 
-  const print = Effect.fn("threadline.Capture.print")(function* (tables: ReadonlyArray<TableConfig>) {
-    const configured = yield* readConfigs(tables)
-    return yield* reading(
-      sql,
-      Effect.gen(function* () {
-        const catalog = yield* readCatalog(sql, storage, configured, "everything")
-        const candidates = yield* knownNames(sql, catalog, configured)
-        return yield* Effect.forEach(configured, (table) =>
-          Effect.gen(function* () {
-            const resolved = yield* resolve(catalog, storage, table, candidates)
-            const { steps } = yield* planTable(storage, catalog, resolved, { force: true })
-            return printFile(
-              resolved,
-              steps.filter(({ kind }) => kind === "attach" || kind === "regenerate")
-            )
-          })
-        )
-      })
-    ).pipe(
-      Effect.mapError((error) => fromFailure(error)),
-      sayingWhatItRequires(sql, storage, "record")
-    )
-  }, telemetry.measured("threadline.Capture.print"))
+  const print = Effect.fnUntraced(
+    function* (tables: ReadonlyArray<TableConfig>) {
+      const configured = yield* readConfigs(tables)
+      return yield* reading(
+        sql,
+        Effect.gen(function* () {
+          const catalog = yield* readCatalog(sql, storage, configured, "everything")
+          const candidates = yield* knownNames(sql, catalog, configured)
+          return yield* Effect.forEach(configured, (table) =>
+            Effect.gen(function* () {
+              const resolved = yield* resolve(catalog, storage, table, candidates)
+              const { steps } = yield* planTable(storage, catalog, resolved, { force: true })
+              return printFile(
+                resolved,
+                steps.filter(({ kind }) => kind === "attach" || kind === "regenerate")
+              )
+            })
+          )
+        })
+      ).pipe(
+        Effect.mapError((error) => fromFailure(error)),
+        sayingWhatItRequires(sql, storage, "record")
+      )
+    },
+    telemetry.operation("capture", "print")
+  )
 
   return Capture.of({
-    plan: Effect.fn("threadline.Capture.plan")(function* (
-      tables: ReadonlyArray<TableConfig>,
-      options: PlanOptions = {}
-    ) {
-      yield* checkOptions(options)
-      const { units } = yield* planAll(sql, storage, yield* readConfigs(tables), options).pipe(
-        sayingWhatItRequires(sql, storage, "record")
-      )
-      return units.flatMap(({ plan }) => plan.steps)
-    }, telemetry.measured("threadline.Capture.plan")),
+    plan: Effect.fnUntraced(
+      function* (tables: ReadonlyArray<TableConfig>, options: PlanOptions = {}) {
+        yield* checkOptions(options)
+        const { units } = yield* planAll(sql, storage, yield* readConfigs(tables), options).pipe(
+          sayingWhatItRequires(sql, storage, "record")
+        )
+        return units.flatMap(({ plan }) => plan.steps)
+      },
+      telemetry.operation("capture", "plan")
+    ),
 
-    apply: Effect.fn("threadline.Capture.apply")(function* (
-      tables: ReadonlyArray<TableConfig>,
-      options: ApplyOptions = {}
-    ) {
-      yield* refuseInside("apply")
-      yield* checkOptions(options)
-      const { catalog, units } = yield* planAll(sql, storage, yield* readConfigs(tables), options).pipe(
-        sayingWhatItRequires(sql, storage, "membership")
-      )
-      return yield* execute(sql, storage, units, catalog, options)
-    }, telemetry.measured("threadline.Capture.apply")),
+    apply: Effect.fnUntraced(
+      function* (tables: ReadonlyArray<TableConfig>, options: ApplyOptions = {}) {
+        yield* refuseInside("apply")
+        yield* checkOptions(options)
+        const { catalog, units } = yield* planAll(sql, storage, yield* readConfigs(tables), options).pipe(
+          sayingWhatItRequires(sql, storage, "membership")
+        )
+        return yield* execute(sql, storage, units, catalog, options)
+      },
+      telemetry.operation("capture", "apply")
+    ),
 
-    remove: Effect.fn("threadline.Capture.remove")(function* (
-      tables: ReadonlyArray<string>,
-      options: RemoveOptions = {}
-    ) {
-      yield* refuseInside("remove")
-      yield* checkOptions(options)
-      const { catalog, units } = yield* planRemoval(sql, storage, tables).pipe(
-        sayingWhatItRequires(sql, storage, "membership")
-      )
-      return yield* execute(sql, storage, units, catalog, options)
-    }, telemetry.measured("threadline.Capture.remove")),
+    remove: Effect.fnUntraced(
+      function* (tables: ReadonlyArray<string>, options: RemoveOptions = {}) {
+        yield* refuseInside("remove")
+        yield* checkOptions(options)
+        const { catalog, units } = yield* planRemoval(sql, storage, tables).pipe(
+          sayingWhatItRequires(sql, storage, "membership")
+        )
+        return yield* execute(sql, storage, units, catalog, options)
+      },
+      telemetry.operation("capture", "remove")
+    ),
 
-    status: Effect.fn("threadline.Capture.status")(function* (tables?: ReadonlyArray<TableConfig>) {
-      const configured = tables === undefined ? undefined : yield* readConfigs(tables)
-      const [catalog, standing] = yield* reading(
-        sql,
-        Effect.all([
-          Effect.tap(readCatalog(sql, storage, configured ?? [], "everything"), refuseUnknown),
-          readWholeStanding(sql, storage)
-        ])
-      ).pipe(
-        Effect.mapError((error) => fromFailure<never>(error)),
-        sayingWhatItRequires(sql, storage, "record")
-      )
-      return statusOf(storage, catalog, standing, configured)
-    }, telemetry.measured("threadline.Capture.status")),
+    status: Effect.fnUntraced(
+      function* (tables?: ReadonlyArray<TableConfig>) {
+        const configured = tables === undefined ? undefined : yield* readConfigs(tables)
+        const [catalog, standing] = yield* reading(
+          sql,
+          Effect.all([
+            Effect.tap(readCatalog(sql, storage, configured ?? [], "everything"), refuseUnknown),
+            readWholeStanding(sql, storage)
+          ])
+        ).pipe(
+          Effect.mapError((error) => fromFailure<never>(error)),
+          sayingWhatItRequires(sql, storage, "record")
+        )
+        return statusOf(storage, catalog, standing, configured)
+      },
+      telemetry.operation("capture", "status")
+    ),
 
     print,
 
-    migration: Effect.fn("threadline.Capture.migration")(function* (tables: ReadonlyArray<TableConfig>) {
-      const files = yield* print(tables)
-      yield* sql
-        .withTransaction(
-          Effect.gen(function* () {
-            const [before] = yield* sql<{ readonly timeout: string }>`
+    migration: Effect.fnUntraced(
+      function* (tables: ReadonlyArray<TableConfig>) {
+        const files = yield* print(tables)
+        yield* sql
+          .withTransaction(
+            Effect.gen(function* () {
+              const [before] = yield* sql<{ readonly timeout: string }>`
             select current_setting('lock_timeout') as timeout
           `.withoutTransform
-            yield* Effect.forEach(files, (file) => sql.unsafe(file.sql), { discard: true })
-            // A file waits three seconds for locks. The steps of the host that follow wait as they did before.
-            yield* sql`select set_config('lock_timeout', ${before?.timeout ?? "0"}, true)`
-          })
-        )
-        .pipe(
-          Effect.mapError((error) => fromFailure<never>(error)),
-          sayingWhatItRequires(sql, storage, "membership")
-        )
-    }, telemetry.measured("threadline.Capture.migration"))
+              yield* Effect.forEach(files, (file) => sql.unsafe(file.sql), { discard: true })
+              // A file waits three seconds for locks. The steps of the host that follow wait as they did before.
+              yield* sql`select set_config('lock_timeout', ${before?.timeout ?? "0"}, true)`
+            })
+          )
+          .pipe(
+            Effect.mapError((error) => fromFailure<never>(error)),
+            sayingWhatItRequires(sql, storage, "membership")
+          )
+      },
+      telemetry.operation("capture", "migration")
+    )
   })
 })
 

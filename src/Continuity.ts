@@ -20,7 +20,7 @@ import { hostMend } from "./internal/capture/mend.js"
 import { label, sameName } from "./internal/capture/resolve.js"
 import { reading } from "./internal/capture/settings.js"
 import { tableStatuses } from "./internal/capture/status.js"
-import { millis, mustHaveOnly } from "./internal/core/request.js"
+import { millis, mustBeFunction, mustHaveOnly } from "./internal/core/request.js"
 import * as TableName from "./internal/core/tableName.js"
 import * as recording from "./internal/health/baseline.js"
 import { type Readiness, readReadiness } from "./internal/health/continuity.js"
@@ -126,69 +126,73 @@ const make = Effect.gen(function* () {
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const storage = yield* StorageSchema
 
-  const check = Effect.fn("threadline.Continuity.check")(function* (options: CheckOptions = {}) {
-    const { configured, gaps } = yield* readOptions(options)
-    return yield* reading(
-      sql,
-      Effect.gen(function* () {
-        yield* readWholeStanding(sql, storage)
-        const catalog = yield* readCatalog(sql, storage, configured ?? [], "everything")
-        const times = yield* readTimes(sql, storage, catalog.gaps)
-        const coverage = coverageOf({
-          catalog,
-          statuses: tableStatuses(storage, catalog, configured),
-          times,
-          configured: configured ?? [],
-          expected: undefined,
-          gaps,
-          hostTables: []
+  const check = Effect.fnUntraced(
+    function* (options: CheckOptions = {}) {
+      const { configured, gaps } = yield* readOptions(options)
+      return yield* reading(
+        sql,
+        Effect.gen(function* () {
+          yield* readWholeStanding(sql, storage)
+          const catalog = yield* readCatalog(sql, storage, configured ?? [], "everything")
+          const times = yield* readTimes(sql, storage, catalog.gaps)
+          const coverage = coverageOf({
+            catalog,
+            statuses: tableStatuses(storage, catalog, configured),
+            times,
+            configured: configured ?? [],
+            expected: undefined,
+            gaps,
+            hostTables: []
+          })
+          return yield* readReadiness(sql, storage, { catalog, coverage, times })
         })
-        return yield* readReadiness(sql, storage, { catalog, coverage, times })
-      })
-    ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
-  }, telemetry.measured("threadline.Continuity.check"))
-
-  const report = Effect.fn("threadline.Continuity.report")(
-    (options: Health.Options = {}) => readReportAndReadiness(sql, storage, options),
-    telemetry.measured("threadline.Continuity.report")
+      ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+    },
+    telemetry.operation("continuity", "check")
   )
 
-  const baseline = Effect.fn("threadline.Continuity.baseline")(function* (options: BaselineOptions = {}) {
-    yield* mustHaveOnly(options, baselineFields)
-    const { batchSize = 500, onProgress = () => Effect.void, patience = "30 seconds", tables } = options
-    if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > 100_000) {
-      return yield* new InvalidRequest({ field: "batchSize", rule: "must be a whole number from 1 to 100000" })
-    }
-    const patienceMillis = yield* millis("patience", patience)
-    const givenTables: unknown = tables ?? []
-    if (!Array.isArray(givenTables)) {
-      return yield* new InvalidRequest({ field: "tables", rule: "must be a list of names of tables" })
-    }
-    const names = yield* Effect.forEach(tables ?? [], (text, place) => TableName.parse(text, `tables[${place}]`))
-    const twice = names.find((name, place) => names.findIndex((other) => sameName(other, name)) !== place)
-    if (twice !== undefined) {
-      return yield* new InvalidRequest({ field: "tables", rule: `names ${label(twice)} twice` })
-    }
-    if (yield* isInside) {
-      return yield* new CaptureError({
-        table: names[0] === undefined ? "*" : label(names[0]),
-        refusal: { reason: "InsideTransaction", operation: "baseline" },
-        mend: hostMend("callOutsideTransaction")
-      })
-    }
-    const chosen =
-      tables === undefined
-        ? yield* Effect.flatMap(check(), (all) =>
-            Effect.forEach(
-              all.filter(({ keyed, since }) => keyed && since !== null),
-              ({ table }) => TableName.parse(table)
+  const report = (options: Health.Options = {}) =>
+    telemetry.operation("continuity", "report")(readReportAndReadiness(sql, storage, options))
+
+  const baseline = Effect.fnUntraced(
+    function* (options: BaselineOptions = {}) {
+      yield* mustHaveOnly(options, baselineFields)
+      const { batchSize = 500, onProgress = () => Effect.void, patience = "30 seconds", tables } = options
+      if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > 100_000) {
+        return yield* new InvalidRequest({ field: "batchSize", rule: "must be a whole number from 1 to 100000" })
+      }
+      const patienceMillis = yield* millis("patience", patience)
+      yield* mustBeFunction("onProgress", onProgress)
+      if (tables !== undefined && !Array.isArray(tables)) {
+        return yield* new InvalidRequest({ field: "tables", rule: "must be a list of names of tables" })
+      }
+      const names = yield* Effect.forEach(tables ?? [], (text, place) => TableName.parse(text, `tables[${place}]`))
+      const twice = names.find((name, place) => names.findIndex((other) => sameName(other, name)) !== place)
+      if (twice !== undefined) {
+        return yield* new InvalidRequest({ field: "tables", rule: `names ${label(twice)} twice` })
+      }
+      if (yield* isInside) {
+        return yield* new CaptureError({
+          table: names[0] === undefined ? "*" : label(names[0]),
+          refusal: { reason: "InsideTransaction", operation: "baseline" },
+          mend: hostMend("callOutsideTransaction")
+        })
+      }
+      const chosen =
+        tables === undefined
+          ? yield* Effect.flatMap(check(), (all) =>
+              Effect.forEach(
+                all.filter(({ keyed, since }) => keyed && since !== null),
+                ({ table }) => TableName.parse(table)
+              )
             )
-          )
-        : names
-    return yield* Effect.forEach(chosen, (name) =>
-      recording.recordBaseline(sql, storage, name, { batchSize, patienceMillis, onProgress })
-    )
-  }, telemetry.measured("threadline.Continuity.baseline"))
+          : names
+      return yield* Effect.forEach(chosen, (name) =>
+        recording.recordBaseline(sql, storage, name, { batchSize, patienceMillis, onProgress })
+      )
+    },
+    telemetry.operation("continuity", "baseline")
+  )
 
   return Continuity.of({ check, report, baseline })
 })

@@ -488,7 +488,7 @@ const bound = (field: string, given: InstantInput): Effect.Effect<string, Invali
 export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sources> =>
   Effect.gen(function* () {
     yield* mustHaveOnly(options, proofFields)
-    const lookedActions: unknown = options.lookedActions ?? []
+    const lookedActions: unknown = options.lookedActions === undefined ? [] : options.lookedActions
     if (!isNames(lookedActions)) {
       return yield* new InvalidRequest({ field: "lookedActions", rule: "must be a list of names of actions" })
     }

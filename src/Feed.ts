@@ -146,8 +146,7 @@ const make = (from: storage.Storage, scopeRequired: boolean, readScopes: Readonl
     stream: (options = {}) =>
       Effect.map(restricted, (reader) => streams.stream(reader, options)).pipe(
         Stream.unwrap,
-        Stream.ensuringWith((exit) => telemetry.measuredEnd(telemetry.nameOf("feed", "stream"), exit)),
-        Stream.withSpan(telemetry.nameOf("feed", "stream"), { captureStackTrace: false })
+        telemetry.streamed(telemetry.nameOf("feed", "stream"))
       ),
     consume: (name, handler, options = {}) =>
       run("consume", (reader) => consumers.consume(reader, name, handler, options)),

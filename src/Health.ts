@@ -110,26 +110,20 @@ const make = Effect.gen(function* () {
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const storage = yield* StorageSchema
   return Health.of({
-    coverage: Effect.fn("threadline.Health.coverage")(function* (options: CoverageOptions = {}) {
-      yield* mustBeObject(options)
-      const { all, ...rest } = options
-      if (all !== undefined && typeof all !== "boolean") {
-        return yield* new InvalidRequest({ field: "all", rule: "must be true or false" })
-      }
-      return yield* readCoverage(sql, storage, rest, all === true)
-    }, telemetry.measured("threadline.Health.coverage")),
-    report: Effect.fn("threadline.Health.report")(
-      (options: Options = {}) => readReport(sql, storage, options),
-      telemetry.measured("threadline.Health.report")
+    coverage: Effect.fnUntraced(
+      function* (options: CoverageOptions = {}) {
+        yield* mustBeObject(options)
+        const { all, ...rest } = options
+        if (all !== undefined && typeof all !== "boolean") {
+          return yield* new InvalidRequest({ field: "all", rule: "must be true or false" })
+        }
+        return yield* readCoverage(sql, storage, rest, all === true)
+      },
+      telemetry.operation("health", "coverage")
     ),
-    canary: readCanary(sql, storage).pipe(
-      telemetry.measured("threadline.Health.canary"),
-      Effect.withSpan("threadline.Health.canary")
-    ),
-    policies: Effect.fn("threadline.Health.policies")(
-      (options: Options = {}) => readPolicies(sql, storage, options),
-      telemetry.measured("threadline.Health.policies")
-    )
+    report: (options: Options = {}) => telemetry.operation("health", "report")(readReport(sql, storage, options)),
+    canary: telemetry.operation("health", "canary")(readCanary(sql, storage)),
+    policies: (options: Options = {}) => telemetry.operation("health", "policies")(readPolicies(sql, storage, options))
   })
 })
 

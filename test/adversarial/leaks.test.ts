@@ -1,6 +1,7 @@
 /** What is excluded or masked leaves by no door: exports, pages, documents, jobs, views, logs, spans, errors. */
 import * as SqlClient from "@effect/sql/SqlClient"
 import { expect, layer } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -9,6 +10,7 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
+import { inspect } from "node:util"
 import * as Actor from "../../src/Actor.js"
 import * as Audit from "../../src/Audit.js"
 import * as Capture from "../../src/Capture.js"
@@ -102,7 +104,16 @@ layer(services, { excludeTestServices: true })("redacted values", (it) => {
         const sql = yield* SqlClient.SqlClient
         yield* run(
           `create table people (id int primary key, name text, password text, email text unique, iban text, phone text, born date,
-            settings jsonb, constraint named check (name <> 'refused'))`,
+            settings jsonb, constraint named check (name <> 'refused'), unique (iban) deferrable initially deferred)`,
+          `create function tattle() returns trigger language plpgsql as $$
+           begin
+             if new.name = 'tattle' then
+               raise exception 'the address % is taken', new.email using detail = new.password, hint = new.iban;
+             end if;
+             return new;
+           end $$`,
+          `create constraint trigger tattle after update on people deferrable initially deferred
+           for each row execute function tattle()`,
           `insert into people values ${values(1)}`
         )
         yield* Capture.apply([
@@ -127,13 +138,36 @@ layer(services, { excludeTestServices: true })("redacted values", (it) => {
           ),
           { action: "person.renamed", actor }
         )
-        // Errors of the host's own statements repeat values. Nothing of them may be kept, logged or put into a span by us.
-        for (const statement of [
-          `insert into people values ${values(2)}`,
-          `update people set name = 'refused', phone = 'hush'`,
-          `update people set born = 'hush'`
-        ]) {
-          yield* Effect.flip(Audit.transaction(sql.unsafe(statement), { action: "person.failed", actor }))
+        // Errors of the host's own statements repeat values. Nothing of them may be kept, logged or put into a span by us, or be in an error
+        // of ours.
+        for (const [reason, statement] of [
+          [undefined, `insert into people values ${values(2)}`],
+          [undefined, `update people set name = 'refused', phone = 'hush'`],
+          [undefined, `update people set born = 'hush'`],
+          ["CommitFailed", `insert into people values ${values(3).replace(secrets.masked, "hushother")}`],
+          ["CommitFailed", `update people set name = 'tattle'`]
+        ] as const) {
+          const told = Effect.asVoid(Audit.transaction(sql.unsafe(statement), { action: "person.failed", actor }))
+          const swallowed = Effect.asVoid(
+            Audit.transaction(Effect.ignore(sql.unsafe(statement)), { action: "person.failed", actor })
+          )
+          const scope = Effect.flatMap(Audit.scoped({ action: "person.failed", actor }), ({ commit, run }) =>
+            Effect.zipRight(run(sql.unsafe(statement)), commit)
+          )
+          for (const call of [told, swallowed, Effect.scoped(scope)]) {
+            const error = yield* Effect.flip(call)
+            expect(error).toMatchObject(
+              reason !== undefined
+                ? { reason }
+                : call === swallowed
+                  ? { reason: "TransactionAborted" }
+                  : { _tag: "SqlError" }
+            )
+            if (Audit.AuditError.is(error)) {
+              say(`error of ${statement}`, `${inspect(error, { depth: 20 })} ${JSON.stringify(error)}`)
+              yield* Effect.logError("an audited call failed", Cause.fail(error))
+            }
+          }
           yield* Audit.record("person.failed", { status: "error", actor })
         }
         yield* sql.unsafe("delete from people where id = 1")
@@ -203,7 +237,8 @@ layer(services, { excludeTestServices: true })("redacted values", (it) => {
         heard.push(
           JSON.stringify([...span.attributes], (_, value: unknown) =>
             typeof value === "bigint" ? String(value) : value
-          )
+          ),
+          inspect(span.status, { depth: 20 })
         )
       }
       say("logs and spans", heard.join("\n"))

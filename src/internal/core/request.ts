@@ -23,10 +23,11 @@ export type ReadError = InvalidRequest | NotFound | ThreadlineError
 
 /**
  * Refuses a value that must be an object and is not. Undefined is refused too, because optional arguments have a default. A
- * caller in JavaScript may give anything.
+ * caller in JavaScript may give anything. A `Map` is refused because it has its entries elsewhere: it would count as an object without
+ * fields, and what it says would be ignored silently.
  */
 export const notAnObject = (value: unknown, field: string = "options"): InvalidRequest | undefined =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
+  Object.prototype.toString.call(value) === "[object Object]"
     ? undefined
     : new InvalidRequest({ field, rule: "must be an object" })
 
@@ -51,6 +52,12 @@ export const mustHaveOnly = (
   field?: string
 ): Effect.Effect<void, InvalidRequest> =>
   Effect.suspend(() => notAnObject(value, field) ?? unknownField(value, knownFields) ?? Effect.void)
+
+/** A hook of the caller's: a function, or nothing. */
+export const mustBeFunction = (field: string, value: unknown): Effect.Effect<void, InvalidRequest> =>
+  value === undefined || typeof value === "function"
+    ? Effect.void
+    : Effect.fail(new InvalidRequest({ field, rule: "must be a function" }))
 
 /** Whether a duration is negative, or no number: `Duration` would take it for zero. */
 const isNegative = (input: unknown): boolean =>

@@ -81,7 +81,7 @@ export const record = Effect.fnUntraced(function* (
     return yield* new InvalidRequest({ field: "status", rule: "must be ok, attention or failed" })
   }
   const detail = yield* detailOf(subject, given.detail)
-  const actor = given.actor ?? (yield* AuditContext.current).actor
+  const actor = given.actor === undefined ? (yield* AuditContext.current).actor : given.actor
   if (actor !== undefined && !isActor(actor)) {
     return yield* new InvalidRequest({ field: "actor", rule: 'must be an actor, such as { type: "user", id: "42" }' })
   }

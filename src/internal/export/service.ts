@@ -153,8 +153,7 @@ export const make = (exporting: Exporting): Service => {
       Effect.suspend(() => decoded(options)).pipe(
         Effect.map(({ hooks, request }) => bytesOf(exporting, request, hooks)),
         Stream.unwrap,
-        Stream.ensuringWith((exit) => telemetry.measuredEnd(telemetry.nameOf("export", "stream"), exit)),
-        Stream.withSpan(telemetry.nameOf("export", "stream"), { captureStackTrace: false })
+        telemetry.streamed(telemetry.nameOf("export", "stream"))
       ),
     runForEach: (given, write) =>
       named(

@@ -113,7 +113,14 @@ export const readOptions = Effect.fnUntraced(function* (options: Options): Effec
     return yield* new InvalidRequest({ field: "expected", rule: "must name at least one table" })
   }
   const expected = expectedTexts === undefined ? undefined : yield* names(expectedTexts, "expected")
-  const declared = yield* decode(ExpectedGaps, "expectedGaps", options.expectedGaps ?? [])
+  const givenGaps: unknown = options.expectedGaps === undefined ? [] : options.expectedGaps
+  if (typeof givenGaps !== "object" || givenGaps === null) {
+    return yield* new InvalidRequest({
+      field: "expectedGaps",
+      rule: "must be an object of tables with their reasons, or a list of { table, reason }"
+    })
+  }
+  const declared = yield* decode(ExpectedGaps, "expectedGaps", givenGaps)
   const entries = Array.isArray(declared)
     ? (declared as ReadonlyArray<{ readonly table: string; readonly reason: string }>)
     : Object.entries(declared as { readonly [table: string]: string }).map(([table, reason]) => ({ table, reason }))
@@ -129,7 +136,7 @@ export const readOptions = Effect.fnUntraced(function* (options: Options): Effec
       rule: `names ${label(contradicted)}, which is expected to be captured`
     })
   }
-  const sensitive = yield* decode(Sensitive, "sensitive", options.sensitive ?? {})
+  const sensitive = yield* decode(Sensitive, "sensitive", options.sensitive === undefined ? {} : options.sensitive)
   const acknowledged = sensitive.acknowledged ?? []
   const texts: ReadonlyArray<string> = Array.isArray(acknowledged)
     ? (acknowledged as ReadonlyArray<string>)

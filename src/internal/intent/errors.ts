@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { fromSqlError } from "../../ThreadlineError.js"
-import { isConnectionLost, sqlState } from "../sql/sqlState.js"
+import { isConnectionLost, sqlState, withoutValues } from "../sql/sqlState.js"
 
 /**
  * @since 0.1.0
@@ -98,7 +98,8 @@ export type AuditReason = typeof AuditReason.Type
 
 /**
  * An audited call failed, and not because the host's own effect failed. `detail` is a sentence for people that holds no identity
- * and no value; `cause` may hold both.
+ * and no value. `cause` has what the server said, with its SQLSTATE and the names of the table and the constraint, but without values
+ * of rows.
  *
  * @since 0.1.0
  * @category errors
@@ -146,7 +147,7 @@ export const makeAuditError = (reason: AuditReason, detail: string, cause?: SqlE
     reason,
     detail,
     ...(state === undefined ? {} : { sqlState: state }),
-    ...(cause === undefined ? {} : { cause })
+    ...(cause === undefined ? {} : { cause: withoutValues(cause) })
   })
 }
 

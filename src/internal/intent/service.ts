@@ -192,46 +192,48 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
     effect: Effect.Effect<A, E, R>,
     options: Options<A> = {}
   ): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
-    Effect.useSpan(telemetry.nameOf("audit", "transaction"), { captureStackTrace: false }, (span) =>
-      Effect.contextWithEffect(
-        (context: Context.Context<R>): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
-          Effect.flatMap(ofCall(options, prepare(context, options, span)), ({ begin, fields, naming, settle }) => {
-            let running: transactions.Running | undefined
-            const attempt = transactions.run(
-              (begun) => {
-                running = begun
-                return Effect.mapInputContext(naming(effect), (_: Context.Context<R>) =>
-                  transactions.inside(context, begun, fields, span)
-                )
-              },
-              (restore) => {
-                running = undefined
-                return begin(restore)
-              }
-            )
-            const attempts =
-              options.retry === undefined
-                ? attempt
-                : attempt.pipe(
-                    Effect.mapError(
-                      (error) =>
-                        new Attempt(
-                          error,
-                          !isOutcomeUnknown(error) &&
-                            (isSerializationFailure(error) || isSerializationFailure(running?.level.observed.failed))
-                        )
-                    ),
-                    Effect.retry({ schedule: options.retry, while: ({ retryable }) => retryable }),
-                    Effect.mapError(({ error }) => error)
+    telemetry
+      .useSpan(telemetry.nameOf("audit", "transaction"), (span) =>
+        Effect.contextWithEffect(
+          (context: Context.Context<R>): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
+            Effect.flatMap(ofCall(options, prepare(context, options, span)), ({ begin, fields, naming, settle }) => {
+              let running: transactions.Running | undefined
+              const attempt = transactions.run(
+                (begun) => {
+                  running = begun
+                  return Effect.mapInputContext(naming(effect), (_: Context.Context<R>) =>
+                    transactions.inside(context, begun, fields, span)
                   )
-            return Effect.onExit(attempts, (exit) => (running === undefined ? Effect.void : settle(exit)))
-          })
+                },
+                (restore) => {
+                  running = undefined
+                  return begin(restore)
+                }
+              )
+              const attempts =
+                options.retry === undefined
+                  ? attempt
+                  : attempt.pipe(
+                      Effect.mapError(
+                        (error) =>
+                          new Attempt(
+                            error,
+                            !isOutcomeUnknown(error) &&
+                              (isSerializationFailure(error) || isSerializationFailure(running?.level.observed.failed))
+                          )
+                      ),
+                      Effect.retry({ schedule: options.retry, while: ({ retryable }) => retryable }),
+                      Effect.mapError(({ error }) => error)
+                    )
+              return Effect.onExit(attempts, (exit) => (running === undefined ? Effect.void : settle(exit)))
+            })
+        )
       )
-    ).pipe(telemetry.measured(telemetry.nameOf("audit", "transaction")))
+      .pipe(telemetry.measured(telemetry.nameOf("audit", "transaction")))
 
   const scoped = (options: ScopedOptions = {}): Effect.Effect<AuditScope, AuditError | InvalidRequest, Scope.Scope> =>
     Effect.gen(function* () {
-      const span = yield* Effect.makeSpanScoped(telemetry.nameOf("audit", "transaction"), { captureStackTrace: false })
+      const span = yield* telemetry.spanOfScope(telemetry.nameOf("audit", "transaction"))
       const { begin, fields, settle } = yield* prepare(yield* Effect.context<never>(), options, span)
       return yield* Effect.uninterruptibleMask((restore) =>
         Effect.map(

@@ -226,11 +226,7 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
   ): Stream.Stream<A, ReadError> =>
     Effect.map(Effect.zipLeft(storage, mustBeObject(options)), (reader) =>
       streamPages(options.cursor, (cursor) => onOwnClient(from.apart, page(reader, { limit: streamLimit, cursor })))
-    ).pipe(
-      Stream.unwrap,
-      Stream.ensuringWith((exit) => telemetry.measuredEnd(telemetry.nameOf("query", name), exit)),
-      Stream.withSpan(telemetry.nameOf("query", name), { captureStackTrace: false })
-    )
+    ).pipe(Stream.unwrap, telemetry.streamed(telemetry.nameOf("query", name)))
 
   const changes = (name: Name, filter: FilterInput): Stream.Stream<Change, ReadError> =>
     stream(name, filter, (reader, paging) => timeline(reader, { ...filter, ...paging }))

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
 import type * as Actor from "../../Actor.js"
 import { fromSqlError, InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
-import { millis, mustHaveOnly } from "../core/request.js"
+import { mustBeFunction, mustHaveOnly } from "../core/request.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { instantColumn } from "../record/change.js"
 import { rows, type Storage } from "../record/storage.js"
@@ -16,7 +16,7 @@ import { persisting } from "../sql/patience.js"
 import { single, withoutConnection } from "../sql/owned.js"
 import { qualified } from "../sql/sqlText.js"
 import type { Run } from "./model.js"
-import { checkActor } from "./options.js"
+import { checkActor, lockTimeoutOf } from "./options.js"
 import { isContended, leafName, leafOf, type Partition } from "./partitions.js"
 import { partitionsNow, refuseInside } from "./plan.js"
 import { underLease } from "./purge.js"
@@ -47,6 +47,7 @@ const optionNames = { months: true, reindex: true, lockTimeout: true, actor: tru
 const checkedOptions = Effect.fnUntraced(function* (options: MaintainOptions) {
   yield* mustHaveOnly(options, optionNames)
   yield* checkActor(options.actor)
+  yield* mustBeFunction("onProgress", options.onProgress)
   const { months = 3, reindex = true } = options
   if (!(Number.isInteger(months) && months >= 1 && months <= 120)) {
     return yield* new InvalidRequest({ field: "months", rule: "must be a whole number from 1 to 120" })
@@ -54,7 +55,7 @@ const checkedOptions = Effect.fnUntraced(function* (options: MaintainOptions) {
   if (typeof reindex !== "boolean") {
     return yield* new InvalidRequest({ field: "reindex", rule: "must be true or false" })
   }
-  return { months, reindex, lockTimeout: yield* millis("lockTimeout", options.lockTimeout ?? 3000) }
+  return { months, reindex, lockTimeout: yield* lockTimeoutOf(options) }
 })
 
 const Made = Schema.Struct({ made: Schema.parseJson(Schema.Array(Schema.String)) })

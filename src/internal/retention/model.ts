@@ -98,7 +98,7 @@ export const Plan = Schema.Struct({
   ignoreFeed: Schema.Boolean,
   /** What the plan saw: the snapshot and epoch of the database, and the last run before it. */
   snapshot: Schema.String,
-  epoch: Schema.Int,
+  epoch: Count,
   /** The smallest id that a consumer of the feed waited for. */
   horizon: Schema.NullOr(Id),
   lastRun: Schema.NullOr(Id)

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Actor from "../../Actor.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { millis, mustHaveOnly } from "../core/request.js"
+import { millis, mustBeFunction, mustHaveOnly } from "../core/request.js"
 import type { Progress } from "./model.js"
 
 /**
@@ -105,22 +105,21 @@ export const checkActor = (actor: unknown): Effect.Effect<void, InvalidRequest> 
     ? Effect.void
     : Effect.fail(new InvalidRequest({ field: "actor", rule: 'must be an actor, such as { type: "user", id: "42" }' }))
 
-const checkFunction = (field: string, value: unknown): Effect.Effect<void, InvalidRequest> =>
-  value === undefined || typeof value === "function"
-    ? Effect.void
-    : Effect.fail(new InvalidRequest({ field, rule: "must be a function" }))
+/** How long to try for a lock, in milliseconds. */
+export const lockTimeoutOf = ({ lockTimeout = 3000 }: Pick<PurgeOptions, "lockTimeout">) =>
+  millis("lockTimeout", lockTimeout)
 
 export const checkedOptions = Effect.fnUntraced(function* <E, R>(
   options: PurgeOptions<E, R>
 ): Effect.fn.Return<Limits, InvalidRequest> {
   yield* mustHaveOnly(options, fieldRules)
   yield* checkActor(options.actor)
-  yield* checkFunction("onProgress", options.onProgress)
-  yield* checkFunction("archive", options.archive)
+  yield* mustBeFunction("onProgress", options.onProgress)
+  yield* mustBeFunction("archive", options.archive)
   return {
     batchSize: yield* wholeNumber("batchSize", options.batchSize, 2000, 100_000),
     maxBatches: yield* wholeNumber("maxBatches", options.maxBatches, 1_000_000_000, 1_000_000_000),
     pause: options.pause === undefined ? undefined : yield* millis("pause", options.pause, "nothing"),
-    lockTimeout: yield* millis("lockTimeout", options.lockTimeout ?? 3000)
+    lockTimeout: yield* lockTimeoutOf(options)
   }
 })

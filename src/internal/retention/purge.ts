@@ -30,7 +30,7 @@ import { batch, Enough, turn, type Work, type WorkError } from "./work.js"
 
 export type PurgeError = InvalidRequest | NotFound | RetentionError | ThreadlineError
 
-const decodePlan = Schema.decodeUnknownEither(Schema.typeSchema(Plan))
+const isPlan = Schema.is(Plan)
 
 /** The whole of a run's work, in its order. */
 const work = Effect.fnUntraced(function* (run: Work): Effect.fn.Return<void, WorkError> {
@@ -160,6 +160,34 @@ export const underLease = <E, R>(
     Effect.flatMap(Option.match({ onNone: leaseLost, onSome: Effect.succeed }))
   )
 
+const Past = Schema.Struct({ past: Schema.Literal("true", "false") })
+
+const notOfPlan = () => new InvalidRequest({ field: "plan", rule: "must be a plan, as Retention.plan makes it" })
+
+/** A plan may come from a file. One that is not JSON, such as one with a cycle, would be looked through for ever. */
+const checkedPlan = (given: Plan): Effect.Effect<Plan, InvalidRequest> =>
+  Effect.try({ try: () => JSON.stringify(given), catch: notOfPlan }).pipe(
+    Effect.flatMap(() => (isPlan(given) ? Effect.succeed(given) : notOfPlan()))
+  )
+
+/**
+ * The snapshot of a plan decides what stays, and what later purges need not look at. One that has not been yet would hide from them what is
+ * committed until then.
+ */
+const checkSnapshot = (
+  { sql }: Storage,
+  plan: Plan,
+  epoch: number
+): Effect.Effect<void, InvalidRequest | ThreadlineError> =>
+  rows(
+    Past,
+    sql`select (pg_snapshot_xmax(${plan.snapshot}::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot()))::text as past`,
+    fromSqlError
+  ).pipe(
+    Effect.catchIf((error) => error.sqlState === "22P02", notOfPlan),
+    Effect.flatMap(([row]) => (plan.epoch < epoch || row?.past === "true" ? Effect.void : notOfPlan()))
+  )
+
 /** Resolves the policy of the plan again. The plan's own instants count, and they cannot be in the future. */
 const resolved = (storage: Storage, plan: Plan) =>
   Effect.gen(function* (): Effect.fn.Return<{ conditions: Conditions; epoch: number }, PurgeError> {
@@ -173,6 +201,7 @@ const resolved = (storage: Storage, plan: Plan) =>
         detail: "this plan was made on another database: make a new one"
       })
     }
+    yield* checkSnapshot(storage, plan, Number(epoch))
     const policy = yield* Either.mapLeft(
       check(plan.policy),
       ({ field, rule }) => new InvalidRequest({ field: `plan.policy.${field}`, rule })
@@ -188,10 +217,7 @@ export const purge = Effect.fnUntraced(function* <E, R>(
 ): Effect.fn.Return<Run, E | PurgeError, R> {
   yield* refuseInside
   const limits = yield* checkedOptions(options)
-  const plan = yield* Either.mapLeft(
-    decodePlan(given),
-    () => new InvalidRequest({ field: "plan", rule: "must be a plan, as Retention.plan makes it" })
-  )
+  const plan = yield* checkedPlan(given)
   const { conditions, epoch } = yield* snapshot(storage.sql, settings, resolved(storage, plan)).pipe(
     Effect.catchTag("SqlError", (error) => fromSqlError(error))
   )

@@ -51,6 +51,8 @@ const reading = [
   "truncates_behind(jsonb, text, text, timestamptz, timestamptz)",
   "changes_known(jsonb, text, text, timestamptz, timestamptz)",
   "keys_near(text, text, timestamptz, timestamptz, text, text, int, timestamptz, timestamptz, timestamptz)",
+  "changes_of(bigint[], timestamptz[], boolean, int, text, text, timestamptz, timestamptz, bigint, bigint)",
+  "contents_of(bigint[], timestamptz[], boolean, int, int, boolean, timestamptz, timestamptz)",
   "capture_gap(text, text)",
   "capture_gaps(text, text)",
   "row_holders(oid)",

@@ -67,13 +67,19 @@ export const searched = Effect.fnUntraced(function* <A, E>(
   plan: Plan,
   limit: number,
   sizeOf: (part: A) => number,
-  run: (plan: Plan, attempt: Attempt, limit: number) => Effect.Effect<SearchResult<A>, E>
+  run: (plan: Plan, attempt: Attempt, limit: number) => Effect.Effect<SearchResult<A>, E>,
+  /** A shorter search, which answers if it finds enough or everything. Undefined if there is none. */
+  runShort: Effect.Effect<SearchResult<A>, E> | undefined = undefined
 ): Effect.fn.Return<SearchResult<ReadonlyArray<A>>, E | ThreadlineError> {
   const parts: Array<A> = []
   let next = plan
   let remaining = limit
   for (;;) {
-    const { result: part, stop } = yield* furthest(next, (attempt) => run(next, attempt, remaining))
+    const short = next === plan ? yield* runShort ?? Effect.succeed(undefined) : undefined
+    const { result: part, stop } =
+      short !== undefined && short.stop === undefined
+        ? short
+        : yield* furthest(next, (attempt) => run(next, attempt, remaining))
     parts.push(part)
     remaining -= sizeOf(part)
     if (remaining <= 0 || (stop !== undefined && !plan.exhaustive)) {

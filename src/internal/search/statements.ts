@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import type { Position } from "../record/cursor.js"
 import type { Part } from "./filterPart.js"
 import { formatMicros } from "../core/instant.js"
+import type { TableName } from "../core/tableName.js"
 import { behind, isOfRow, listsAllVisible, type Plan } from "./plan.js"
 import { all, unionAll } from "../record/storage.js"
 import { byName } from "../record/tables.js"
@@ -18,6 +19,8 @@ import { visibleAction, visibleBefore, visibleChange } from "../record/visible.j
 
 /** What is found, at most `limit` rows. If the budget was used up, also where the search ended: a row `major, id`, otherwise none. */
 export interface Search {
+  /** The transactions of what is found and further ones, as a table `threadline_first`, if they are read before it. */
+  readonly first?: Fragment
   readonly matches: Fragment
   readonly stop: Fragment | undefined
 }
@@ -54,13 +57,16 @@ const byTime = (plan: Plan): Fragment => plan.storage.sql`c.captured_at ${direct
 /** The order of the changes of a plan: a row's own time, else by transaction. */
 export const ordering = (plan: Plan): Fragment => (isOfRow(plan) ? byTime(plan) : byTransaction(plan))
 
+/** Whether the cursor is behind all changes of its transaction. */
+const isBehind = ({ after, order }: Pick<Plan, "after" | "order">): boolean =>
+  after !== undefined && after.id === behind({ order }, after.major).id
+
 /** Keeps a column of transaction ids within the window and not before the cursor. */
 const within =
   ({ after, order, range, storage: { sql } }: Plan) =>
   (column: string): Fragment => {
     const id = sql.literal(column)
-    const passed = after !== undefined && after.id === behind({ order }, after.major).id
-    const beyond = sql.literal(`${order === "newest" ? "<" : ">"}${passed ? "" : "="}`)
+    const beyond = sql.literal(`${order === "newest" ? "<" : ">"}${isBehind({ after, order }) ? "" : "="}`)
     return all([
       range.low === undefined ? undefined : sql`${id} >= ${range.low}::bigint`,
       range.high === undefined ? undefined : sql`${id} <= ${range.high}::bigint`,
@@ -251,7 +257,12 @@ const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number):
 const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> => {
   const { sql } = plan.storage
   const names = plan.tables?.flatMap((table) => byName(plan.storage, table, "c"))
-  return [names === undefined ? undefined : sql.or(names), ...seeks(plan), afterCursor(plan)]
+  // A cursor behind a transaction says nothing of the changes of another one.
+  return [
+    names === undefined ? undefined : sql.or(names),
+    ...seeks(plan),
+    isBehind(plan) ? undefined : afterCursor(plan)
+  ]
 }
 
 const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.place and ${prune(plan)}`
@@ -370,8 +381,101 @@ export const stopStatement = ({ storage: { sql } }: Plan, { stop }: Search, limi
     ? sql`select null::bigint as major, null::bigint as id where false`
     : sql`select s.major, s.id from (${stop}) s where (select count(*) from threadline_matches) < ${limit}`
 
+/** The table of the transactions that are read first, before that of the matches. */
+export const withFirst = ({ storage: { sql } }: Plan, { first }: Search): Fragment =>
+  first === undefined
+    ? sql``
+    : sql`threadline_first as materialized (${first}),
+    `
+
+/** Where the transactions of the matches are. */
+export const transactionsFor = ({ storage: { name, sql } }: Plan, { first }: Search): Fragment =>
+  first === undefined ? name("audit_transactions") : sql`threadline_first`
+
 export const search = (plan: Plan, attempt: Attempt, limit: number): Search =>
   attempt.way === "changes" ? searchChanges(plan, attempt, limit) : searchTransactions(plan, attempt, limit)
+
+/** The name of the one table whose changes are listed. Null if all tables are, undefined if there are several or it had others. */
+const onlyName = ({ tables }: Plan): TableName | null | undefined => {
+  const [span, ...otherSpans] = tables?.flatMap(({ spans }) => spans) ?? []
+  return tables === undefined
+    ? null
+    : span !== undefined && otherSpans.length === 0 && span.since === null && span.until === null
+      ? span
+      : undefined
+}
+
+/**
+ * Whether the transactions of a plan are found in the order of their ids, and nothing else is asked of them or of their changes but
+ * their time, and of changes their table.
+ */
+const isPlain = (plan: Plan): boolean => {
+  const { after, of, parts, range, row, storage, tables } = plan
+  const driving = drivingPart(plan)
+  return (
+    storage.restriction === undefined &&
+    row === undefined &&
+    (of === "transactions"
+      ? tables === undefined && (after === undefined || isBehind(plan))
+      : // An actor may be too busy to find the few changes of a quiet table.
+        (tables === undefined ? driving : driving?.source) !== undefined && onlyName(plan) !== undefined) &&
+    (range.low === undefined || range.low !== range.high) &&
+    parts.every(({ from, seek, to }) => seek === undefined || from !== undefined || to !== undefined) &&
+    tests(plan).length === 0 &&
+    transactionTests(plan, driving).length === 0
+  )
+}
+
+/** Changes that are counted of a transaction in a listing. */
+export const mostCounted = 100
+
+/** Transactions that a short search looks at beyond those that are wanted: those at the ends of a window may lie outside of it. */
+const spare = 16
+
+/**
+ * A short search for the first transactions of a plan, as many as it needs if each has something to show. The log is read by a
+ * function of the database, which keeps its plan. A statement is planned each time, over all partitions of changes. Undefined if the
+ * plan asks for too much.
+ */
+export const searchShort = (plan: Plan, limit: number): Search | undefined => {
+  if (!isPlain(plan)) {
+    return undefined
+  }
+  const { after, of, order, parts, storage } = plan
+  const { name, sql } = storage
+  const count = limit + spare
+  const bound = (instants: ReadonlyArray<string | undefined>, open: string): Fragment =>
+    sql`${instants.find((instant) => instant !== undefined) ?? open}::timestamptz`
+  const since = bound(
+    parts.map(({ from }) => from),
+    "-infinity"
+  )
+  const until = bound(
+    parts.map(({ to }) => to),
+    "infinity"
+  )
+  const found = sql`
+        (select array_agg(t.place order by t.place) from threadline_first t),
+        (select array_agg(${earliestCapture(sql, sql`t.occurred_at`)} order by t.place) from threadline_first t),
+        ${order === "newest"}::boolean`
+  const within = isBehind(plan) ? undefined : after
+  const table = onlyName(plan)
+  const isWindow = parts.some(({ seek }) => seek !== undefined)
+  return {
+    first: transactionsOf(plan, drivingPart(plan), count),
+    matches:
+      of === "changes"
+        ? sql`
+      select c.*
+      from ${name("changes_of")}(${found}, ${limit}::int, ${table?.schema ?? null}::text, ${table?.name ?? null}::text, ${since}, ${until},
+        ${within?.major.toString() ?? null}::bigint, ${within?.id.toString() ?? null}::bigint
+      ) c`
+        : sql`
+      select n.*
+      from ${name("contents_of")}(${found}, ${limit}::int, ${mostCounted + 1}::int, ${isWindow}::boolean, ${since}, ${until}) n`,
+    stop: lastTransaction(plan, sql`select t.place from threadline_first t`, count)
+  }
+}
 
 /**
  * Every change that a plan finds, in its order and without a budget, or the first `count` of them. It is one statement, read to

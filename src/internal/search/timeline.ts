@@ -27,7 +27,17 @@ import { prepare } from "./prepare.js"
 import type { KnownWindows } from "./window.js"
 import { canonicalRequest, type ReadError, request, wholeNumber } from "../core/request.js"
 import { checkNames } from "./names.js"
-import { ordering, type Search, search, Stop, stopOf, stopStatement } from "./statements.js"
+import {
+  ordering,
+  type Search,
+  search,
+  searchShort,
+  Stop,
+  stopOf,
+  stopStatement,
+  transactionsFor,
+  withFirst
+} from "./statements.js"
 import { rows, type Storage } from "../record/storage.js"
 import { shownChangeColumns } from "../record/visible.js"
 
@@ -40,14 +50,14 @@ const MatchRow = Schema.Union(
 const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
   return sql`
-    with threadline_matches as materialized (${search.matches})
+    with ${withFirst(plan, search)}threadline_matches as materialized (${search.matches})
     select ${shownChangeColumns(plan.storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
       s.major::text as stop_major,
       s.id::text as stop_id
     from (select 1) one
     left join (${stopStatement(plan, search, limit)}) s on true
     left join threadline_matches c on true
-    left join ${name("audit_transactions")} t on t.id = c.transaction_id
+    left join ${transactionsFor(plan, search)} t on t.id = c.transaction_id
     left join ${name("audit_actions")} a on a.id = t.action_id
     order by ${ordering(plan)}`
 }
@@ -55,19 +65,24 @@ const statement = (plan: Plan, search: Search, limit: number) => {
 const changesOf = (
   plan: Plan,
   limit: number
-): Effect.Effect<SearchResult<ReadonlyArray<Change>>, InvalidRequest | ThreadlineError> =>
-  Effect.map(
-    searched(plan, limit, lengthOf, (next, attempt, remaining) =>
-      Effect.map(
-        rows(MatchRow, statement(next, search(next, attempt, remaining), remaining), onConditionError(plan.storage)),
-        (rows) => ({
-          result: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
-          stop: stopOf(rows[0])
-        })
-      )
+): Effect.Effect<SearchResult<ReadonlyArray<Change>>, InvalidRequest | ThreadlineError> => {
+  const found = (next: Plan, search: Search, remaining: number) =>
+    Effect.map(rows(MatchRow, statement(next, search, remaining), onConditionError(plan.storage)), (rows) => ({
+      result: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
+      stop: stopOf(rows[0])
+    }))
+  const short = searchShort(plan, limit)
+  return Effect.map(
+    searched(
+      plan,
+      limit,
+      lengthOf,
+      (next, attempt, remaining) => found(next, search(next, attempt, remaining), remaining),
+      short === undefined ? undefined : found(plan, short, limit)
     ),
     ({ result: parts, stop }) => ({ result: parts.flat(), stop })
   )
+}
 
 const cursorQuery = (filter: Filter): cursors.Query =>
   filter.key === undefined

@@ -26,7 +26,17 @@ import { behind, type Plan } from "./plan.js"
 import { prepare } from "./prepare.js"
 import type { KnownWindows } from "./window.js"
 import { canonicalRequest, type ReadError } from "../core/request.js"
-import { type Search, search, Stop, stopOf, stopStatement } from "./statements.js"
+import {
+  mostCounted,
+  type Search,
+  search,
+  searchShort,
+  Stop,
+  stopOf,
+  stopStatement,
+  transactionsFor,
+  withFirst
+} from "./statements.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { Count } from "./timeline.js"
 import { visibleChange } from "../record/visible.js"
@@ -54,8 +64,6 @@ export const TransactionSummary = Schema.Struct({
  */
 export interface TransactionSummary extends Schema.Schema.Type<typeof TransactionSummary> {}
 
-const counted = 100
-
 const SummaryRow = Schema.Struct({
   ...TransactionRow.fields,
   changes: Schema.NumberFromString,
@@ -77,14 +85,14 @@ const changesOf = (plan: Plan): Fragment => {
         sql`c.captured_at >= ${earliestCapture(sql, sql`t.occurred_at`)}`,
         visibleChange(plan.storage, "c")
       ])}
-      limit ${counted + 1}`
+      limit ${mostCounted + 1}`
 }
 
 const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
   const direction = sql.literal(plan.order === "newest" ? "desc" : "asc")
   return sql`
-    with threadline_matches as materialized (${search.matches})
+    with ${withFirst(plan, search)}threadline_matches as materialized (${search.matches})
     select ${transactionColumns(sql)}, ${actionColumns(sql)},
       n.changes::text as changes,
       n.tables::text as tables,
@@ -93,9 +101,11 @@ const statement = (plan: Plan, search: Search, limit: number) => {
     from (select 1) one
     left join (${stopStatement(plan, search, limit)}) s on true
     left join threadline_matches f on true
-    left join ${name("audit_transactions")} t on t.id = f.id
+    left join ${transactionsFor(plan, search)} t on t.id = f.id
     left join ${name("audit_actions")} a on a.id = t.action_id
-    left join lateral (
+    left join lateral ${
+      search.first === undefined
+        ? sql`(
       select
         count(*) as changes,
         coalesce(
@@ -103,7 +113,9 @@ const statement = (plan: Plan, search: Search, limit: number) => {
           '[]'
         ) as tables
       from (${changesOf(plan)}) c
-    ) n on true
+    )`
+        : sql`(select f.changes, f.tables)`
+    } n on true
     order by t.id ${direction}`
 }
 
@@ -112,7 +124,7 @@ const tableOrder = (left: TableName, right: TableName): number => (format(left) 
 const summaryOf = (row: typeof SummaryRow.Type): TransactionSummary => ({
   transaction: transactionOf(row),
   action: actionOf(row),
-  changes: { count: Math.min(row.changes, counted), exact: row.changes <= counted },
+  changes: { count: Math.min(row.changes, mostCounted), exact: row.changes <= mostCounted },
   tables: [...row.tables].sort(tableOrder).map(format)
 })
 
@@ -127,17 +139,21 @@ export const transactions = Effect.fnUntraced(function* (
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
   const plan = yield* prepare(storage, "transactions", filter, after, windows)
   const limit = filter.limit + 1
-  const searching = searched(plan, limit, lengthOf, (next, attempt, remaining) =>
-    Effect.map(
-      rows(MatchRow, statement(next, search(next, attempt, remaining), remaining), onConditionError(storage)),
-      (rows) => {
-        const summaries = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
-        const stop = stopOf(rows[0])
-        // A search may end in the middle of a transaction that it has found.
-        const ended = stop !== undefined && summaries.at(-1)?.transaction.id === stop.major.toString()
-        return { result: summaries, stop: ended ? behind(next, stop.major) : stop }
-      }
-    )
+  const found = (next: Plan, search: Search, remaining: number) =>
+    Effect.map(rows(MatchRow, statement(next, search, remaining), onConditionError(storage)), (rows) => {
+      const summaries = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
+      const stop = stopOf(rows[0])
+      // A search may end in the middle of a transaction that it has found.
+      const ended = stop !== undefined && summaries.at(-1)?.transaction.id === stop.major.toString()
+      return { result: summaries, stop: ended ? behind(next, stop.major) : stop }
+    })
+  const short = searchShort(plan, limit)
+  const searching = searched(
+    plan,
+    limit,
+    lengthOf,
+    (next, attempt, remaining) => found(next, search(next, attempt, remaining), remaining),
+    short === undefined ? undefined : found(plan, short, limit)
   )
   const { result: summaries, stop } = yield* Effect.map(searching, ({ result: parts, stop }) => ({
     result: parts.flat(),

@@ -1,10 +1,27 @@
 /**
  * What the server says of a failed statement.
  */
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
 
-const textOf = (error: SqlError, field: "code" | "message" | "position" | "where"): string | undefined => {
+/** Fields of the server's report that hold names and no value of a row. */
+const nameFields = [
+  "severity",
+  "code",
+  "schema",
+  "table",
+  "column",
+  "dataType",
+  "constraint",
+  "file",
+  "line",
+  "routine"
+] as const
+
+const textOf = (
+  error: SqlError,
+  field: "message" | "position" | "where" | (typeof nameFields)[number]
+): string | undefined => {
   const text = Predicate.hasProperty(error.cause, field) ? error.cause[field] : undefined
   return typeof text === "string" && text !== "" ? text : undefined
 }
@@ -89,3 +106,28 @@ export const wasNeverSent = (error: SqlError): boolean =>
   Predicate.hasProperty(error.cause, "message") &&
   typeof error.cause.message === "string" &&
   error.cause.message.includes("not queryable")
+
+/** Whose messages are made of names: constraints, privileges, objects, locks, limits, connections; and those of our own functions. */
+const namesOnly = /^(?:08|23|25|28|3|40|42|53|54|55|57|TL)/
+
+/**
+ * The error for people who may not see rows: without what the server repeats of them. Details have keys and whole rows, and a message has a
+ * value that could not be converted, or what a function of the host wrote into it.
+ */
+export const withoutValues = (error: SqlError): SqlError => {
+  const state = sqlState(error)
+  if (state === undefined) {
+    return error
+  }
+  const isSaid = namesOnly.test(state) && (state.startsWith("TL") || !isFromWithin(error))
+  const cause = Object.assign(
+    new Error(isSaid ? reasonOf(error) : `SQLSTATE ${state}; the message is left out, because it may hold values`),
+    Object.fromEntries(
+      nameFields.flatMap((field) => {
+        const text = textOf(error, field)
+        return text === undefined ? [] : [[field, text]]
+      })
+    )
+  )
+  return new SqlError({ message: error.message, cause })
+}

@@ -107,6 +107,7 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
         ["export_delivery", { ...given, detail: 3 }, "detail"],
         ["export_delivery", { ...given, origin: "derived" }, "origin: is not known here"],
         ["export_delivery", { ...given, actor: { type: "robot" } }, "actor: must be an actor"],
+        ["export_delivery", { ...given, actor: null }, "actor: must be an actor"],
         ["retention_run", { ...given, detail: { run: "x" } }, "detail."]
       ] as const) {
         expect(yield* refused(Evidence.record(subject as never, evidence as never)), message).toContain(message)
@@ -124,6 +125,8 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
         [Evidence.list({ from: period.to, to: period.from }), "to: must not be before"],
         [Evidence.proof({ ...period, looked: [] } as never), "looked: is not known here"],
         [Evidence.proof({ ...period, lookedActions: "report.viewed" as never }), "lookedActions: must be a list"],
+        [Evidence.proof({ ...period, lookedActions: null as never }), "lookedActions: must be a list"],
+        [Evidence.proof(new Map(Object.entries(period)) as never), "options: must be an object"],
         [Evidence.derive("retention_run", { reference: "r", runs: "7" } as never), "runs: is not known here"],
         [Evidence.derive("retention_run", { reference: "r", run: 7 as never }), "run: must be an id"],
         [Evidence.derive("export_delivery", { reference: "r", action: "first" }), "action: must be an id"],

@@ -109,6 +109,8 @@ describe("Health.coverage", () => {
         expect(yield* wrong({ expected: ["posts", "public.posts"] })).toBe("expected: names public.posts twice")
         expect(yield* wrong({ expectedGaps: { posts: " " } })).toMatch(/^expectedGaps\.posts: must say in a sentence/)
         expect(yield* wrong({ expectedGaps: [{ table: "posts" }] })).toMatch(/^expectedGaps/)
+        expect(yield* wrong({ expectedGaps: null })).toMatch(/^expectedGaps: must be/)
+        expect(yield* wrong({ sensitive: null })).toMatch(/^sensitive: must be/)
         expect(yield* wrong({ expected: ["posts"], expectedGaps: { posts: "x" } })).toMatch(
           /is expected to be captured/
         )

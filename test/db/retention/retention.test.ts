@@ -677,6 +677,9 @@ describe("Retention", () => {
           [{ keep: "9999999999 days" }, "keep: must be"],
           [{ kep: "30 days" }, "kep: is not known here"],
           [{ keep: "30 days", tables: { posts: "1 hour" } }, "tables.posts: must not be shorter"],
+          [{ keep: "30 days", tables: new Map([["posts", "400 days"]]) }, "tables: must be an object"],
+          [{ keep: "30 days", actions: new Date() }, "actions: must be an object"],
+          [new Map([["keep", "30 days"]]), "policy: must be an object"],
           [{ keep: "30 days", tables: { "a.b.c": "40 days" } }, `tables["a.b.c"]:`],
           [{ keep: "30 days", tables: { posts: "40 days", "public.posts": "50 days" } }, "a second time"],
           [{ keep: "30 days", tables: { psts: "400 days" } }, "table public.psts is not known"],
@@ -705,11 +708,26 @@ describe("Retention", () => {
           [{ maxBatches: 0.5 }, "maxBatches"],
           [{ pause: "soon" }, "pause"],
           [{ batchsize: 3 }, "batchsize: is not known here"],
-          [{ actor: "me" }, "actor"]
+          [{ actor: "me" }, "actor"],
+          [{ lockTimeout: null }, "lockTimeout"],
+          [{ onProgress: "log" }, "onProgress: must be a function"]
         ] as const) {
           expect((yield* refused(Retention.purge(plan, options as Retention.PurgeOptions)))?.message).toContain(message)
         }
+        for (const options of [{ lockTimeout: null }, { onProgress: "log" }]) {
+          const error = yield* refused(Retention.maintain(options as never))
+          expect(error?.message ?? "accepted").toContain(Object.keys(options)[0])
+        }
+        const endless: { self?: unknown } = {}
+        endless.self = endless
         for (const altered of [
+          // What a purge has seen is written down, so a snapshot that is none would fail every later plan, and one that has not been yet
+          // would hide from later purges what is committed until then.
+          { ...plan, snapshot: "" },
+          { ...plan, snapshot: "9:3:" },
+          { ...plan, snapshot: "99999999:99999999:" },
+          { ...plan, epoch: -1 },
+          { ...plan, policy: endless },
           { ...plan, at: "2999-01-01T00:00:00.000000Z" },
           { ...plan, policy: { keep: "1 second" } },
           { ...plan, snapshot: 3 }

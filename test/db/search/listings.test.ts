@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Budget } from "../../../src/internal/search/budget.js"
 import * as Json from "../../../src/Json.js"
+import type { Page } from "../../../src/Page.js"
 import * as Query from "../../../src/Query.js"
 import { at, layer, type Log, reset, write } from "../../support/query.js"
 
@@ -106,6 +107,94 @@ describe("listings", () => {
           expect([...streamedItems].map(({ transaction }) => transaction.id)).toEqual(
             order === "newest" ? ["2", "1"] : ["1", "2"]
           )
+        }
+      })
+    )
+
+    it.effect("show a transaction that captured nothing on whichever page it is", () =>
+      Effect.gen(function* () {
+        yield* reset
+        yield* write({
+          transactions: ["1", "2", "3", "4", "5"].map((id) => ({ id, occurredAt: at(Number(id)), actor: user })),
+          changes: ["1", "3", "5"].map((id) => ({
+            id,
+            transactionId: id,
+            at: at(Number(id)),
+            op: "insert",
+            key: id,
+            after: {}
+          }))
+        })
+        for (const filter of [{}, { actor: user }, { dbUser: "app" }]) {
+          for (const order of ["newest", "oldest"] as const) {
+            const found: Array<readonly [id: string, changes: number]> = []
+            let cursor: string | undefined
+            do {
+              const page: Page<Query.TransactionSummary> = yield* Query.transactions({
+                ...filter,
+                order,
+                limit: 1,
+                cursor
+              })
+              found.push(...page.items.map(({ changes, transaction }) => [transaction.id, changes.count] as const))
+              cursor = Option.getOrUndefined(page.nextCursor)
+            } while (cursor !== undefined)
+            const expected = ["1", "2", "3", "4", "5"].map((id) => [id, Number(id) % 2] as const)
+            expect(found).toEqual(order === "oldest" ? expected : expected.reverse())
+          }
+        }
+      })
+    )
+
+    it.effect("find what lies behind many transactions that have nothing to show", () =>
+      Effect.gen(function* () {
+        yield* reset
+        // Each began within the minute. Those in between captured nothing, or nothing before the minute was over.
+        const ids = Array.from({ length: 90 }, (_, place) => String(place + 1))
+        const shown = ["1", "2", "41", "89", "90"]
+        yield* write({
+          transactions: ids.map((id) => ({ id, occurredAt: at(Math.floor(Number(id) / 2)), actor: user })),
+          changes: ids.flatMap((id) =>
+            shown.includes(id)
+              ? [
+                  {
+                    id,
+                    transactionId: id,
+                    at: at(Math.floor(Number(id) / 2)),
+                    op: "insert",
+                    key: id,
+                    after: {}
+                  } as const
+                ]
+              : Number(id) % 2 === 0
+                ? [{ id, transactionId: id, at: at(70), op: "insert", key: id, after: {} } as const]
+                : []
+          )
+        })
+        const window = { actor: user, from: at(0), to: at(60) }
+        for (const order of ["newest", "oldest"] as const) {
+          const expected = order === "oldest" ? shown : [...shown].reverse()
+          for (const limit of [1, 2, 50]) {
+            const changes: Array<string> = []
+            const transactions: Array<string> = []
+            let cursor: string | undefined
+            do {
+              const page: Page<Query.Change> = yield* Query.timeline({ ...window, order, limit, cursor })
+              changes.push(...page.items.map(({ transactionId }) => transactionId))
+              cursor = Option.getOrUndefined(page.nextCursor)
+            } while (cursor !== undefined)
+            do {
+              const page: Page<Query.TransactionSummary> = yield* Query.transactions({
+                ...window,
+                order,
+                limit,
+                cursor
+              })
+              transactions.push(...page.items.map(({ transaction }) => transaction.id))
+              cursor = Option.getOrUndefined(page.nextCursor)
+            } while (cursor !== undefined)
+            expect([order, limit, changes, transactions]).toEqual([order, limit, expected, expected])
+          }
         }
       })
     )

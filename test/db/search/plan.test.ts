@@ -163,7 +163,7 @@ describe("reads of 96,000 changes", () => {
       ["nobody", Query.timeline({ unattributed: true }), 1],
       ["a correlation", Query.timeline({ correlationId: "c5000" }), 1],
       ["a correlation, widened", Query.timeline({ correlationId: "c5000", includeCaptureOnly: true }), 1],
-      ["a correlation in a table", Query.timeline({ correlationId: "c5000", table: "posts" }), 3],
+      ["a correlation in a table", Query.timeline({ correlationId: "c5000", table: "posts" }), 2],
       ["a transaction", Query.timeline({ transactionId: "12000" }), 1],
       ["an hour to its end", Query.timeline(hour), 3],
       ["an hour to its end, oldest first", Query.timeline({ ...hour, order: "oldest" }), 3],

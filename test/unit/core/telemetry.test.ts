@@ -28,19 +28,19 @@ describe("docs/telemetry.md", () => {
     }
   })
 
-  it("has every string of the source that names a span", () => {
+  // A span of `core/telemetry` has a name of the table, and leaves values out of its failures. One of Effect's own does neither.
+  it("has every span, because no other file of the source makes one", () => {
     const sources = readdirSync("src", { recursive: true, encoding: "utf8" }).filter(
-      (file) => file.endsWith(".ts") && !file.endsWith("schema/files.ts") && !file.endsWith("core/telemetry.ts")
+      (file) => /\.tsx?$/.test(file) && !file.endsWith("schema/files.ts") && !file.endsWith("core/telemetry.ts")
     )
-    const spans = sources.flatMap((file) => [
-      ...readFileSync(`src/${file}`, "utf8").matchAll(
-        /(?:Effect\.fn|withSpan|useSpan|makeSpan|makeSpanScoped|measured)\([^\n]*?["`](threadline\.[A-Za-z.]+)["`]/g
-      )
-    ])
-    expect(spans.length).toBeGreaterThan(5)
-    for (const [, name] of spans) {
-      expect(documented, name).toContain(name)
-    }
+    expect(sources.length).toBeGreaterThan(100)
+    const made = sources.flatMap((file) =>
+      readFileSync(`src/${file}`, "utf8")
+        .split("\n")
+        .filter((line) => /\b(?:Effect|Stream|Layer|Channel)\.(?:fn\(|(?:with|use|make)Span|span)/.test(line))
+        .map((line) => `${file}: ${line}`)
+    )
+    expect(made).toEqual([])
   })
 
   it.effect("has every member of the services that it names", () =>
