@@ -493,7 +493,8 @@ export const runHistory = Effect.fnUntraced(function* (
    */
   const joinedUnseen = Effect.fnUntraced(function* (oid: string | undefined) {
     const joined = yield* db.rows(
-      `select r.part::regclass::text as name, pg_get_partition_constraintdef(r.part) as bound
+      `select r.part::regclass::text as name, pg_get_partition_constraintdef(r.part) as bound,
+         (select quote_ident(a.attname) from pg_attribute a where a.attrelid = p.relation and a.attnum = 1) as first
        from threadline.capture_policies p
        cross join lateral jsonb_each_text(threadline.partition_marks(p.relation)) m
        cross join lateral (select split_part(m.value, '/', 1)::oid as part) r
@@ -503,14 +504,18 @@ export const runHistory = Effect.fnUntraced(function* (
       [oid ?? "0"]
     )
     return Effect.fnUntraced(function* (key: string, at: Note) {
-      const k = /"(-?[0-9]+)"\]$/.exec(key)?.[1]
-      for (const { bound, name } of k === undefined ? [] : joined) {
+      const [, id, k] = /^\["(-?[0-9]+)","(-?[0-9]+)"\]$/.exec(key) ?? []
+      for (const { bound, first, name } of k === undefined ? [] : joined) {
         const partitions = at.tables.find(({ table }) => table.oid === oid)?.table.partitions ?? []
         if (
           !partitions.some(
             (partition) => nameOf(partition) === (name?.includes(".") === true ? name : `public.${name}`)
           ) &&
-          (yield* db.value(`select (${bound})::text from (select $1::int as k) x`, [k ?? null])) === "true"
+          // The partition of a partition goes by the other column of the key.
+          (yield* db.value(`select (${bound})::text from (select $1::int as k, $2::int as ${first ?? "id"}) x`, [
+            k ?? null,
+            id ?? null
+          ])) === "true"
         ) {
           return true
         }
