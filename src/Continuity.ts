@@ -163,7 +163,8 @@ const make = Effect.gen(function* () {
       }
       const patienceMillis = yield* millis("patience", patience)
       yield* mustBeFunction("onProgress", onProgress)
-      if (tables !== undefined && !Array.isArray(tables)) {
+      const givenTables: unknown = tables
+      if (givenTables !== undefined && !Array.isArray(givenTables)) {
         return yield* new InvalidRequest({ field: "tables", rule: "must be a list of names of tables" })
       }
       const names = yield* Effect.forEach(tables ?? [], (text, place) => TableName.parse(text, `tables[${place}]`))

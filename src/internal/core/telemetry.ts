@@ -161,7 +161,7 @@ const named = (failure: unknown): Error => {
 
 const withoutValues = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
   Cause.match(cause, {
-    onEmpty: Cause.empty as Cause.Cause<unknown>,
+    onEmpty: Cause.empty,
     onFail: (failure) => Cause.fail(named(failure)),
     onDie: (defect) => Cause.die(named(defect)),
     onInterrupt: (fiber) => Cause.interrupt(fiber),
