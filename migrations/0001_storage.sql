@@ -213,7 +213,9 @@ create table capture_alterations (
   database text collate "C",
   seen_at timestamptz not null default clock_timestamp(),
   -- "key", "rewritten", "triggers", "inherited", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
-  what text not null
+  what text not null,
+  -- Of "joined": the marks of all partitions that the policy does not know, as partition_marks has them.
+  partitions jsonb not null default '{}'
 );
 
 comment on table capture_alterations is

@@ -826,45 +826,58 @@ begin
 end
 $$;
 
--- Whether a policy knows all partitions of its table that have rows. Declared immutable for the same reason as "unaltered".
-create function partitions_known(relation regclass) returns boolean
+-- The marks of the partitions that the policy of their table does not know. Declared immutable for the same reason as "unaltered".
+create function unknown_partitions(relation regclass) returns jsonb
 language plpgsql immutable
 set search_path from current
 as $$
 begin
-  return not exists (
-    select
+  return (
+    select coalesce(jsonb_object_agg(m.key, m.value), '{}')
     from capture_policies p
-    cross join lateral partitions_below(p.relation) t (oid)
-    join pg_class c on c.oid = t.oid and c.relkind = 'r'
-    join pg_inherits i on i.inhrelid = c.oid
-    where p.relation = partitions_known.relation
+    cross join lateral jsonb_each_text(partition_marks(p.relation)) m
+    join pg_class c on c.oid = split_part(m.value, '/', 1)::oid and c.relkind = 'r'
+    where p.relation = unknown_partitions.relation
       and p.removed_at is null
       and p.database = this_database()
-      and not exists (
-        select from jsonb_each_text(p.partition_marks) m where split_part(m.value, ' ', 1) = c.oid || '/' || i.xmin
+      and split_part(m.value, ' ', 1) not in (
+        select split_part(k.value, ' ', 1)
+        from capture_policies p
+        cross join lateral jsonb_each_text(p.partition_marks) k
+        where p.relation = unknown_partitions.relation and p.removed_at is null and p.database = this_database()
       )
-      and not has_empty_file(c.oid)
   );
 end
 $$;
 
--- Whether it is noted since when the table is written with such partitions. In a serializable transaction, a look for what others noted
--- would be a conflict with them.
-create function join_noted(relation regclass) returns boolean
+create function add_joined(relation regclass, partitions jsonb) returns void
+language sql
+set search_path from current
+begin atomic
+  insert into capture_alterations (relation, database, what, partitions)
+  values (add_joined.relation, this_database(), 'joined', add_joined.partitions);
+end;
+
+-- Notes that a table is written with partitions that its policy does not know, unless that is noted. Always true: the write goes on as
+-- ever. If such a partition is dropped before capture is applied, nothing else tells that it was there. In a serializable transaction, a look
+-- for what others noted would be a conflict with them. It is declared stable for the same reason as "unaltered" is immutable, so another
+-- function writes.
+create function note_joined(relation regclass, partitions jsonb) returns boolean
 language plpgsql stable
 set search_path from current
 as $$
 begin
-  return current_setting('transaction_isolation') = 'serializable' or exists (
+  if current_setting('transaction_isolation') <> 'serializable' and not exists (
     select
-    from capture_policies p
-    join capture_alterations a
-      on a.relation = p.relation
-      and a.database = p.database
+    from capture_alterations a
+    where a.relation = note_joined.relation
+      and a.database = this_database()
       and a.what = 'joined'
-    where p.relation = join_noted.relation and p.removed_at is null and p.database = this_database()
-  );
+      and a.partitions @> note_joined.partitions
+  ) then
+    perform add_joined(note_joined.relation, note_joined.partitions);
+  end if;
+  return true;
 end
 $$;
 
@@ -891,7 +904,8 @@ begin
         '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null) '
         'and ($1 operator(pg_catalog.=) %2$L::pg_catalog.oid or %1$I.is_elsewhere(%2$L::pg_catalog.regclass)'
         || case when partitioned then ' or coalesce(pg_catalog.pg_partition_root($1)::pg_catalog.oid, $1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
-          ' and (%1$I.partitions_known(%2$L::pg_catalog.regclass) or %1$I.join_noted(%2$L::pg_catalog.regclass))' else ')' end
+          ' and (%1$I.unknown_partitions(%2$L::pg_catalog.regclass) operator(pg_catalog.=) ''{}''::pg_catalog.jsonb'
+          ' or %1$I.note_joined(%2$L::pg_catalog.regclass, %1$I.unknown_partitions(%2$L::pg_catalog.regclass)))' else ')' end
         || case when has_labels then ' and %1$I.labels_unaltered(%2$L::pg_catalog.regclass)' else '' end,
       current_schema(), relation::oid));
   execute format('revoke all on function %I(oid) from public', function_name);
@@ -949,16 +963,19 @@ begin
       return;
     end if;
   end if;
-  found := coalesce(alteration(root), case when not (partitions_known(root) or join_noted(root)) then 'joined' end);
+  found := alteration(root);
   -- One word of it is enough: it only tells since when.
   if found is not null and (found <> 'unknown' or found <> all (noted)) then
     insert into capture_alterations (relation, database, what) values (root, this_database(), found);
+  end if;
+  if unknown_partitions(root) <> '{}' then
+    perform note_joined(root, unknown_partitions(root));
   end if;
 end
 $$;
 
 revoke all on function
-  trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
+  trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), unknown_partitions(regclass), add_joined(regclass, jsonb), note_joined(regclass, jsonb), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
   partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),

@@ -123,6 +123,7 @@ declare
   sighted timestamptz;
   elsewhere timestamptz;
   altered timestamptz;
+  joined timestamptz;
   broken text[];
   rekeyed xid;
   rewritten xid;
@@ -236,6 +237,19 @@ begin
   then
     gap := 'partitions';
     since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
+    return next;
+  end if;
+  -- Or one left that came since, with rows that were written to it through the table.
+  select min(a.seen_at) into joined
+  from capture_alterations a
+  where a.relation = now_named.oid
+    and a.database = policy.database
+    and a.what = 'joined'
+    and a.seen_at > coalesce(policy.watched_at, '-infinity')
+    and partitions_moved(now_named.oid, a.partitions) <> '{}';
+  if joined is not null then
+    gap := 'partitions';
+    since := least(policy.gap_since, joined);
     return next;
   end if;
   -- What was written since then proves nothing about the time before it.

@@ -28,7 +28,12 @@ begin atomic
         on a.relation = p.relation
         and a.database = p.database
         and a.what = 'joined'
-      where p.relation = pg_partition_root(joined_before.relation) and p.removed_at is null
+      join pg_inherits i on i.inhrelid = joined_before.relation
+      where p.relation = pg_partition_root(joined_before.relation)
+        and p.removed_at is null
+        and exists (
+          select from jsonb_each_text(a.partitions) m where split_part(m.value, ' ', 1) = i.inhrelid || '/' || i.xmin
+        )
     ));
 end;
 

@@ -170,6 +170,76 @@ attacks("rows that came with a partition beside other changes of its table", (at
   )
 })
 
+attacks("partitions that came and left between two applies", (attack) => {
+  const comings = {
+    "a new one": ["create table p_5 partition of p for values in (5)"],
+    "an empty one that was attached": [
+      "create table p_5 (like p including all)",
+      "alter table p attach partition p_5 for values in (5)"
+    ],
+    "a tree": [
+      "create table p_5 partition of p for values in (5) partition by range (id)",
+      "create table p_50 partition of p_5 for values from (0) to (100)"
+    ]
+  }
+  const leavings = {
+    "was dropped": ["drop table p_5"],
+    "was detached": ["alter table p detach partition p_5"]
+  }
+  for (const mode of ["statement", "row"] as const) {
+    for (const [what, come] of Object.entries(comings)) {
+      for (const [how, leave] of Object.entries(leavings)) {
+        attack(`took the rows along that were written through the table: ${what} ${how}, in ${mode} mode`, (host) =>
+          Effect.gen(function* () {
+            const { apply, capture, db } = host
+            yield* db.run(...table)
+            yield* apply({ table: "p", mode })
+            yield* db.run("insert into p values (1, 1, 'a')")
+            const before = yield* host.now
+            yield* db.run(...come, "insert into p values (7, 5, 'b')", "update p set v = 'c'")
+            expect(yield* asOf(host, ["7", "5"])).toBe(`"c"`)
+            expect(yield* db.value("select count(*) from threadline.capture_alterations")).toBe("1")
+            yield* db.run(...leave, "insert into p values (2, 1, 'd')")
+            expect(yield* asOf(host, ["7", "5"])).toBe("BeforeCapture")
+            expect(yield* asOf(host, ["1", "1"], before)).toBe(`"a"`)
+            const found = (yield* capture.status()).flatMap(({ findings }) => findings)
+            expect(found.map(({ kind }) => kind)).toContain("AlteredMeanwhile")
+            yield* apply({ table: "p", mode })
+            expect(yield* asOf(host, ["7", "5"])).toBe("BeforeCapture")
+            expect(yield* asOf(host, ["1", "1"], before)).toBe(`"a"`)
+            expect(yield* lapses(host)).not.toBe("{}")
+            expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
+            yield* db.run("update p set v = 'e'")
+            expect(yield* asOf(host, ["2", "1"])).toBe(`"e"`)
+          })
+        )
+      }
+    }
+
+    attack(`are nothing if they never came for others, or are there when capture is applied, in ${mode} mode`, (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run(...table)
+        yield* apply({ table: "p", mode })
+        yield* db.run(
+          "insert into p values (1, 1, 'a')",
+          "begin; create table p_5 partition of p for values in (5); insert into p values (7, 5, 'b'); rollback",
+          "create table p_6 partition of p for values in (6)",
+          "insert into p values (2, 6, 'b')",
+          "create table p_7 partition of p for values in (7)",
+          "insert into p select i, 5 + i % 3, 'c' from generate_series(10, 40) i"
+        )
+        yield* apply({ table: "p", mode })
+        expect(yield* lapses(host)).toBe("{}")
+        expect(yield* asOf(host, ["1", "1"])).toBe(`"a"`)
+        expect(yield* asOf(host, ["2", "6"])).toBe(`"b"`)
+        expect(yield* db.value("select count(*) from threadline.capture_alterations")).toBe("0")
+        expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
+      })
+    )
+  }
+})
+
 attacks("transactions that were open when a partition was attached", (attack) => {
   const attach = "alter table m attach partition p for values in (2)"
   const older = [

@@ -219,7 +219,7 @@ export const describeFinding = (finding: Finding): string => {
     case "KeyValuesRenamed":
       return `values of an enum in its key have other names: ${subjects}; nothing is known of its rows since then`
     case "AlteredMeanwhile":
-      return "its name, its triggers, its key, its parents or the values of its rows were altered for a while: nothing is known of its rows since then"
+      return "its name, its triggers, its key, its parents, its partitions or the values of its rows were altered for a while: nothing is known of its rows since then"
     case "NoKey":
       return "it has no key: its rows have no history of their own"
     case "RedactedColumnMissing":

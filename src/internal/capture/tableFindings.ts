@@ -132,6 +132,8 @@ export const reportTable = (
     (gap === "key" && !isKeyChanged && renamedEnums.length === 0 && changes.retyped.length === 0) ||
     (gap === "rewritten" && rewritten.length === 0) ||
     gap === "touched" ||
+    // A partition that came since the policy was written has left.
+    (gap === "partitions" && moved.length === 0) ||
     // It had another name for a while. What was written under it counts after apply.
     catalog.strayed.some(({ from, to }) => sameName(from, to) && sameName(to, policyName(policy)))
   ) {
