@@ -681,9 +681,14 @@ describe("Capture.apply, several at once", () => {
 
         const patient = yield* Effect.fork(apply([{ table: "busy" }], { lockTimeout: "50 millis", retries: 100 }))
         // Seen waiting at least once.
-        yield* Effect.repeat(value("select count(*)::int from pg_locks where not granted and locktype = 'relation'"), {
-          until: (waiting) => waiting === 1
-        })
+        yield* Effect.repeat(
+          value(
+            "select count(*)::int from pg_locks join pg_database d on d.oid = database where not granted and locktype = 'relation' and datname = current_database()"
+          ),
+          {
+            until: (waiting) => waiting === 1
+          }
+        )
         yield* Effect.promise(() => holder.query("rollback"))
         expect(kinds(yield* Fiber.join(patient))).toEqual(["attach public.busy"])
       })
@@ -707,9 +712,14 @@ describe("Capture.apply, several at once", () => {
           other.query("begin; create table events_2 partition of events for values from (10) to (20)")
         )
         const applying = yield* Effect.fork(capture.apply([{ table: "events" }], { lockTimeout: "30 seconds" }))
-        yield* Effect.repeat(value("select count(*)::int from pg_locks where not granted and locktype = 'relation'"), {
-          until: (waiting) => waiting === 1
-        })
+        yield* Effect.repeat(
+          value(
+            "select count(*)::int from pg_locks join pg_database d on d.oid = database where not granted and locktype = 'relation' and datname = current_database()"
+          ),
+          {
+            until: (waiting) => waiting === 1
+          }
+        )
         yield* Effect.promise(() => other.query("commit"))
         const done = yield* Fiber.join(applying)
         expect(kinds(done)).toEqual(["attach public.events", "attach partition public.events"])
@@ -735,9 +745,14 @@ describe("Capture.apply, several at once", () => {
           )
         )
         yield* Deferred.await(started)
-        yield* Effect.repeat(value("select count(*)::int from pg_locks where not granted and locktype = 'relation'"), {
-          until: (waiting) => waiting === 1
-        })
+        yield* Effect.repeat(
+          value(
+            "select count(*)::int from pg_locks join pg_database d on d.oid = database where not granted and locktype = 'relation' and datname = current_database()"
+          ),
+          {
+            until: (waiting) => waiting === 1
+          }
+        )
         yield* Fiber.interrupt(applying)
         yield* Effect.promise(() => holder.query("rollback"))
         expect(yield* rows("select from threadline.capture_policies")).toEqual([])

@@ -57,7 +57,7 @@ const prepared = preparedWith(deadlockTimeout)
 
 const isWaiting = Effect.repeat(
   value(
-    "select count(*)::int from pg_locks where not granted and locktype = 'relation' and mode <> 'RowExclusiveLock'"
+    "select count(*)::int from pg_locks join pg_database d on d.oid = database where not granted and locktype = 'relation' and datname = current_database() and mode <> 'RowExclusiveLock'"
   ),
   { until: (waiting) => waiting === 1 }
 )
