@@ -542,7 +542,7 @@ export const runHistory = Effect.fnUntraced(function* (
       if (
         early?.table.recordedKey !== null &&
         early?.rows.length === 0 &&
-        (isThere || !ran.has("truncate")) &&
+        (isThere || !(ran.has("truncate") || ran.has("truncateCascade"))) &&
         !ambiguous.has(name)
       ) {
         asked += 1
