@@ -577,7 +577,9 @@ begin
   select a.xmin into changed
   from jsonb_array_elements(key_columns) k
   join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
-  where a.attisdropped or plain_type(format_type(a.atttypid, null)) <> plain_type(k ->> 'type')
+  -- Some types have another name if they have no length: bpchar, "bit", an interval with fields.
+  where a.attisdropped
+    or plain_type(k ->> 'type') not in (plain_type(format_type(a.atttypid, null)), plain_type(format_type(a.atttypid, a.atttypmod)))
   limit 1;
   if changed is null and key_values_renamed(relation, key_columns, key_values) <> '{}' then
     select e.xmin into changed

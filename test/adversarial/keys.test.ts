@@ -106,6 +106,20 @@ attacks("keys that move", (attack) => {
 })
 
 attacks("equal keys that are written in several ways", (attack) => {
+  attack("are keys also of a type that has another name without a length", ({ apply, db, findings }) =>
+    Effect.gen(function* () {
+      const types = ["bpchar", "bpchar[]", '"bit"', "interval day to second", "interval(3)", "char(3)", "numeric(5,2)"]
+      for (const [at, type] of types.entries()) {
+        yield* db.run(`create table t${at} (id ${type} primary key)`)
+        yield* apply(`t${at}`)
+        expect([type, yield* db.column(`select gap from threadline.capture_gaps('public', 't${at}')`)]).toEqual([type, []])
+      }
+      expect(yield* findings()).toEqual([])
+      yield* db.run("alter table t5 alter id type char(9)", "alter table t6 alter id type numeric(9,2)")
+      expect(yield* db.column("select gap from threadline.capture_gaps('public', 't5') where gap = 'key'")).toEqual([])
+    })
+  )
+
   const slot = '{"at": "[1,2)", "long": "1 day", "name": "A 1.0"}'
   const cases: ReadonlyArray<readonly [type: string, key: string, same: string, text: string]> = [
     ["numrange", "'[1.0,20.50)'", "'[1,20.5)'", "[1,20.5)"],

@@ -3752,7 +3752,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "1ed8914a9887ee6344ccc6d877196ec98453fb772cbc5568ca440e5b38eee294",
+    checksum: "808cfc2cb595ffbe6b6986717810a170083096d5fdb15e75c3247a6706d25e57",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4332,7 +4332,9 @@ begin
   select a.xmin into changed
   from jsonb_array_elements(key_columns) k
   join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
-  where a.attisdropped or plain_type(format_type(a.atttypid, null)) <> plain_type(k ->> 'type')
+  -- Some types have another name if they have no length: bpchar, "bit", an interval with fields.
+  where a.attisdropped
+    or plain_type(k ->> 'type') not in (plain_type(format_type(a.atttypid, null)), plain_type(format_type(a.atttypid, a.atttypmod)))
   limit 1;
   if changed is null and key_values_renamed(relation, key_columns, key_values) <> '{}' then
     select e.xmin into changed
