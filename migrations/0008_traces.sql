@@ -150,8 +150,8 @@ begin
 end
 $$;
 
--- Partitions that a policy knows and that left since. They may have come back, or others may have their names. A partition that
--- had no row since the policy was written does not count.
+-- Partitions that a policy or a note knows and that left since, by the names that they had. They may have come back, or others may have
+-- their names. A partition that only has another name is still there, and one that had no row since it was marked does not count.
 create function partitions_moved(relation oid, marks jsonb) returns text[]
 language plpgsql stable
 set search_path from current
@@ -163,7 +163,7 @@ begin
   return (
     select coalesce(array_agg(m.key order by m.key), '{}')
     from jsonb_each_text(marks) m
-    where split_part(m.value, ' ', 1) is distinct from split_part(present ->> m.key, ' ', 1)
+    where split_part(m.value, ' ', 1) not in (select split_part(p.value, ' ', 1) from jsonb_each_text(present) p)
       and not exists (
         select
         from pg_class c
@@ -892,24 +892,29 @@ set search_path from current
 as $$
 declare
   partitioned boolean := (select c.relkind = 'p' from pg_class c where c.oid = make_watchful.relation);
+  -- By their OIDs, which may be gone by the time.
+  parents text := (
+    select coalesce(string_agg(format('%L::pg_catalog.regclass, ', c.oid), '' order by c.oid), '')
+    from partitions_below(relation) t (oid)
+    join pg_class c on c.oid = t.oid and c.relkind = 'p');
   has_labels boolean := exists (
     select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}');
 begin
   -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
-  -- computed when it is planned. The second keeps the table in the plan, so that the plan ends with the next ALTER TABLE. It costs next to
-  -- nothing: "relation" is not null, so its array is never made, and it calls no function. The third asks whether the trigger is on the very
+  -- computed when it is planned. The second keeps the table and its partitions that have partitions in the plan, so that the plan ends with the
+  -- next ALTER TABLE of one of them. It costs next to nothing: "relation" is not null, so its array is never made, and it calls no function. The third asks whether the trigger is on the very
   -- table of the policy, or on a partition of it.
   execute format(
     'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
     format(
       'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
-        '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null) '
+        '($1 is not null or array[%2$L::pg_catalog.regclass, %3$s$1::pg_catalog.regclass] is null) '
         'and ($1 operator(pg_catalog.=) %2$L::pg_catalog.oid or %1$I.is_elsewhere(%2$L::pg_catalog.regclass)'
         || case when partitioned then ' or coalesce(pg_catalog.pg_partition_root($1)::pg_catalog.oid, $1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
           ' and (%1$I.unknown_partitions(%2$L::pg_catalog.regclass) operator(pg_catalog.=) ''{}''::pg_catalog.jsonb'
           ' or %1$I.note_joined(%2$L::pg_catalog.regclass, %1$I.unknown_partitions(%2$L::pg_catalog.regclass)))' else ')' end
         || case when has_labels then ' and %1$I.labels_unaltered(%2$L::pg_catalog.regclass)' else '' end,
-      current_schema(), relation::oid));
+      current_schema(), relation::oid, parents));
   execute format('revoke all on function %I(oid) from public', function_name);
   -- The policy knows by now.
   delete from capture_alterations a

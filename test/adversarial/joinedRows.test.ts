@@ -171,41 +171,57 @@ attacks("rows that came with a partition beside other changes of its table", (at
 })
 
 attacks("partitions that came and left between two applies", (attack) => {
-  const comings = {
-    "a new one": ["create table p_5 partition of p for values in (5)"],
-    "an empty one that was attached": [
-      "create table p_5 (like p including all)",
-      "alter table p attach partition p_5 for values in (5)"
-    ],
-    "a tree": [
-      "create table p_5 partition of p for values in (5) partition by range (id)",
-      "create table p_50 partition of p_5 for values from (0) to (100)"
-    ]
-  }
-  const leavings = {
-    "was dropped": ["drop table p_5"],
-    "was detached": ["alter table p detach partition p_5"]
-  }
+  const comings = [
+    { what: "a new one", parent: "p", row: ["7", "5"], come: ["create table p_5 partition of p for values in (5)"] },
+    {
+      what: "an empty one that was attached",
+      parent: "p",
+      row: ["7", "5"],
+      come: ["create table p_5 (like p including all)", "alter table p attach partition p_5 for values in (5)"]
+    },
+    {
+      what: "a tree",
+      parent: "p",
+      row: ["7", "5"],
+      come: [
+        "create table p_5 partition of p for values in (5) partition by range (id)",
+        "create table p_50 partition of p_5 for values from (0) to (100)"
+      ]
+    },
+    {
+      what: "one below a partition that was there",
+      parent: "p_2",
+      row: ["107", "2"],
+      come: ["create table p_5 partition of p_2 for values from (100) to (200)"]
+    }
+  ] as const
   for (const mode of ["statement", "row"] as const) {
-    for (const [what, come] of Object.entries(comings)) {
-      for (const [how, leave] of Object.entries(leavings)) {
+    for (const { come, parent, row, what } of comings) {
+      for (const [how, leave] of [
+        ["was dropped", "drop table p_5"],
+        ["was detached", `alter table ${parent} detach partition p_5`]
+      ] as const) {
         attack(`took the rows along that were written through the table: ${what} ${how}, in ${mode} mode`, (host) =>
           Effect.gen(function* () {
             const { apply, capture, db } = host
-            yield* db.run(...table)
+            yield* db.run(
+              ...table,
+              "create table p_2 partition of p for values in (2) partition by range (id)",
+              "create table p_2a partition of p_2 for values from (0) to (100)"
+            )
             yield* apply({ table: "p", mode })
             yield* db.run("insert into p values (1, 1, 'a')")
             const before = yield* host.now
-            yield* db.run(...come, "insert into p values (7, 5, 'b')", "update p set v = 'c'")
-            expect(yield* asOf(host, ["7", "5"])).toBe(`"c"`)
+            yield* db.run(...come, `insert into p values (${row.join(", ")}, 'b')`, "update p set v = 'c'")
+            expect(yield* asOf(host, row)).toBe(`"c"`)
             expect(yield* db.value("select count(*) from threadline.capture_alterations")).toBe("1")
-            yield* db.run(...leave, "insert into p values (2, 1, 'd')")
-            expect(yield* asOf(host, ["7", "5"])).toBe("BeforeCapture")
+            yield* db.run(leave, "insert into p values (2, 1, 'd')")
+            expect(yield* asOf(host, row)).toBe("BeforeCapture")
             expect(yield* asOf(host, ["1", "1"], before)).toBe(`"a"`)
             const found = (yield* capture.status()).flatMap(({ findings }) => findings)
             expect(found.map(({ kind }) => kind)).toContain("AlteredMeanwhile")
             yield* apply({ table: "p", mode })
-            expect(yield* asOf(host, ["7", "5"])).toBe("BeforeCapture")
+            expect(yield* asOf(host, row)).toBe("BeforeCapture")
             expect(yield* asOf(host, ["1", "1"], before)).toBe(`"a"`)
             expect(yield* lapses(host)).not.toBe("{}")
             expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
@@ -227,7 +243,9 @@ attacks("partitions that came and left between two applies", (attack) => {
           "create table p_6 partition of p for values in (6)",
           "insert into p values (2, 6, 'b')",
           "create table p_7 partition of p for values in (7)",
-          "insert into p select i, 5 + i % 3, 'c' from generate_series(10, 40) i"
+          "insert into p select i, 5 + i % 3, 'c' from generate_series(10, 40) i",
+          "alter table p_6 rename to p_six",
+          "alter table p_7 rename to p_6"
         )
         yield* apply({ table: "p", mode })
         expect(yield* lapses(host)).toBe("{}")

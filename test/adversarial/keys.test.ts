@@ -112,7 +112,10 @@ attacks("equal keys that are written in several ways", (attack) => {
       for (const [at, type] of types.entries()) {
         yield* db.run(`create table t${at} (id ${type} primary key)`)
         yield* apply(`t${at}`)
-        expect([type, yield* db.column(`select gap from threadline.capture_gaps('public', 't${at}')`)]).toEqual([type, []])
+        expect([type, yield* db.column(`select gap from threadline.capture_gaps('public', 't${at}')`)]).toEqual([
+          type,
+          []
+        ])
       }
       expect(yield* findings()).toEqual([])
       yield* db.run("alter table t5 alter id type char(9)", "alter table t6 alter id type numeric(9,2)")
