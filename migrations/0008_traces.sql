@@ -842,6 +842,7 @@ begin
     where p.relation = unknown_partitions.relation
       and p.removed_at is null
       and p.database = this_database()
+      -- Of its own policy again: a subquery that depends on nothing is made once.
       and split_part(m.value, ' ', 1) not in (
         select split_part(k.value, ' ', 1)
         from capture_policies p
@@ -901,9 +902,10 @@ declare
     select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}');
 begin
   -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
-  -- computed when it is planned. The second keeps the table and its partitions that have partitions in the plan, so that the plan ends with the
-  -- next ALTER TABLE of one of them. It costs next to nothing: "relation" is not null, so its array is never made, and it calls no function. The third asks whether the trigger is on the very
-  -- table of the policy, or on a partition of it.
+  -- computed when it is planned. The second keeps the table and its partitions that have partitions in the plan, so that the plan ends with
+  -- the next ALTER TABLE of one of them. It costs next to nothing: "relation" is not null, so its array is never made, and it calls no
+  -- function. The third asks whether the trigger is on the very table of the policy, or on a partition of it. The fourth notes partitions that
+  -- the policy does not know.
   execute format(
     'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
     format(

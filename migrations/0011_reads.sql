@@ -402,7 +402,8 @@ declare
   oldest timestamptz := (select min(e.earliest) from unnest(earliest) e (earliest));
   sign int := case when newest then -1 else 1 end;
 begin
-  -- The order of each subquery lets the limit end the search early.
+  -- The order of each subquery lets the limit end the search early. The changes of a table have an index of their own, so they need a plan of
+  -- their own.
   if of_name is null then
     return query
       select c.*

@@ -160,6 +160,14 @@ const keyTextOf = (type: TypeRow | undefined, types: ReadonlyMap<string, TypeRow
       : `shape ${JSON.stringify(shape)}`
 }
 
+/** Built-in types whose equal values may have several texts. */
+const builtinText: ReadonlyMap<string, LeafText> = new Map([
+  ["jsonb", "numbers"],
+  ["numeric", "numeric"],
+  ["interval", "interval"],
+  ["bpchar", "bpchar"]
+])
+
 const leafTextOf = (type: TypeRow | undefined, types: ReadonlyMap<string, TypeRow>): LeafText => {
   if (type === undefined) {
     return "text"
@@ -170,15 +178,7 @@ const leafTextOf = (type: TypeRow | undefined, types: ReadonlyMap<string, TypeRo
     return subtype?.builtin === true && subtype.name === "numeric" ? "bounds" : "text"
   }
   if (type.builtin) {
-    return type.name === "jsonb"
-      ? "numbers"
-      : type.name === "numeric"
-        ? "numeric"
-        : type.name === "interval"
-          ? "interval"
-          : type.name === "bpchar"
-            ? "bpchar"
-            : "text"
+    return builtinText.get(type.name) ?? "text"
   }
   return type.name === "citext" && type.extension === "citext" ? "citext" : "text"
 }

@@ -97,7 +97,7 @@ export const Plan = Schema.Struct({
   before: Schema.NullOr(InstantText),
   ignoreFeed: Schema.Boolean,
   /** What the plan saw: the snapshot and epoch of the database, and the last run before it. */
-  snapshot: Schema.String,
+  snapshot: Schema.String.pipe(Schema.pattern(/^\d+:\d+:[\d,]*$/)),
   epoch: Count,
   /** The smallest id that a consumer of the feed waited for. */
   horizon: Schema.NullOr(Id),

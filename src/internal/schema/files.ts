@@ -3752,7 +3752,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "3ff67594688f48c26aecdf95c25fd24a1b4d3c5810cd44571358a425e089ce0b",
+    checksum: "66635d7a6f81954f23eca380493abdc1c3598518f6975b20ec3066032c45e556",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4597,6 +4597,7 @@ begin
     where p.relation = unknown_partitions.relation
       and p.removed_at is null
       and p.database = this_database()
+      -- Of its own policy again: a subquery that depends on nothing is made once.
       and split_part(m.value, ' ', 1) not in (
         select split_part(k.value, ' ', 1)
         from capture_policies p
@@ -4656,9 +4657,10 @@ declare
     select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}');
 begin
   -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
-  -- computed when it is planned. The second keeps the table and its partitions that have partitions in the plan, so that the plan ends with the
-  -- next ALTER TABLE of one of them. It costs next to nothing: "relation" is not null, so its array is never made, and it calls no function. The third asks whether the trigger is on the very
-  -- table of the policy, or on a partition of it.
+  -- computed when it is planned. The second keeps the table and its partitions that have partitions in the plan, so that the plan ends with
+  -- the next ALTER TABLE of one of them. It costs next to nothing: "relation" is not null, so its array is never made, and it calls no
+  -- function. The third asks whether the trigger is on the very table of the policy, or on a partition of it. The fourth notes partitions that
+  -- the policy does not know.
   execute format(
     'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
     format(
@@ -5689,7 +5691,7 @@ from public;
   {
     id: 11,
     name: "reads",
-    checksum: "e362474a1ed4104cc572ca705b18a256b85f1ac915906e06ffd343b7e8effa08",
+    checksum: "5c54371def6e4e91bd4b5c7f4bfc993759e2e0441dca269e3ba39c0e4958273a",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
@@ -6094,7 +6096,8 @@ declare
   oldest timestamptz := (select min(e.earliest) from unnest(earliest) e (earliest));
   sign int := case when newest then -1 else 1 end;
 begin
-  -- The order of each subquery lets the limit end the search early.
+  -- The order of each subquery lets the limit end the search early. The changes of a table have an index of their own, so they need a plan of
+  -- their own.
   if of_name is null then
     return query
       select c.*

@@ -724,6 +724,7 @@ describe("Retention", () => {
           // What a purge has seen is written down, so a snapshot that is none would fail every later plan, and one that has not been yet
           // would hide from later purges what is committed until then.
           { ...plan, snapshot: "" },
+          { ...plan, snapshot: `${plan.snapshot}\u0000` },
           { ...plan, snapshot: "9:3:" },
           { ...plan, snapshot: "99999999:99999999:" },
           { ...plan, epoch: -1 },
