@@ -150,6 +150,44 @@ begin
 end
 $$;
 
+-- The marks of partitions that are too new for the snapshot of this transaction. It does not show the transaction that attached them, so 0
+-- stands for it. Null if one is locked: then it is not known.
+create function unseen_partition_marks(relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+set lock_timeout = '100ms'
+as $$
+declare
+  present oid[];
+begin
+  if current_setting('transaction_isolation') not in ('repeatable read', 'serializable') then
+    return '{}';
+  end if;
+  begin
+    -- This function sees what is. It locks each partition, and the end of the block gives the locks back.
+    present := array(select t.relid from pg_partition_tree(unseen_partition_marks.relation) t);
+    raise exception using errcode = 'TL000';
+  exception
+    when sqlstate 'TL000' then
+      null;
+    when lock_not_available then
+      return null;
+  end;
+  return (
+    select coalesce(jsonb_object_agg(p.oid::regclass, p.oid || '/0 ' || coalesce(pg_relation_filenode(p.oid), 0)), '{}')
+    from unnest(present) p (oid)
+    where p.oid <> unseen_partition_marks.relation
+      and p.oid not in (select b.oid from partitions_below(unseen_partition_marks.relation) b (oid))
+  );
+end
+$$;
+
+-- How marks may name a partition: by its OID and the transaction that attached it, or by 0 if it was unseen.
+create function partition_identities(mark text) returns text[]
+language sql immutable
+set search_path from current
+return array[split_part(mark, ' ', 1), split_part(mark, '/', 1) || '/0'];
+
 -- Partitions that a policy or a note knows and that left since, by the names that they had. They may have come back, or others may have
 -- their names. A partition that only has another name is still there, and one that had no row since it was marked does not count.
 create function partitions_moved(relation oid, marks jsonb) returns text[]
@@ -163,7 +201,9 @@ begin
   return (
     select coalesce(array_agg(m.key order by m.key), '{}')
     from jsonb_each_text(marks) m
-    where split_part(m.value, ' ', 1) not in (select split_part(p.value, ' ', 1) from jsonb_each_text(present) p)
+    where split_part(m.value, ' ', 1) not in (
+        select i.identity from jsonb_each_text(present) p cross join unnest(partition_identities(p.value)) i (identity)
+      )
       and not exists (
         select
         from pg_class c
@@ -777,6 +817,7 @@ begin
       )
       or labels_outdated(policy.key_values)
       or is_outdated(relation)
+      or unseen_partition_marks(relation) is null
     )
     then 'unknown'
   end;
@@ -828,27 +869,30 @@ begin
 end
 $$;
 
--- The marks of the partitions that the policy of their table does not know. Declared immutable for the same reason as "unaltered".
+-- The marks of the partitions that the policy of their table does not know, and of those that have partitions themselves: their mark has
+-- no file. Declared immutable for the same reason as "unaltered".
 create function unknown_partitions(relation regclass) returns jsonb
 language plpgsql immutable
 set search_path from current
 as $$
+declare
+  known text[];
 begin
+  select coalesce(array_agg(i.identity), '{}') into known
+  from capture_policies p
+  cross join lateral jsonb_each_text(p.partition_marks) k
+  cross join lateral unnest(partition_identities(k.value)) i (identity)
+  where p.relation = unknown_partitions.relation and p.removed_at is null and p.database = this_database();
   return (
     select coalesce(jsonb_object_agg(m.key, m.value), '{}')
     from capture_policies p
-    cross join lateral jsonb_each_text(partition_marks(p.relation)) m
-    join pg_class c on c.oid = split_part(m.value, '/', 1)::oid and c.relkind = 'r'
+    cross join lateral jsonb_each_text(partition_marks(p.relation) || coalesce(unseen_partition_marks(p.relation), '{}')) m
     where p.relation = unknown_partitions.relation
       and p.removed_at is null
       and p.database = this_database()
-      -- Of its own policy again: a subquery that depends on nothing is made once.
-      and split_part(m.value, ' ', 1) not in (
-        select split_part(k.value, ' ', 1)
-        from capture_policies p
-        cross join lateral jsonb_each_text(p.partition_marks) k
-        where p.relation = unknown_partitions.relation and p.removed_at is null and p.database = this_database()
-      )
+      and split_part(m.value, ' ', 1) <> all (known)
+      -- Others write to a foreign table, too.
+      and (select c.relkind from pg_class c where c.oid = split_part(m.value, '/', 1)::oid) is distinct from 'f'
   );
 end
 $$;
@@ -862,23 +906,38 @@ begin atomic
 end;
 
 -- Notes that a table is written with partitions that its policy does not know, unless that is noted. Always true: the write goes on as
--- ever. If such a partition is dropped before capture is applied, nothing else tells that it was there. In a serializable transaction, a look
--- for what others noted would be a conflict with them. It is declared stable for the same reason as "unaltered" is immutable, so another
--- function writes.
+-- ever. If such a partition is dropped before capture is applied, nothing else tells that it was there. A session that has seen the note of
+-- another transaction remembers it. In a serializable transaction, a look for it would be a conflict with the others, so each session notes
+-- it. The function is declared stable for the same reason as "unaltered" is immutable, so another function writes.
 create function note_joined(relation regclass, partitions jsonb) returns boolean
 language plpgsql stable
 set search_path from current
 as $$
+declare
+  serializable constant boolean := current_setting('transaction_isolation') = 'serializable';
+  memory constant text := 'threadline.joined_' || quote_ident(current_schema())::regnamespace::oid || '_' || relation::oid;
+  noted_at timestamptz;
 begin
-  if current_setting('transaction_isolation') <> 'serializable' and not exists (
-    select
+  -- No plan ends with a new partition of a partition that is unknown itself.
+  if partitions::text like '% 0"%' then
+    partitions := unknown_partitions(relation);
+  end if;
+  if current_setting(memory, true) = md5(partitions::text) then
+    return true;
+  end if;
+  if not serializable then
+    select min(a.seen_at) into noted_at
     from capture_alterations a
     where a.relation = note_joined.relation
       and a.database = this_database()
       and a.what = 'joined'
-      and a.partitions @> note_joined.partitions
-  ) then
-    perform add_joined(note_joined.relation, note_joined.partitions);
+      and a.partitions @> note_joined.partitions;
+  end if;
+  if noted_at is null then
+    perform add_joined(relation, partitions);
+  end if;
+  if serializable or noted_at < transaction_timestamp() then
+    perform set_config(memory, md5(partitions::text), false);
   end if;
   return true;
 end
@@ -987,7 +1046,7 @@ revoke all on function
   trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), unknown_partitions(regclass), add_joined(regclass, jsonb), note_joined(regclass, jsonb), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),
+  partition_marks(oid), unseen_partition_marks(oid), partition_identities(text), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;

@@ -240,13 +240,17 @@ begin
     return next;
   end if;
   -- Or one left that came since, with rows that were written to it through the table.
-  select min(a.seen_at) into joined
-  from capture_alterations a
-  where a.relation = now_named.oid
-    and a.database = policy.database
-    and a.what = 'joined'
-    and a.seen_at > coalesce(policy.watched_at, '-infinity')
-    and partitions_moved(now_named.oid, a.partitions) <> '{}';
+  select min(n.seen_at) into joined
+  from (
+    select a.partitions, min(a.seen_at) as seen_at
+    from capture_alterations a
+    where a.relation = now_named.oid
+      and a.database = policy.database
+      and a.what = 'joined'
+      and a.seen_at > coalesce(policy.watched_at, '-infinity')
+    group by a.partitions
+  ) n
+  where partitions_moved(now_named.oid, n.partitions) <> '{}';
   if joined is not null then
     gap := 'partitions';
     since := least(policy.gap_since, joined);

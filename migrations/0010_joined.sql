@@ -32,7 +32,9 @@ begin atomic
       where p.relation = pg_partition_root(joined_before.relation)
         and p.removed_at is null
         and exists (
-          select from jsonb_each_text(a.partitions) m where split_part(m.value, ' ', 1) = i.inhrelid || '/' || i.xmin
+          select
+          from jsonb_each_text(a.partitions) m
+          where split_part(m.value, ' ', 1) = any (partition_identities(i.inhrelid || '/' || i.xmin || ' '))
         )
     ));
 end;
@@ -70,22 +72,27 @@ begin
 end
 $$;
 
--- Rows of one partition that a change found since the partition joined, although the record knew no row at their key. They came
--- with the partition or were written to it directly. They may be gone again. Gives the instant of the first such change.
-create function unexplained_changes(relation regclass, root_schema text, root_name text, known_since timestamptz)
-returns timestamptz
+-- What the changes since a partition joined tell of its rows. "found_at": the first of them that found a row which the record did not
+-- know. That row came with the partition or was written to it directly, and may be gone again. "lost_at": right after the first of those
+-- that left a row which is not there. It was removed from the partition directly. Rows of other partitions do not count.
+create function unexplained_changes(
+  relation regclass, root_schema text, root_name text, known_since timestamptz, policy jsonb,
+  out found_at timestamptz, out lost_at timestamptz
+)
 language plpgsql stable
 set search_path from current
 set timezone = 'UTC'
 set datestyle = 'ISO, YMD'
 set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
 set quote_all_identifiers = off
 as $$
 declare
   since timestamptz := greatest(joined_after(relation), known_since);
   key_present text;
   key_columns text;
-  unexplained timestamptz;
 begin
   select string_agg(format('(%s) is not null', k.text), ' and '),
     string_agg(format('(%s)::%s%s as %I', k.text, k.type, k.collation, k.name), ', ')
@@ -105,7 +112,7 @@ begin
   ) k;
   -- Without a key it is not known which row a change found.
   if key_columns is null then
-    return null;
+    return;
   end if;
   execute format(
     'with written as materialized (
@@ -127,9 +134,10 @@ begin
      truncates as (
        select array_agg(w.id order by w.id) || 9223372036854775807 as ids
        from (select 0::bigint as id union all
-         select w.id from written w where w.op = ''truncate'' and w.row_key is null and w.partition_name is null) w
+         select w.id from written w where w.op = ''truncate'' and w.row_key is null
+           and (w.partition_name is null or w.partition_name = any ($5))) w
      ),
-     -- The row that a change found at a key, and the one that it left there. Rows of another partition do not count.
+     -- The row that a change found at a key, and the one that it left there.
      ends as (
        select e.key, w.id, e.effect, w.op = ''baseline'' as anew, width_bucket(w.id, t.ids) as truncated
        from written w
@@ -151,7 +159,7 @@ begin
        from ends e
      ),
      counted as (
-       select s.key, s.id, s.truncated = 1 and s.anew_count = 0 as from_before,
+       select s.key, s.id, s.effect, s.truncated, s.anew_count, s.truncated = 1 and s.anew_count = 0 as from_before,
          sum(s.effect) over (
            partition by s.key, s.truncated, s.anew_count order by s.id, s.effect rows unbounded preceding) as standing
        from settled s
@@ -161,22 +169,51 @@ begin
        from counted c
        where c.standing < 0
        group by c.key, c.from_before
+     ),
+     -- What the last change at each key left there. The row may be older than all of them.
+     standing as (
+       select distinct on (c.key) c.key, c.id, c.truncated, c.effect = 1 or c.standing > 0 as stands
+       from counted c
+       order by c.key, c.truncated desc, c.anew_count desc, c.id desc, c.effect desc
      )
-     select min(w.captured_at)
-     from short s
-     join written w
-       on w.id = case
-         when s.from_before and known_standing($1, $2, s.key, (select min(w.id) from written w), $4) then s.second_id
-         else s.first_id
-       end',
-    key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns)
-  into unexplained
-  using root_schema, root_name, since, known_since;
-  return unexplained;
+     select
+       (
+         select min(w.captured_at)
+         from short s
+         join written w
+           on w.id = case
+             when s.from_before and known_standing($1, $2, s.key, (select min(w.id) from written w), $4) then s.second_id
+             else s.first_id
+           end
+       ),
+       (
+         select min(w.captured_at) + interval ''1 microsecond''
+         from standing s
+         join written w on w.id = s.id
+         where s.stands
+           and s.truncated = (select cardinality(t.ids) - 1 from truncates t)
+           and s.key not in (
+             select k.row_key
+             from (select image_of(x.*, $7, $8, $9) as image from %s x) r
+             cross join lateral image_key(r.image, $6 -> ''key'', $7) k
+             where k.row_key is not null
+           )
+       )',
+    key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns, row_source(relation))
+  into found_at, lost_at
+  using root_schema, root_name, since, known_since,
+    array(
+      select case when n.nspname = root_schema then c.relname else quote_ident(n.nspname) || '.' || quote_ident(c.relname) end
+      from pg_partition_ancestors(relation) a (relid)
+      join pg_class c on c.oid = a.relid
+      join pg_namespace n on n.oid = c.relnamespace
+    ),
+    policy, relation::oid,
+    array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
 exception
   -- Its column no longer accepts this key.
   when data_exception or undefined_object or undefined_function or undefined_column then
-    return since;
+    found_at := since;
 end
 $$;
 
@@ -222,8 +259,8 @@ begin atomic
   ), false);
 end;
 
--- Since when a relation of a captured table may hold rows that the record does not know, because they joined with it or were
--- written to it directly. Null if it holds none, and changes found none. Relations larger than so many bytes are not read.
+-- Since when a relation of a captured table may hold other rows than the record knows, because they joined with it or were written to it
+-- directly. Null if it does not, and changes found none. Relations larger than so many bytes are not read.
 create function unexplained_rows(
   relation regclass, root_schema text, root_name text, largest bigint default null
 ) returns timestamptz
@@ -241,8 +278,9 @@ declare
   joined timestamptz := joined_before(relation);
   policy jsonb;
   known_since timestamptz;
-  found_at timestamptz;
+  changes record;
   unexplained boolean := true;
+  lost_at timestamptz;
 begin
   -- A foreign table may not be readable, and other servers write to it.
   if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
@@ -267,9 +305,14 @@ begin
     using policy, relation::oid, root_schema, root_name,
       array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts')),
       known_since;
-    found_at := unexplained_changes(relation, root_schema, root_name, known_since);
+    select * into changes from unexplained_changes(relation, root_schema, root_name, known_since, policy);
+    if changes.found_at is not null then
+      unexplained := true;
+      joined := least(joined, changes.found_at);
+    end if;
+    lost_at := changes.lost_at;
   end if;
-  return case when unexplained or found_at is not null then least(joined, found_at) end;
+  return least(case when unexplained then joined end, lost_at);
 end
 $$;
 
@@ -299,5 +342,5 @@ $$;
 
 revoke all on function
   joined_with(oid), joined_before(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
-  unexplained_changes(regclass, text, text, timestamptz), known_standing(text, text, text, bigint, timestamptz, jsonb)
+  unexplained_changes(regclass, text, text, timestamptz, jsonb), known_standing(text, text, text, bigint, timestamptz, jsonb)
 from public;

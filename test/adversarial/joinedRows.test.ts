@@ -117,6 +117,113 @@ for (const watched of [false, true]) {
   })
 }
 
+attacks("rows that were written through the table to a partition that came since", (attack) => {
+  const comings = [
+    { what: "a partition", part: "p_5", come: ["create table p_5 partition of p for values in (5)"] },
+    {
+      what: "a partition of a partition",
+      part: "p_50",
+      come: [
+        "create table p_5 partition of p for values in (5) partition by range (id)",
+        "create table p_50 partition of p_5 for values from (0) to (100)"
+      ]
+    }
+  ] as const
+  const removals = [
+    ["deleted", "delete from {part} where id = 7"],
+    ["given another key", "update {part} set id = 70 where id = 7"],
+    ["deleted after an update through the table", "update p set v = 'c' where id = 7; delete from {part} where id = 7"],
+    [
+      "deleted, and another one written through the table",
+      "delete from {part} where id = 7; insert into p values (6, 5, 'c')"
+    ]
+  ] as const
+  const truncates = [
+    ["truncated away", "truncate {part}"],
+    ["truncated away before others came", "truncate {part}; insert into p values (6, 5, 'c')"]
+  ] as const
+  for (const { come, part, what } of comings) {
+    // Triggers for rows are on such a partition at once, those for TRUNCATE are not.
+    for (const [mode, ways] of [
+      ["statement", [...removals, ...truncates]],
+      ["row", truncates]
+    ] as const) {
+      for (const [how, remove] of ways) {
+        attack(`are a lapse if they were ${how} in it, ${what}, in ${mode} mode`, (host) =>
+          Effect.gen(function* () {
+            const { apply, capture, db } = host
+            yield* db.run(...table)
+            yield* apply({ table: "p", mode })
+            yield* db.run("insert into p values (1, 1, 'a')", ...come, "insert into p values (7, 5, 'b'), (8, 5, 'b')")
+            const written = String(
+              yield* db.value("select captured_at::text from threadline.audit_changes where row_pk ->> 'id' = '7'")
+            )
+            yield* db.run(remove.replaceAll("{part}", part))
+            yield* apply({ table: "p", mode })
+            expect(yield* asOf(host, ["7", "5"])).toBe("BeforeCapture")
+            expect(yield* asOf(host, ["1", "1"])).toBe("BeforeCapture")
+            // A row at another key is one that the record does not know at all.
+            expect(yield* asOf(host, ["7", "5"], written)).toBe(remove.includes("set id") ? "BeforeCapture" : `"b"`)
+            expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
+            yield* db.run("update p set v = 'e'")
+            expect(yield* asOf(host, ["1", "1"])).toBe(`"e"`)
+          })
+        )
+      }
+    }
+
+    for (const mode of ["statement", "row"] as const) {
+      attack(`are known if the record tells of all that was done to them: ${what}, in ${mode} mode`, (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          yield* db.run(...table)
+          yield* apply({ table: "p", mode })
+          yield* db.run(
+            "insert into p values (1, 1, 'a'), (7, 6, 'a'), (9, 6, 'a')",
+            ...come,
+            "insert into p select i, 5, 'b' from generate_series(10, 30) i",
+            "update p set id = id + 30 where id > 20",
+            "update p set id = id + 1 where id = 60",
+            "update p set k = 5 where k = 6 and id = 7",
+            "update p set k = 5, id = 31 where id = 9",
+            "update p set k = 1 where id = 13",
+            "update p set k = 5 where id = 13",
+            "delete from p where id = 14",
+            "insert into p values (14, 5, 'again')",
+            "delete from p where id = 15",
+            "begin; insert into p values (40, 5, 'x'); savepoint s; delete from p where k = 5; rollback to s; commit"
+          )
+          yield* apply({ table: "p", mode })
+          expect(yield* lapses(host)).toBe("{}")
+          expect(yield* asOf(host, ["14", "5"])).toBe(`"again"`)
+          expect(yield* asOf(host, ["15", "5"])).toBe("Deleted")
+          expect(yield* asOf(host, ["7", "5"])).toBe(`"a"`)
+        })
+      )
+    }
+  }
+
+  for (const isolation of ["read committed", "repeatable read"]) {
+    attack(`are known to be gone if a TRUNCATE of the partition above is recorded, ${isolation}`, (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* db.run(...table, "create table p_5 partition of p for values in (5) partition by range (id)")
+        yield* apply("p")
+        yield* db.run(
+          "insert into p values (1, 1, 'a')",
+          "create table p_50 partition of p_5 for values from (0) to (100)",
+          "insert into p values (7, 5, 'b'), (8, 5, 'b')",
+          `begin isolation level ${isolation}; truncate p_5; insert into p values (8, 5, 'c'); commit`
+        )
+        yield* apply("p")
+        expect(yield* asOf(host, ["8", "5"])).toBe(`"c"`)
+        expect(yield* asOf(host, ["7", "5"])).toBe("Deleted")
+        expect(yield* lapses(host)).toBe("{}")
+      })
+    )
+  }
+})
+
 attacks("rows that came with a partition beside other changes of its table", (attack) => {
   attack("count from when they came, whatever else is applied at once", (host) =>
     Effect.gen(function* () {
@@ -230,6 +337,99 @@ attacks("partitions that came and left between two applies", (attack) => {
           })
         )
       }
+    }
+
+    for (const isolation of ["read committed", "repeatable read", "serializable"] as const) {
+      attack(`are noted by a session that wrote before it could see them, in ${mode} mode, ${isolation}`, (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          yield* db.run(...table)
+          yield* apply({ table: "p", mode })
+          const writer = yield* host.session()
+          yield* writer.run(
+            `set default_transaction_isolation = '${isolation}'`,
+            "insert into p values (1, 1, 'a')",
+            "begin",
+            "select 1"
+          )
+          yield* db.run("create table p_5 partition of p for values in (5)")
+          // Its snapshot is older than the partition, and PostgreSQL routes the row there all the same.
+          yield* writer.run("insert into p values (7, 5, 'b')", "commit")
+          expect(yield* asOf(host, ["7", "5"])).toBe(`"b"`)
+          yield* writer.run(
+            "insert into p values (8, 5, 'b')",
+            "update p set v = 'c'",
+            "insert into p values (9, 5, 'c')"
+          )
+          expect(yield* lapses(host)).toBe("{}")
+          yield* db.run("drop table p_5")
+          expect(yield* asOf(host, ["7", "5"])).toBe("BeforeCapture")
+          yield* apply({ table: "p", mode })
+          expect(yield* asOf(host, ["7", "5"])).toBe("BeforeCapture")
+          expect(yield* asOf(host, ["8", "5"])).toBe("BeforeCapture")
+        })
+      )
+
+      attack(`are noted once by a session that writes on, in ${mode} mode, ${isolation}`, (host) =>
+        Effect.gen(function* () {
+          const { apply, capture, db } = host
+          yield* db.run(...table)
+          yield* apply({ table: "p", mode })
+          const writer = yield* host.session()
+          yield* writer.run(
+            `set default_transaction_isolation = '${isolation}'`,
+            "begin",
+            "create table p_5 partition of p for values in (5)",
+            "insert into p values (7, 5, 'b')",
+            "rollback",
+            "create table p_5 partition of p for values in (5)",
+            "begin; savepoint s; insert into p values (7, 5, 'b'); rollback to s; insert into p values (7, 5, 'b'); commit",
+            "insert into p values (8, 5, 'b')",
+            "insert into p values (9, 5, 'b')"
+          )
+          expect(yield* db.value("select count(*) from threadline.capture_alterations where what = 'joined'")).toBe("1")
+          // Another one that comes later is noted, too.
+          yield* writer.run("create table p_6 partition of p for values in (6)", "insert into p values (1, 6, 'b')")
+          yield* db.run("alter table p detach partition p_6")
+          expect(yield* asOf(host, ["1", "6"])).toBe("BeforeCapture")
+          yield* db.run("drop table p_6")
+          yield* apply({ table: "p", mode })
+          expect(yield* asOf(host, ["1", "6"])).toBe("BeforeCapture")
+          expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
+        })
+      )
+    }
+
+    for (const [how, leave] of [
+      ["was dropped", "drop table p_51"],
+      ["left with the partition above it", "alter table p detach partition p_5"],
+      [
+        "left with the partition above it for a while",
+        "alter table p detach partition p_5; delete from p_51; alter table p attach partition p_5 for values in (5)"
+      ]
+    ] as const) {
+      attack(
+        `are noted below a partition that came since, too, in a session that wrote there before: one ${how}, in ${mode} mode`,
+        (host) =>
+          Effect.gen(function* () {
+            const { apply, db } = host
+            yield* db.run(...table)
+            yield* apply({ table: "p", mode })
+            yield* db.run(
+              "create table p_5 partition of p for values in (5) partition by range (id)",
+              "create table p_50 partition of p_5 for values from (0) to (100)",
+              "insert into p values (7, 5, 'a')",
+              "insert into p values (8, 5, 'a')",
+              "create table p_51 partition of p_5 for values from (100) to (200)",
+              "insert into p values (107, 5, 'b')"
+            )
+            expect(yield* asOf(host, ["107", "5"])).toBe(`"b"`)
+            yield* db.run(leave)
+            expect(yield* asOf(host, ["107", "5"])).toBe("BeforeCapture")
+            yield* apply({ table: "p", mode })
+            expect(yield* asOf(host, ["107", "5"])).toBe("BeforeCapture")
+          })
+      )
     }
 
     attack(`are nothing if they never came for others, or are there when capture is applied, in ${mode} mode`, (host) =>

@@ -3752,7 +3752,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "66635d7a6f81954f23eca380493abdc1c3598518f6975b20ec3066032c45e556",
+    checksum: "ecc4526c2f52a5d155c28f2489c7c88f0fc466db3c0025fc536ad00e2dc15bbb",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3905,6 +3905,44 @@ begin
 end
 $$;
 
+-- The marks of partitions that are too new for the snapshot of this transaction. It does not show the transaction that attached them, so 0
+-- stands for it. Null if one is locked: then it is not known.
+create function unseen_partition_marks(relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+set lock_timeout = '100ms'
+as $$
+declare
+  present oid[];
+begin
+  if current_setting('transaction_isolation') not in ('repeatable read', 'serializable') then
+    return '{}';
+  end if;
+  begin
+    -- This function sees what is. It locks each partition, and the end of the block gives the locks back.
+    present := array(select t.relid from pg_partition_tree(unseen_partition_marks.relation) t);
+    raise exception using errcode = 'TL000';
+  exception
+    when sqlstate 'TL000' then
+      null;
+    when lock_not_available then
+      return null;
+  end;
+  return (
+    select coalesce(jsonb_object_agg(p.oid::regclass, p.oid || '/0 ' || coalesce(pg_relation_filenode(p.oid), 0)), '{}')
+    from unnest(present) p (oid)
+    where p.oid <> unseen_partition_marks.relation
+      and p.oid not in (select b.oid from partitions_below(unseen_partition_marks.relation) b (oid))
+  );
+end
+$$;
+
+-- How marks may name a partition: by its OID and the transaction that attached it, or by 0 if it was unseen.
+create function partition_identities(mark text) returns text[]
+language sql immutable
+set search_path from current
+return array[split_part(mark, ' ', 1), split_part(mark, '/', 1) || '/0'];
+
 -- Partitions that a policy or a note knows and that left since, by the names that they had. They may have come back, or others may have
 -- their names. A partition that only has another name is still there, and one that had no row since it was marked does not count.
 create function partitions_moved(relation oid, marks jsonb) returns text[]
@@ -3918,7 +3956,9 @@ begin
   return (
     select coalesce(array_agg(m.key order by m.key), '{}')
     from jsonb_each_text(marks) m
-    where split_part(m.value, ' ', 1) not in (select split_part(p.value, ' ', 1) from jsonb_each_text(present) p)
+    where split_part(m.value, ' ', 1) not in (
+        select i.identity from jsonb_each_text(present) p cross join unnest(partition_identities(p.value)) i (identity)
+      )
       and not exists (
         select
         from pg_class c
@@ -4532,6 +4572,7 @@ begin
       )
       or labels_outdated(policy.key_values)
       or is_outdated(relation)
+      or unseen_partition_marks(relation) is null
     )
     then 'unknown'
   end;
@@ -4583,27 +4624,30 @@ begin
 end
 $$;
 
--- The marks of the partitions that the policy of their table does not know. Declared immutable for the same reason as "unaltered".
+-- The marks of the partitions that the policy of their table does not know, and of those that have partitions themselves: their mark has
+-- no file. Declared immutable for the same reason as "unaltered".
 create function unknown_partitions(relation regclass) returns jsonb
 language plpgsql immutable
 set search_path from current
 as $$
+declare
+  known text[];
 begin
+  select coalesce(array_agg(i.identity), '{}') into known
+  from capture_policies p
+  cross join lateral jsonb_each_text(p.partition_marks) k
+  cross join lateral unnest(partition_identities(k.value)) i (identity)
+  where p.relation = unknown_partitions.relation and p.removed_at is null and p.database = this_database();
   return (
     select coalesce(jsonb_object_agg(m.key, m.value), '{}')
     from capture_policies p
-    cross join lateral jsonb_each_text(partition_marks(p.relation)) m
-    join pg_class c on c.oid = split_part(m.value, '/', 1)::oid and c.relkind = 'r'
+    cross join lateral jsonb_each_text(partition_marks(p.relation) || coalesce(unseen_partition_marks(p.relation), '{}')) m
     where p.relation = unknown_partitions.relation
       and p.removed_at is null
       and p.database = this_database()
-      -- Of its own policy again: a subquery that depends on nothing is made once.
-      and split_part(m.value, ' ', 1) not in (
-        select split_part(k.value, ' ', 1)
-        from capture_policies p
-        cross join lateral jsonb_each_text(p.partition_marks) k
-        where p.relation = unknown_partitions.relation and p.removed_at is null and p.database = this_database()
-      )
+      and split_part(m.value, ' ', 1) <> all (known)
+      -- Others write to a foreign table, too.
+      and (select c.relkind from pg_class c where c.oid = split_part(m.value, '/', 1)::oid) is distinct from 'f'
   );
 end
 $$;
@@ -4617,23 +4661,38 @@ begin atomic
 end;
 
 -- Notes that a table is written with partitions that its policy does not know, unless that is noted. Always true: the write goes on as
--- ever. If such a partition is dropped before capture is applied, nothing else tells that it was there. In a serializable transaction, a look
--- for what others noted would be a conflict with them. It is declared stable for the same reason as "unaltered" is immutable, so another
--- function writes.
+-- ever. If such a partition is dropped before capture is applied, nothing else tells that it was there. A session that has seen the note of
+-- another transaction remembers it. In a serializable transaction, a look for it would be a conflict with the others, so each session notes
+-- it. The function is declared stable for the same reason as "unaltered" is immutable, so another function writes.
 create function note_joined(relation regclass, partitions jsonb) returns boolean
 language plpgsql stable
 set search_path from current
 as $$
+declare
+  serializable constant boolean := current_setting('transaction_isolation') = 'serializable';
+  memory constant text := 'threadline.joined_' || quote_ident(current_schema())::regnamespace::oid || '_' || relation::oid;
+  noted_at timestamptz;
 begin
-  if current_setting('transaction_isolation') <> 'serializable' and not exists (
-    select
+  -- No plan ends with a new partition of a partition that is unknown itself.
+  if partitions::text like '% 0"%' then
+    partitions := unknown_partitions(relation);
+  end if;
+  if current_setting(memory, true) = md5(partitions::text) then
+    return true;
+  end if;
+  if not serializable then
+    select min(a.seen_at) into noted_at
     from capture_alterations a
     where a.relation = note_joined.relation
       and a.database = this_database()
       and a.what = 'joined'
-      and a.partitions @> note_joined.partitions
-  ) then
-    perform add_joined(note_joined.relation, note_joined.partitions);
+      and a.partitions @> note_joined.partitions;
+  end if;
+  if noted_at is null then
+    perform add_joined(relation, partitions);
+  end if;
+  if serializable or noted_at < transaction_timestamp() then
+    perform set_config(memory, md5(partitions::text), false);
   end if;
   return true;
 end
@@ -4742,7 +4801,7 @@ revoke all on function
   trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), unknown_partitions(regclass), add_joined(regclass, jsonb), note_joined(regclass, jsonb), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),
+  partition_marks(oid), unseen_partition_marks(oid), partition_identities(text), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
@@ -4751,7 +4810,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "778c6623b3cdee164e2efee3db7acef64ac80b550ae069acba25ffee6a01f6fd",
+    checksum: "a9d0ab30926e91ab2fefd441f10a0a86bdb701115a0aca7f1cc278f070ed78de",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- The last changes under a name that were captured before an instant, by transaction. A table that is always written has changes in
@@ -4994,13 +5053,17 @@ begin
     return next;
   end if;
   -- Or one left that came since, with rows that were written to it through the table.
-  select min(a.seen_at) into joined
-  from capture_alterations a
-  where a.relation = now_named.oid
-    and a.database = policy.database
-    and a.what = 'joined'
-    and a.seen_at > coalesce(policy.watched_at, '-infinity')
-    and partitions_moved(now_named.oid, a.partitions) <> '{}';
+  select min(n.seen_at) into joined
+  from (
+    select a.partitions, min(a.seen_at) as seen_at
+    from capture_alterations a
+    where a.relation = now_named.oid
+      and a.database = policy.database
+      and a.what = 'joined'
+      and a.seen_at > coalesce(policy.watched_at, '-infinity')
+    group by a.partitions
+  ) n
+  where partitions_moved(now_named.oid, n.partitions) <> '{}';
   if joined is not null then
     gap := 'partitions';
     since := least(policy.gap_since, joined);
@@ -5382,7 +5445,7 @@ from public;
   {
     id: 10,
     name: "joined",
-    checksum: "05df9056d3161dc2c395acda00d5d6cb5fcfbdb26623c148f685d643f0427cca",
+    checksum: "93fb8eadffeb2f4e08524f5bf1b186beef1ee93eb2a3ac02ff726ddfef668568",
     sql: `-- Partitions that join a captured table: whether they bring rows that the record does not know.
 
 -- The transaction by which a partition joined its root. It is that of the partition itself or of one above it, if that was
@@ -5417,7 +5480,9 @@ begin atomic
       where p.relation = pg_partition_root(joined_before.relation)
         and p.removed_at is null
         and exists (
-          select from jsonb_each_text(a.partitions) m where split_part(m.value, ' ', 1) = i.inhrelid || '/' || i.xmin
+          select
+          from jsonb_each_text(a.partitions) m
+          where split_part(m.value, ' ', 1) = any (partition_identities(i.inhrelid || '/' || i.xmin || ' '))
         )
     ));
 end;
@@ -5455,22 +5520,27 @@ begin
 end
 $$;
 
--- Rows of one partition that a change found since the partition joined, although the record knew no row at their key. They came
--- with the partition or were written to it directly. They may be gone again. Gives the instant of the first such change.
-create function unexplained_changes(relation regclass, root_schema text, root_name text, known_since timestamptz)
-returns timestamptz
+-- What the changes since a partition joined tell of its rows. "found_at": the first of them that found a row which the record did not
+-- know. That row came with the partition or was written to it directly, and may be gone again. "lost_at": right after the first of those
+-- that left a row which is not there. It was removed from the partition directly. Rows of other partitions do not count.
+create function unexplained_changes(
+  relation regclass, root_schema text, root_name text, known_since timestamptz, policy jsonb,
+  out found_at timestamptz, out lost_at timestamptz
+)
 language plpgsql stable
 set search_path from current
 set timezone = 'UTC'
 set datestyle = 'ISO, YMD'
 set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
 set quote_all_identifiers = off
 as $$
 declare
   since timestamptz := greatest(joined_after(relation), known_since);
   key_present text;
   key_columns text;
-  unexplained timestamptz;
 begin
   select string_agg(format('(%s) is not null', k.text), ' and '),
     string_agg(format('(%s)::%s%s as %I', k.text, k.type, k.collation, k.name), ', ')
@@ -5490,7 +5560,7 @@ begin
   ) k;
   -- Without a key it is not known which row a change found.
   if key_columns is null then
-    return null;
+    return;
   end if;
   execute format(
     'with written as materialized (
@@ -5512,9 +5582,10 @@ begin
      truncates as (
        select array_agg(w.id order by w.id) || 9223372036854775807 as ids
        from (select 0::bigint as id union all
-         select w.id from written w where w.op = ''truncate'' and w.row_key is null and w.partition_name is null) w
+         select w.id from written w where w.op = ''truncate'' and w.row_key is null
+           and (w.partition_name is null or w.partition_name = any ($5))) w
      ),
-     -- The row that a change found at a key, and the one that it left there. Rows of another partition do not count.
+     -- The row that a change found at a key, and the one that it left there.
      ends as (
        select e.key, w.id, e.effect, w.op = ''baseline'' as anew, width_bucket(w.id, t.ids) as truncated
        from written w
@@ -5536,7 +5607,7 @@ begin
        from ends e
      ),
      counted as (
-       select s.key, s.id, s.truncated = 1 and s.anew_count = 0 as from_before,
+       select s.key, s.id, s.effect, s.truncated, s.anew_count, s.truncated = 1 and s.anew_count = 0 as from_before,
          sum(s.effect) over (
            partition by s.key, s.truncated, s.anew_count order by s.id, s.effect rows unbounded preceding) as standing
        from settled s
@@ -5546,22 +5617,51 @@ begin
        from counted c
        where c.standing < 0
        group by c.key, c.from_before
+     ),
+     -- What the last change at each key left there. The row may be older than all of them.
+     standing as (
+       select distinct on (c.key) c.key, c.id, c.truncated, c.effect = 1 or c.standing > 0 as stands
+       from counted c
+       order by c.key, c.truncated desc, c.anew_count desc, c.id desc, c.effect desc
      )
-     select min(w.captured_at)
-     from short s
-     join written w
-       on w.id = case
-         when s.from_before and known_standing($1, $2, s.key, (select min(w.id) from written w), $4) then s.second_id
-         else s.first_id
-       end',
-    key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns)
-  into unexplained
-  using root_schema, root_name, since, known_since;
-  return unexplained;
+     select
+       (
+         select min(w.captured_at)
+         from short s
+         join written w
+           on w.id = case
+             when s.from_before and known_standing($1, $2, s.key, (select min(w.id) from written w), $4) then s.second_id
+             else s.first_id
+           end
+       ),
+       (
+         select min(w.captured_at) + interval ''1 microsecond''
+         from standing s
+         join written w on w.id = s.id
+         where s.stands
+           and s.truncated = (select cardinality(t.ids) - 1 from truncates t)
+           and s.key not in (
+             select k.row_key
+             from (select image_of(x.*, $7, $8, $9) as image from %s x) r
+             cross join lateral image_key(r.image, $6 -> ''key'', $7) k
+             where k.row_key is not null
+           )
+       )',
+    key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns, row_source(relation))
+  into found_at, lost_at
+  using root_schema, root_name, since, known_since,
+    array(
+      select case when n.nspname = root_schema then c.relname else quote_ident(n.nspname) || '.' || quote_ident(c.relname) end
+      from pg_partition_ancestors(relation) a (relid)
+      join pg_class c on c.oid = a.relid
+      join pg_namespace n on n.oid = c.relnamespace
+    ),
+    policy, relation::oid,
+    array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
 exception
   -- Its column no longer accepts this key.
   when data_exception or undefined_object or undefined_function or undefined_column then
-    return since;
+    found_at := since;
 end
 $$;
 
@@ -5607,8 +5707,8 @@ begin atomic
   ), false);
 end;
 
--- Since when a relation of a captured table may hold rows that the record does not know, because they joined with it or were
--- written to it directly. Null if it holds none, and changes found none. Relations larger than so many bytes are not read.
+-- Since when a relation of a captured table may hold other rows than the record knows, because they joined with it or were written to it
+-- directly. Null if it does not, and changes found none. Relations larger than so many bytes are not read.
 create function unexplained_rows(
   relation regclass, root_schema text, root_name text, largest bigint default null
 ) returns timestamptz
@@ -5626,8 +5726,9 @@ declare
   joined timestamptz := joined_before(relation);
   policy jsonb;
   known_since timestamptz;
-  found_at timestamptz;
+  changes record;
   unexplained boolean := true;
+  lost_at timestamptz;
 begin
   -- A foreign table may not be readable, and other servers write to it.
   if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
@@ -5652,9 +5753,14 @@ begin
     using policy, relation::oid, root_schema, root_name,
       array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts')),
       known_since;
-    found_at := unexplained_changes(relation, root_schema, root_name, known_since);
+    select * into changes from unexplained_changes(relation, root_schema, root_name, known_since, policy);
+    if changes.found_at is not null then
+      unexplained := true;
+      joined := least(joined, changes.found_at);
+    end if;
+    lost_at := changes.lost_at;
   end if;
-  return case when unexplained or found_at is not null then least(joined, found_at) end;
+  return least(case when unexplained then joined end, lost_at);
 end
 $$;
 
@@ -5684,7 +5790,7 @@ $$;
 
 revoke all on function
   joined_with(oid), joined_before(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
-  unexplained_changes(regclass, text, text, timestamptz), known_standing(text, text, text, bigint, timestamptz, jsonb)
+  unexplained_changes(regclass, text, text, timestamptz, jsonb), known_standing(text, text, text, bigint, timestamptz, jsonb)
 from public;
 `
   },
