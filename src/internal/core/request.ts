@@ -59,6 +59,13 @@ export const mustBeFunction = (field: string, value: unknown): Effect.Effect<voi
     ? Effect.void
     : Effect.fail(new InvalidRequest({ field, rule: "must be a function" }))
 
+/** Tells a hook of the caller's. One from JavaScript may answer with nothing, or with something that is no effect: then it has been told. */
+export const told = <A, E>(hook: ((news: A) => Effect.Effect<void, E>) | undefined, news: A): Effect.Effect<void, E> =>
+  Effect.suspend(() => {
+    const answer: unknown = hook?.(news)
+    return Effect.isEffect(answer) ? (answer as Effect.Effect<void, E>) : Effect.void
+  })
+
 /** Whether a duration is negative, or no number: `Duration` would take it for zero. */
 const isNegative = (input: unknown): boolean =>
   ((typeof input === "number" || typeof input === "bigint") && !(input >= 0)) ||

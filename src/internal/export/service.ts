@@ -8,7 +8,7 @@ import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import * as telemetry from "../core/telemetry.js"
-import { notAnObject } from "../core/request.js"
+import { notAnObject, told } from "../core/request.js"
 import type { ReadScope } from "../record/scope.js"
 import { contentEncodings } from "./compression.js"
 import { toFile } from "./file.js"
@@ -164,7 +164,7 @@ export const make = (exporting: Exporting): Service => {
           const bytes = lentBytesOf(exporting, request, {
             ...hooks,
             onManifest: (made) =>
-              Effect.zipRight(Ref.set(manifest, Option.some(made)), hooks.onManifest?.(made) ?? Effect.void)
+              Effect.zipRight(Ref.set(manifest, Option.some(made)), told(hooks.onManifest, made))
           })
           yield* Stream.runForEach(bytes, write)
           return yield* Effect.orDie(Effect.flatten(Ref.get(manifest)))
@@ -178,7 +178,7 @@ export const make = (exporting: Exporting): Service => {
           const manifest = yield* toFile(path, force, (onManifest) =>
             lentBytesOf(exporting, request, { ...hooks, onManifest })
           )
-          yield* hooks.onManifest?.(manifest) ?? Effect.void
+          yield* told(hooks.onManifest, manifest)
           return manifest
         })
       ),

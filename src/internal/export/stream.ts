@@ -15,7 +15,7 @@ import { createHash } from "node:crypto"
 import { pipeline, Readable } from "node:stream"
 import * as AuditContext from "../../AuditContext.js"
 import { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
-import { notAnObject, type ReadError } from "../core/request.js"
+import { notAnObject, type ReadError, told } from "../core/request.js"
 import { stringify } from "../core/json.js"
 import { onConditionError } from "../record/condition.js"
 import { restricted } from "../record/restriction.js"
@@ -298,10 +298,10 @@ const finish = Effect.fnUntraced(function* (
   }
   const { bytes, sha256 } = running.tally
   const manifest = manifestOf(request, facts, { count: running.records, bytes, sha256 })
-  yield* onProgress?.(running.progress) ?? Effect.void
+  yield* told(onProgress, running.progress)
   running.ended = true
   yield* recorder?.record({ _tag: "Completed", manifest }, context) ?? Effect.void
-  yield* onManifest?.(manifest) ?? Effect.void
+  yield* told(onManifest, manifest)
 })
 
 const reasonOf = (error: Failure | undefined): string =>
@@ -357,7 +357,7 @@ const opened = Effect.fnUntraced(function* (
           Effect.mapError(finish(running, reserved, exporting, hooks), Option.some),
           Effect.fail(Option.none())
         ),
-      onSome: (piece) => Effect.as(hooks.onProgress?.(running.progress) ?? Effect.void, Chunk.of<Uint8Array>(piece))
+      onSome: (piece) => Effect.as(told(hooks.onProgress, running.progress), Chunk.of<Uint8Array>(piece))
     })
   )
   return Stream.repeatEffectChunkOption(

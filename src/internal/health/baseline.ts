@@ -18,6 +18,7 @@ import type { Refusal } from "../capture/refusal.js"
 import { label } from "../capture/resolve.js"
 import { settings } from "../capture/settings.js"
 import { asOwner } from "../capture/statements.js"
+import { told } from "../core/request.js"
 import * as TableName from "../core/tableName.js"
 import { beginWriting, transaction } from "../sql/owned.js"
 import { sqlState } from "../sql/sqlState.js"
@@ -203,7 +204,7 @@ from (select t.ctid as place from only ${next.label} t where ${blocks} for share
         continue
       }
       const { progress } = step
-      yield* run.onProgress({
+      yield* told(run.onProgress, {
         table: label(table),
         recorded: progress.recorded,
         blocks: progress.blocks,

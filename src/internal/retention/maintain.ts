@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
 import type * as Actor from "../../Actor.js"
 import { fromSqlError, InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
-import { mustBeFunction, mustHaveOnly } from "../core/request.js"
+import { mustBeFunction, mustHaveOnly, told } from "../core/request.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { instantColumn } from "../record/change.js"
 import { rows, type Storage } from "../record/storage.js"
@@ -222,7 +222,7 @@ export const maintain = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Run, InvalidRequest | RetentionError | ThreadlineError> {
   yield* refuseInside
   const { lockTimeout, months, reindex: mayReindex } = yield* checkedOptions(options)
-  const tell = (step: string) => options.onProgress?.(step) ?? Effect.void
+  const tell = (step: string) => told(options.onProgress, step)
   const lease = yield* begin(
     storage,
     "maintain",

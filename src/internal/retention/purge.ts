@@ -13,6 +13,7 @@ import type { ThreadlineError } from "../../ThreadlineError.js"
 import { fromSqlError, InvalidRequest, type NotFound } from "../../ThreadlineError.js"
 import { formatMicros, parseMicros } from "../core/instant.js"
 import type { JsonObject } from "../core/jsonValue.js"
+import { told } from "../core/request.js"
 import { rows, type Storage } from "../record/storage.js"
 import { snapshot } from "../sql/owned.js"
 import { purgeActions, purgeChanges, purgeTransactions } from "./batches.js"
@@ -241,7 +242,7 @@ export const purge = Effect.fnUntraced(function* <E, R>(
     settled: null,
     epoch,
     unseen: { ids: [], since: plan },
-    tell: (phase) => options.onProgress?.({ phase, ...tally, plan }) ?? Effect.void
+    tell: (phase) => told(options.onProgress, { phase, ...tally, plan })
   }
   return yield* underLease<E | WorkError, R>(
     storage,

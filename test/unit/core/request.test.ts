@@ -1,9 +1,10 @@
-/** What callers may give as a duration. */
+/** What callers may give as a duration, and as a hook. */
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { inspect } from "node:util"
-import { millisOf } from "../../../src/internal/core/request.js"
+import { millisOf, told } from "../../../src/internal/core/request.js"
 
 const nothing = [0, "0 seconds", Duration.zero, 0n]
 const wrong = [
@@ -40,5 +41,25 @@ describe("a duration", () => {
     for (const input of wrong) {
       expect(Either.isLeft(millisOf("pause", input, "nothing")), inspect(input)).toBe(true)
     }
+  })
+})
+
+describe("a hook", () => {
+  it("is told by its effect, or by being called if it answers with anything else", () => {
+    const heard: Array<unknown> = []
+    const hear = (news: unknown) => heard.push(news)
+    const hooks: ReadonlyArray<(news: number) => unknown> = [
+      (news) => Effect.sync(() => hear(news)),
+      hear,
+      (news) => {
+        hear(news)
+      },
+      async (news) => hear(news)
+    ]
+    hooks.forEach((hook, place) => {
+      Effect.runSync(told(hook as (news: number) => Effect.Effect<void>, place))
+    })
+    Effect.runSync(told(undefined, 4))
+    expect(heard).toEqual([0, 1, 2, 3])
   })
 })

@@ -14,6 +14,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { randomUUID } from "node:crypto"
 import { ThreadlineError } from "../../../ThreadlineError.js"
+import { told } from "../../core/request.js"
 import type { Reached } from "../../feed/since.js"
 import type { ReadScope } from "../../record/scope.js"
 import type { Storage } from "../../record/storage.js"
@@ -215,9 +216,9 @@ const settled = (
 ): Effect.Effect<void> =>
   onSettled === undefined && onEnded === undefined
     ? Effect.void
-    : Effect.flatMap(table.find(storage, id), (job) =>
-        Effect.zipRight(onEnded?.(job) ?? Effect.void, onSettled?.(job) ?? Effect.void)
-      ).pipe(logged("the host was not told of an export"))
+    : Effect.flatMap(table.find(storage, id), (job) => Effect.zipRight(told(onEnded, job), told(onSettled, job))).pipe(
+        logged("the host was not told of an export")
+      )
 
 export type Ended = "completed" | "failed" | "queued" | "lost"
 
@@ -270,7 +271,7 @@ const run = Effect.fnUntraced(function* (
       onProgress === undefined
         ? Effect.void
         : Effect.flatMap(Clock.currentTimeMillis, (now) =>
-            onProgress({ ...progress, job, seconds: (now - begunAt) / 1000 })
+            told(onProgress, { ...progress, job, seconds: (now - begunAt) / 1000 })
           )
     )
   const written = yield* write(working, claimed, file, noteProgress).pipe(
