@@ -1,7 +1,7 @@
 /** A log of some months, and the reads of it that functions of the database answer with plans that they keep. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { Budget } from "../../src/internal/rows/asOfRows.js"
+import { Budget } from "../../src/internal/rows/keyWalk.js"
 import * as Query from "../../src/Query.js"
 import type { Log } from "./query.js"
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { Budget } from "../../../src/internal/rows/asOfRows.js"
+import { Budget } from "../../../src/internal/rows/keyWalk.js"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"

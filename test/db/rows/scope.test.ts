@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import * as sets from "../../../src/internal/rows/asOfRows.js"
+import { Budget } from "../../../src/internal/rows/keyWalk.js"
 import { asOf } from "../../../src/internal/rows/asOf.js"
 import { diff, diffBetween } from "../../../src/internal/rows/diff.js"
 import { history, type HistoryOptions } from "../../../src/internal/rows/history.js"
@@ -292,7 +293,7 @@ describe("reads of one row under a scope", () => {
           do {
             const page = yield* b
               .rows(15, { cursor, limit: 5 })
-              .pipe(Effect.provideService(sets.Budget, { entries: 1, stretch: 1, keys: 1, few }))
+              .pipe(Effect.provideService(Budget, { entries: 1, stretch: 1, keys: 1, few }))
             items.push(...page.items.map(({ rowKey }) => rowKey))
             cursor = Option.getOrUndefined(page.nextCursor)
             cursors.push(...Option.toArray(page.nextCursor))
@@ -348,7 +349,7 @@ describe("reads of one row under a scope, against a simulated table", () => {
                         do {
                           const page = yield* even
                             .every(instant, { limit, cursor })
-                            .pipe(Effect.provideService(sets.Budget, { entries: 4, stretch: 2, keys: 3, few: 0 }))
+                            .pipe(Effect.provideService(Budget, { entries: 4, stretch: 2, keys: 3, few: 0 }))
                           rowsAsOf.push(...page.items)
                           const next = Option.getOrUndefined(page.nextCursor)
                           expect(next === undefined || next !== cursor).toBe(true)

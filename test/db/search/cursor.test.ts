@@ -9,7 +9,7 @@ import * as Runtime from "effect/Runtime"
 import * as Stream from "effect/Stream"
 import { apply as grant } from "../../../src/internal/schema/grants.js"
 import { Budget } from "../../../src/internal/search/budget.js"
-import * as sets from "../../../src/internal/rows/asOfRows.js"
+import * as walks from "../../../src/internal/rows/keyWalk.js"
 import type { Page } from "../../../src/Page.js"
 import * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
@@ -269,7 +269,7 @@ describe("cursors under a scope", () => {
             { id: "99", transactionId: "1", at: at(2), op: "insert", key: "z", after: { tenant: "A" } }
           ]
         })
-        const tight = Effect.provideService(sets.Budget, { entries: 1, stretch: 1, keys: 1, few: 0 })
+        const tight = Effect.provideService(walks.Budget, { entries: 1, stretch: 1, keys: 1, few: 0 })
         const read: Read = (cursor) => asA(Query.asOfRows("posts", at(50), { cursor })).pipe(tight)
         const { cursors, items } = yield* pages(read)
         expect(items).toMatchObject([{ rowKey: "z" }])
@@ -295,7 +295,7 @@ describe("cursors under a scope", () => {
         expect([...rest]).toEqual(items.slice(1))
         expect(yield* asA(Query.collect({ cursor }))).toEqual(items.slice(1))
         const everything = yield* asA(Stream.runCollect(Query.asOfRowsStream("posts", at(50)))).pipe(
-          Effect.provideService(sets.Budget, { entries: 2, stretch: 1, keys: 1, few: 0 })
+          Effect.provideService(walks.Budget, { entries: 2, stretch: 1, keys: 1, few: 0 })
         )
         expect([...everything].map(({ rowKey }) => rowKey)).toEqual(["k0-of-A", "k2-of-A", "k5-of-A", "shared"])
       })
@@ -465,7 +465,7 @@ describe("pages under a scope and tight budgets", () => {
                           }
                         }).pipe(
                           Effect.provideService(Budget, { probe: few, changes: few, transactions: few, visits: few }),
-                          Effect.provideService(sets.Budget, { entries: few, stretch: few, keys: few, few: 0 })
+                          Effect.provideService(walks.Budget, { entries: few, stretch: few, keys: few, few: 0 })
                         )
                       const id = (item: { readonly id: string }) => item.id
                       const changes = ordered(own.flatMap((n) => [String(2 * n - 1), String(2 * n)]))
