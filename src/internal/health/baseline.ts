@@ -112,95 +112,102 @@ const Reached = Schema.Tuple(
 /** What the record knows of the table changed while a batch ran (`TL007`). */
 const isOutdated = (error: unknown): boolean => error instanceof SqlError && sqlState(error) === "TL007"
 
+type Refuse = (refusal: Refusal, mend: Mend) => CaptureError
+
+/** Begins the baseline of a table, or goes on with it, if all of its rows can be read and locked. */
+const begin = Effect.fnUntraced(function* (sql: SqlClient, storage: string, table: Name, refuse: Refuse) {
+  const [target] = yield* Effect.flatMap(
+    sql.unsafe(baselineTarget(storage, table.schema, table.name)),
+    Schema.decodeUnknown(Schema.Array(Target))
+  )
+  if (target === undefined) {
+    return yield* refuse({ reason: "NotCaptured" }, hostMend("captureTables"))
+  }
+  yield* check(target, refuse)
+  // Both roles see the rows: one locks them, the other records them.
+  const [{ hidden }] = yield* runAsOwner(
+    sql,
+    target.owner,
+    hiddenRows(target.relations.map(({ relation }) => relation)),
+    Schema.decodeUnknown(Hidden)
+  )
+  const hiding = target.relations.find((relation) => relation.hidden)
+  if (hidden[0] !== undefined || hiding !== undefined) {
+    const role = hiding === undefined ? target.owner : target.role
+    return yield* refuse(
+      { reason: "RowsHidden", relation: hiding?.relation ?? hidden[0] ?? "", role },
+      sqlMend([`alter role ${TableName.quote(role)} bypassrls`])
+    )
+  }
+  const [{ baseline }] = yield* runAsOwner(
+    sql,
+    target.owner,
+    `select ${qualified(storage, "baseline_begin")}(${literal(table.schema)}, ${literal(table.name)})::text as baseline`,
+    Schema.decodeUnknown(Begun)
+  )
+  return baseline === null
+    ? yield* refuse({ reason: "LapseOpen" }, { _tag: "command", argv: applyCommand })
+    : { baseline, owner: target.owner }
+})
+
+/** Records the rows of the next blocks, as far as no writer has locked them. */
+const batch = Effect.fnUntraced(function* (
+  sql: SqlClient,
+  storage: string,
+  batchSize: number,
+  { baseline, owner }: { readonly baseline: string; readonly owner: string }
+) {
+  const [next] = yield* runAsOwner(
+    sql,
+    owner,
+    `select n.relation::text, n.label, n.from_block::text as "from", n.to_block::text as "to", n.is_waiting as "isWaiting"
+from ${qualified(storage, "baseline_next")}(${baseline}, ${batchSize}) n`,
+    Schema.decodeUnknown(Next)
+  )
+  if (next === undefined) {
+    return { ended: true, stillWaiting: false, progress: yield* reached(sql, storage, owner, baseline) }
+  }
+  const blocks = `t.ctid >= '(${next.from},0)'::tid and t.ctid < '(${next.to},0)'::tid`
+  // Skips what a writer has locked: a wait here could end in a deadlock with it.
+  const [locked] = yield* Effect.flatMap(
+    sql.unsafe(`
+select coalesce(array_agg(l.place), '{}')::text as places, count(*)::int as count,
+  (select count(*)::int from only ${next.label} t where ${blocks}) as visible
+from (select t.ctid as place from only ${next.label} t where ${blocks} for share of t skip locked) l`),
+    Schema.decodeUnknown(Locked)
+  )
+  yield* runAsOwner(
+    sql,
+    owner,
+    `select ${qualified(storage, "baseline_batch")}(
+  ${baseline}, ${next.relation}, ${next.from}, ${next.to}, ${next.isWaiting}, ${literal(locked.places)}::tid[], ${locked.visible}
+)`,
+    Effect.succeed
+  )
+  return {
+    ended: false,
+    stillWaiting: next.isWaiting && locked.count < locked.visible,
+    progress: yield* reached(sql, storage, owner, baseline)
+  }
+})
+
 export const recordBaseline = (
   sql: SqlClient,
   storage: string,
   table: Name,
   run: BaselineRun
 ): Effect.Effect<BaselineResult, Failure> => {
-  const refuse = (refusal: Refusal, mend: Mend) => new CaptureError({ table: label(table), refusal, mend })
-
-  const begin = Effect.gen(function* () {
-    const [target] = yield* Effect.flatMap(
-      sql.unsafe(baselineTarget(storage, table.schema, table.name)),
-      Schema.decodeUnknown(Schema.Array(Target))
-    )
-    if (target === undefined) {
-      return yield* refuse({ reason: "NotCaptured" }, hostMend("captureTables"))
-    }
-    yield* check(target, refuse)
-    // Both roles see the rows: one locks them, the other records them.
-    const [{ hidden }] = yield* runAsOwner(
-      sql,
-      target.owner,
-      hiddenRows(target.relations.map(({ relation }) => relation)),
-      Schema.decodeUnknown(Hidden)
-    )
-    const hiding = target.relations.find((relation) => relation.hidden)
-    if (hidden[0] !== undefined || hiding !== undefined) {
-      const role = hiding === undefined ? target.owner : target.role
-      return yield* refuse(
-        { reason: "RowsHidden", relation: hiding?.relation ?? hidden[0] ?? "", role },
-        sqlMend([`alter role ${TableName.quote(role)} bypassrls`])
-      )
-    }
-    const [{ baseline }] = yield* runAsOwner(
-      sql,
-      target.owner,
-      `select ${qualified(storage, "baseline_begin")}(${literal(table.schema)}, ${literal(table.name)})::text as baseline`,
-      Schema.decodeUnknown(Begun)
-    )
-    return baseline === null
-      ? yield* refuse({ reason: "LapseOpen" }, { _tag: "command", argv: applyCommand })
-      : { baseline, owner: target.owner }
-  })
-
-  const batch = ({ baseline, owner }: { readonly baseline: string; readonly owner: string }) =>
-    writing(
-      sql,
-      Effect.gen(function* () {
-        const [next] = yield* runAsOwner(
-          sql,
-          owner,
-          `select n.relation::text, n.label, n.from_block::text as "from", n.to_block::text as "to", n.is_waiting as "isWaiting"
-from ${qualified(storage, "baseline_next")}(${baseline}, ${run.batchSize}) n`,
-          Schema.decodeUnknown(Next)
-        )
-        if (next === undefined) {
-          return { ended: true, stillWaiting: false, progress: yield* reached(sql, storage, owner, baseline) }
-        }
-        const blocks = `t.ctid >= '(${next.from},0)'::tid and t.ctid < '(${next.to},0)'::tid`
-        // Skips what a writer has locked: a wait here could end in a deadlock with it.
-        const [locked] = yield* Effect.flatMap(
-          sql.unsafe(`
-select coalesce(array_agg(l.place), '{}')::text as places, count(*)::int as count,
-  (select count(*)::int from only ${next.label} t where ${blocks}) as visible
-from (select t.ctid as place from only ${next.label} t where ${blocks} for share of t skip locked) l`),
-          Schema.decodeUnknown(Locked)
-        )
-        yield* runAsOwner(
-          sql,
-          owner,
-          `select ${qualified(storage, "baseline_batch")}(
-  ${baseline}, ${next.relation}, ${next.from}, ${next.to}, ${next.isWaiting}, ${literal(locked.places)}::tid[], ${locked.visible}
-)`,
-          Effect.succeed
-        )
-        return {
-          ended: false,
-          stillWaiting: next.isWaiting && locked.count < locked.visible,
-          progress: yield* reached(sql, storage, owner, baseline)
-        }
-      })
-    )
+  const refuse: Refuse = (refusal, mend) => new CaptureError({ table: label(table), refusal, mend })
 
   const loop = Effect.gen(function* () {
-    let begun = yield* writing(sql, begin)
+    let begun = yield* writing(sql, begin(sql, storage, table, refuse))
     let lastMoved = yield* Clock.currentTimeMillis
     for (;;) {
-      const step = yield* Effect.catchIf(batch(begun), isOutdated, () => Effect.succeed(undefined))
+      const step = yield* Effect.catchIf(writing(sql, batch(sql, storage, run.batchSize, begun)), isOutdated, () =>
+        Effect.succeed(undefined)
+      )
       if (step === undefined) {
-        begun = yield* writing(sql, begin)
+        begun = yield* writing(sql, begin(sql, storage, table, refuse))
         continue
       }
       const { progress } = step
@@ -277,10 +284,7 @@ where b.id = ${baseline}`,
     ([row]) => row
   )
 
-const check = (
-  { keyed, owner, relations, role }: Target,
-  refuse: (refusal: Refusal, mend: Mend) => CaptureError
-): Effect.Effect<void, CaptureError> => {
+const check = ({ keyed, owner, relations, role }: Target, refuse: Refuse): Effect.Effect<void, CaptureError> => {
   const foreignTable = relations.find((relation) => relation.foreign)
   if (foreignTable !== undefined) {
     return Effect.fail(
