@@ -36,24 +36,24 @@ export const posture = (storage: Storage): Effect.Effect<Posture | undefined, Th
       able as (
         select r.oid,
           u.uses and exists (
-            select from tables t where t.relname like 'audit~_%' escape '~' and has_any_column_privilege(r.oid, t.oid, 'select')
+            select from tables t where t.relname like 'audit~_%' escape '~' and pg_catalog.has_any_column_privilege(r.oid, t.oid, 'select')
           ) as reads,
-          u.uses and has_function_privilege(r.oid, ${set}, 'execute') as writes,
+          u.uses and pg_catalog.has_function_privilege(r.oid, ${set}, 'execute') as writes,
           r.rolsuper or r.oid = s.nspowner or r.rolname = 'pg_write_all_data'
             or exists (select from granted g where g.grantee in (0, r.oid)) as changes
         from storage s
         cross join pg_catalog.pg_roles r
-        cross join lateral (select has_schema_privilege(r.oid, s.oid, 'usage') as uses) u
+        cross join lateral (select pg_catalog.has_schema_privilege(r.oid, s.oid, 'usage') as uses) u
       )
       select
-        coalesce(json_agg(r.rolname order by r.rolname) filter (where r.reads), '[]')::text as readers,
-        coalesce(json_agg(r.rolname order by r.rolname) filter (where r.writes), '[]')::text as writers,
-        coalesce(json_agg(r.rolname order by r.rolname) filter (where r.changes), '[]')::text as changers,
+        coalesce(pg_catalog.json_agg(r.rolname order by r.rolname) filter (where r.reads), '[]')::text as readers,
+        coalesce(pg_catalog.json_agg(r.rolname order by r.rolname) filter (where r.writes), '[]')::text as writers,
+        coalesce(pg_catalog.json_agg(r.rolname order by r.rolname) filter (where r.changes), '[]')::text as changers,
         exists (select from tables t where t.relrowsecurity)::text as security
       from (
-        select r.rolname, bool_or(a.reads) as reads, bool_or(a.writes) as writes, bool_or(a.changes) as changes
+        select r.rolname, pg_catalog.bool_or(a.reads) as reads, pg_catalog.bool_or(a.writes) as writes, pg_catalog.bool_or(a.changes) as changes
         from pg_catalog.pg_roles r
-        join able a on pg_has_role(r.oid, a.oid, 'member')
+        join able a on pg_catalog.pg_has_role(r.oid, a.oid, 'member')
         where r.rolcanlogin and not r.rolsuper
         group by r.rolname
       ) r`

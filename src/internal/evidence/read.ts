@@ -69,7 +69,7 @@ const select = ({ name, sql }: Storage): Fragment => sql`
     e.detail::text as detail, e.detail_version::text as version, e.origin::text as origin, e.actor::text as actor,
     e.actor_type::text as actor_type, e.actor_id::text as actor_id, ${instantColumn(sql, "e.recorded_at")} as recorded_at,
     e.db_user::text as db_user, e.role_name::text as role_name, e.application_name::text as application_name,
-    host(e.client_addr) as client_addr
+    pg_catalog.host(e.client_addr) as client_addr
   from ${name("evidence_records")} e`
 
 export const byId = (storage: Storage, id: string): Effect.Effect<EvidenceRecord | undefined, ThreadlineError> =>
@@ -180,7 +180,7 @@ export const overview = Effect.fnUntraced(function* (
       ${select(storage)}
       where e.id in (
         select l.id
-        from unnest(array[${sql.literal(subjects.map((subject) => literal(subject)).join(", "))}]::text[]) s (subject)
+        from pg_catalog.unnest(array[${sql.literal(subjects.map((subject) => literal(subject)).join(", "))}]::text[]) s (subject)
         cross join (values ('derived'), ('host')) o (origin)
         cross join lateral (
           select r.id

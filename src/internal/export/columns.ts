@@ -117,22 +117,22 @@ const who = (): string => {
   const actor = (depth: number): string =>
     depth === 0 ? "s.person" : `s.person #> '{${Array.from({ length: depth }, () => "impersonator").join(",")}}'`
   const named = (depth: number): string => `
-      case when ${actor(depth)} is not null then concat(
-        ${actor(depth)} ->> 'type',
-        ' ' || (${actor(depth)} ->> 'id'),
-        ' (' || (${actor(depth)} ->> 'label') || ')'
+      case when ${actor(depth)} is not null then pg_catalog.concat(
+        ${actor(depth)} ->> 'type'::text,
+        ' ' || (${actor(depth)} ->> 'id'::text),
+        ' (' || (${actor(depth)} ->> 'label'::text) || ')'
       ) end`
   const names = Array.from({ length: deepestImpersonator + 1 }, (_, depth) => named(depth)).join(",")
-  return `case when s.person is null then 'unattributed' else concat_ws(' by ', ${names}) end`
+  return `case when s.person is null then 'unattributed' else pg_catalog.concat_ws(' by ', ${names}) end`
 }
 
 const person: Readonly<Record<(typeof personColumns)[number], string>> = {
   at: "s.captured_at",
   who: who(),
-  what: `concat(
-      s.op, ' ', case when s.table_schema <> 'public' then quote_ident(s.table_schema) || '.' end, quote_ident(s.table_name), ': ' || s.a_name
+  what: `pg_catalog.concat(
+      s.op, ' ', case when s.table_schema <> 'public' then pg_catalog.quote_ident(s.table_schema) || '.' end, pg_catalog.quote_ident(s.table_name), ': ' || s.a_name
     )`,
-  row: "concat(s.previous_row_key || ' -> ', s.row_key)",
+  row: "pg_catalog.concat(s.previous_row_key || ' -> ', s.row_key)",
   field: "f.field",
   before: "f.before",
   after: "f.after"
@@ -153,7 +153,7 @@ const isOfTransaction = (column: Column): boolean =>
 const cell = ({ anyBytes, sql }: Storage, column: Column): Fragment => {
   const text = sql.literal(`(${expressionOf(column)})::text`)
   // Such a database may hold bytes that cannot be sent as a string.
-  return anyBytes ? sql`convert_to(${text}, 'SQL_ASCII')` : text
+  return anyBytes ? sql`pg_catalog.convert_to(${text}, 'SQL_ASCII')` : text
 }
 
 /** The cells of a transaction's columns, from the row `s` of its columns and those of its action. */
@@ -177,16 +177,16 @@ export const fieldsOf = ({ sql }: Storage): Fragment => sql`
     select k.field, i.before ->> k.field as before, i.after ->> k.field as after
     from (
       select
-        case when jsonb_typeof(s.changed_from::jsonb) = 'object' then s.changed_from::jsonb end as before,
-        case when jsonb_typeof(s.data_after::jsonb) = 'object' then s.data_after::jsonb end as after
+        case when pg_catalog.jsonb_typeof(s.changed_from::jsonb) = 'object' then s.changed_from::jsonb end as before,
+        case when pg_catalog.jsonb_typeof(s.data_after::jsonb) = 'object' then s.data_after::jsonb end as after
       offset 0
     ) i
     cross join lateral (
-      select jsonb_object_keys(i.before) collate "C" as field
+      select pg_catalog.jsonb_object_keys(i.before) collate "C" as field
       union
-      select jsonb_array_elements_text(s.changed_fields::jsonb) collate "C" where s.op = 'update'
+      select pg_catalog.jsonb_array_elements_text(s.changed_fields::jsonb) collate "C" where s.op = 'update'
       union
-      select jsonb_object_keys(i.after) collate "C" where s.op <> 'update'
+      select pg_catalog.jsonb_object_keys(i.after) collate "C" where s.op <> 'update'
     ) k
     order by k.field
   ) f on true`

@@ -69,7 +69,7 @@ const membersOf = (fields: ReadonlyArray<Field>): string =>
         case "plain":
           return `('${before}"' || s.${column} || '"')`
         case "text":
-          return `('${before}' || coalesce(to_json(s.${column})::text, 'null'))`
+          return `('${before}' || coalesce(pg_catalog.to_json(s.${column})::text, 'null'))`
         case "json":
           return `('${before}' || coalesce(s.${column}::text, 'null'))`
       }
@@ -105,12 +105,12 @@ const types = `'user', 'admin', 'service_account', 'job', 'system'`
 
 /** Whether a document is a valid actor, by the rules of its schema. */
 const isActor = (document: string, depth = 0): string => `(
-      case ${document} ->> 'type'
-        when 'anonymous' then not ${document} ? 'id'
-        else ${document} ->> 'type' in (${types}) and jsonb_typeof(${document} -> 'id') = 'string'
+      case ${document} ->> 'type'::text
+        when 'anonymous' then not ${document} ? 'id'::text
+        else ${document} ->> 'type'::text in (${types}) and pg_catalog.jsonb_typeof(${document} -> 'id'::text) = 'string'
       end
-      and coalesce(jsonb_typeof(${document} -> 'label'), 'string') = 'string'
-      and (not ${document} ? 'impersonator'${depth < 2 ? ` or ${isActor(`(${document} -> 'impersonator')`, depth + 1)}` : ""})
+      and coalesce(pg_catalog.jsonb_typeof(${document} -> 'label'::text), 'string') = 'string'
+      and (not ${document} ? 'impersonator'::text${depth < 2 ? ` or ${isActor(`(${document} -> 'impersonator'::text)`, depth + 1)}` : ""})
     )`
 
 /**
@@ -121,7 +121,7 @@ const actorColumn = ({ sql }: Storage): Fragment => sql`
     when ${sql.literal(isActor("t.actor"))} then t.actor
     when t.actor_type = 'anonymous' and t.actor_id is null then '{"type": "anonymous"}'
     when t.actor_type in (${sql.literal(types)}) and t.actor_id is not null
-      then jsonb_build_object('type', t.actor_type, 'id', t.actor_id)
+      then pg_catalog.jsonb_build_object('type', t.actor_type, 'id', t.actor_id)
   end as person`
 
 /**
@@ -168,9 +168,9 @@ export const describedTransaction = (
 /** The key of the change `c` by column. Its values are strings, even if the row was written by hand. */
 export const keyColumn = ({ sql }: Storage): Fragment => sql`
   case
-    when c.row_pk @? 'strict $.* ? (@.type() != "string")' then (
-      select jsonb_object_agg(k.key, case when jsonb_typeof(k.value) = 'string' then k.value #>> '{}' else k.value::text end)
-      from jsonb_each(c.row_pk) k
+    when c.row_pk @? 'strict $.* ? (@.type() != "string")'::text then (
+      select pg_catalog.jsonb_object_agg(k.key, case when pg_catalog.jsonb_typeof(k.value) = 'string' then k.value #>> '{}'::text[] else k.value::text end)
+      from pg_catalog.jsonb_each(c.row_pk) k
     )
     else c.row_pk
   end as texts`

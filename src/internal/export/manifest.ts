@@ -116,8 +116,8 @@ const knowledgeOf = Effect.fnUntraced(function* (
   const tables =
     table === undefined
       ? sql`select p.table_schema, p.table_name from ${name("capture_policies")} p`
-      : sql`select p.value ->> 'schema' as table_schema, p.value ->> 'name' as table_name
-        from jsonb_array_elements(${JSON.stringify(table.map(tableOf))}::jsonb) p`
+      : sql`select p.value ->> 'schema'::text as table_schema, p.value ->> 'name'::text as table_name
+        from pg_catalog.jsonb_array_elements(${JSON.stringify(table.map(tableOf))}::jsonb) p`
   const knowledgeRows = yield* rows(
     TableRow,
     sql`

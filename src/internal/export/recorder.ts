@@ -59,7 +59,7 @@ export const makeRecorder = (client: SqlClient, schema: string): Recorder => {
             sql<{ readonly recovering: string; readonly allowed: string }>`
               select
                 pg_is_in_recovery()::text as recovering,
-                has_function_privilege(${`${name}(jsonb, jsonb)`}, 'execute')::text as allowed`
+                pg_catalog.has_function_privilege(${`${name}(jsonb, jsonb)`}, 'execute')::text as allowed`
           ),
           fromSqlError
         ),

@@ -24,27 +24,28 @@ export const shapeColumns = (storage: Storage): Fragment => {
   const visible = visibleBefore(storage)
   const image = beforeImage(sql, "c")
   return sql`
-    floor(extract(epoch from c.captured_at)::numeric * 1000)::text as ms,
-    floor(extract(epoch from c.captured_at)::numeric * 1000000)::text as us,
+    pg_catalog.floor(extract(epoch from c.captured_at)::numeric * 1000)::text as ms,
+    pg_catalog.floor(extract(epoch from c.captured_at)::numeric * 1000000)::text as us,
     case
       ${visible === undefined ? sql`` : sql`when not ${visible} then null`}
       when c.op <> 'update' then ${image}
-      when jsonb_typeof(c.data_after) = 'object' and coalesce(jsonb_typeof(c.changed_from), 'object') = 'object' then ${image}
+      when pg_catalog.jsonb_typeof(c.data_after) = 'object' and coalesce(pg_catalog.jsonb_typeof(c.changed_from), 'object') = 'object' then ${image}
     end::text as before`
 }
 
-const json = (expression: string): string => `to_json(${expression})::text`
+const json = (expression: string): string => `pg_catalog.to_json(${expression})::text`
 
 /** A member of an object as an SQL expression: null if the value is null. */
 const member = (key: string, expression: string): string => `'"${key}":' || ${json(expression)}`
 
 /** An object of the members that are not null. */
-const object = (...members: ReadonlyArray<string>): string => `concat('{', concat_ws(',', ${members.join(", ")}), '}')`
+const object = (...members: ReadonlyArray<string>): string =>
+  `pg_catalog.concat('{', pg_catalog.concat_ws(',', ${members.join(", ")}), '}')`
 
 /** The name of the database, read once per statement. */
 const database = "(select current_database()::text)"
 
-const table = "concat(quote_ident(s.table_schema), '.', quote_ident(s.table_name))"
+const table = "pg_catalog.concat(pg_catalog.quote_ident(s.table_schema), '.', pg_catalog.quote_ident(s.table_name))"
 
 const activity = (id: number, name: string): string =>
   `"activity_id":${id},"activity_name":"${name}","type_uid":${300_400 + id},"type_name":"Entity Management: ${name}"`
@@ -63,17 +64,20 @@ const classification = [
   `"severity_id":1,"severity":"Informational","status_id":1,"status":"Success"`
 ].join(",")
 
-const typeOfUser = `case s.person ->> 'type'
+const typeOfUser = `case s.person ->> 'type'::text
       when 'user' then '"type_id":1,"type":"User"'
       when 'admin' then '"type_id":2,"type":"Admin"'
       when 'system' then '"type_id":3,"type":"System"'
       when 'service_account' then '"type_id":4,"type":"Service"'
-      else '"type_id":99,' || ${member("type", "s.person ->> 'type'")}
+      else '"type_id":99,' || ${member("type", "s.person ->> 'type'::text")}
     end`
 
 const user = `case when s.person is not null then '"user":' || ${object(
-  member("uid", "s.person ->> 'id'"),
-  member("name", "coalesce(nullif(s.person ->> 'label', ''), nullif(s.person ->> 'id', ''), s.person ->> 'type')"),
+  member("uid", "s.person ->> 'id'::text"),
+  member(
+    "name",
+    "coalesce(nullif(s.person ->> 'label'::text, ''), nullif(s.person ->> 'id'::text, ''), s.person ->> 'type'::text)"
+  ),
   typeOfUser
 )} end`
 
@@ -88,9 +92,9 @@ const entity = (key: string, data: string): string =>
     `'"data":' || ${data}`
   )
 
-const ocsf = ({ sql }: Storage): Fragment => sql`concat(
+const ocsf = ({ sql }: Storage): Fragment => sql`pg_catalog.concat(
     '{', ${sql.literal(activities)}, ',${sql.literal(classification)},"time":', s.ms,
-    ',"message":', ${sql.literal(json(`concat(s.op, ' ', ${table}, ' ' || s.row_key)`))},
+    ',"message":', ${sql.literal(json(`pg_catalog.concat(s.op, ' ', ${table}, ' ' || s.row_key)`))},
     ${sql.literal(`',' || ${member("comment", "s.a_name")}`)},
     ',"metadata":', ${sql.literal(
       object(
@@ -103,34 +107,34 @@ const ocsf = ({ sql }: Storage): Fragment => sql`concat(
     )},
     case
       when s.person is not null or ${sql.literal(application)} is not null
-      then concat(',"actor":', ${sql.literal(object(user, member("app_name", application)))})
+      then pg_catalog.concat(',"actor":', ${sql.literal(object(user, member("app_name", application)))})
     end,
     ',"src_endpoint":{' || ${sql.literal(member("ip", "s.t_remote_ip"))} || '}',
     ',"entity":', ${sql.literal(entity("coalesce(s.previous_row_key, s.row_key)", "s.before"))},
     case
       when s.op not in ('delete', 'truncate')
-      then concat(',"entity_result":', ${sql.literal(entity("s.row_key", "s.data_after"))})
+      then pg_catalog.concat(',"entity_result":', ${sql.literal(entity("s.row_key", "s.data_after"))})
     end,
     ',"unmapped":', ${restOfDocument({ sql }, ["rowPk", "previousRowKey", "partitionName", "changedFields", "details"])}, '}'
   )`
 
 /** Text of CloudEvents has no control characters. A key may have them. */
 const plainText = (expression: string): string =>
-  `regexp_replace(${expression}, case
+  `pg_catalog.regexp_replace(${expression}, case
         when getdatabaseencoding() = 'UTF8' then '[\\u0001-\\u001f\\u007f-\\u009f]' else '[\\u0001-\\u001f\\u007f]'
       end, ' ', 'g')`
 
 /** The name of the database as a part of a URI, by its bytes. */
 const source = `(
-      select '/threadline/' || string_agg(
+      select '/threadline/' || pg_catalog.string_agg(
         case
           when b.code between 48 and 57 or b.code between 65 and 90 or b.code between 97 and 122 or b.code in (45, 46, 95, 126)
-          then chr(b.code) else '%' || upper(lpad(to_hex(b.code), 2, '0'))
+          then pg_catalog.chr(b.code) else '%' || pg_catalog.upper(pg_catalog.lpad(pg_catalog.to_hex(b.code), 2, '0'))
         end, '' order by b.at
       )
       from (
-        select i.at, get_byte(d.name, i.at) as code
-        from (select convert_to(current_database()::text, getdatabaseencoding()) as name) d, generate_series(0, length(d.name) - 1) i(at)
+        select i.at, pg_catalog.get_byte(d.name, i.at) as code
+        from (select pg_catalog.convert_to(current_database()::text, getdatabaseencoding()) as name) d, pg_catalog.generate_series(0, pg_catalog.length(d.name) - 1) i(at)
       ) b
     )`
 
@@ -138,7 +142,7 @@ const subject = plainText(`${table} || coalesce('/' || s.row_key, '')`)
 
 const cloudEvents = (storage: Storage): Fragment => {
   const { sql } = storage
-  return sql`concat(
+  return sql`pg_catalog.concat(
     '{"specversion":"1.0","id":"', s.id, '","source":"', ${sql.literal(source)},
     '","type":', ${sql.literal(json("'threadline.change.' || s.op"))},
     ',"time":"', s.captured_at, '","subject":', ${sql.literal(json(subject))},
@@ -160,7 +164,7 @@ const operation = `case s.op
 const debezium = ({ sql }: Storage): Fragment => {
   const times = sql`'"ts_ms":', s.ms, ',"ts_us":', s.us, ',"ts_ns":', s.us, '000'`
   const name = sql.literal(json(database))
-  return sql`concat(
+  return sql`pg_catalog.concat(
     '{"before":', coalesce(s.before, 'null'), ',"after":', coalesce(s.data_after, 'null'),
     ',"source":{"version":"1","connector":"threadline","name":', ${name}, ',"db":', ${name},
     ',"schema":', ${sql.literal(json("s.table_schema"))}, ',"table":', ${sql.literal(json("s.table_name"))},

@@ -53,7 +53,7 @@ from (${listed(storage, found, condition, [], cellsOfTransaction(storage, column
     : changeDocument(storage, format === "json" ? "," : "")
   const key = keyColumn(storage)
   return sql`
-select ${anyBytes ? sql`convert_to(${line}, 'SQL_ASCII')` : line} as line
+select ${anyBytes ? sql`pg_catalog.convert_to(${line}, 'SQL_ASCII')` : line} as line
 from (${listed(storage, found, condition, isShaped ? [key, shapeColumns(storage)] : [key], [restOfTransaction(storage, isShaped ? "" : lineFeed)])}
 ) s`
 }

@@ -63,11 +63,11 @@ const statement = ({ name, sql }: Storage) => sql`
     pg_catalog.pg_is_in_recovery()::text as replica,
     case
       when not pg_catalog.pg_is_in_recovery() then now.snapshot::text
-      when now.following - now.oldest <= ${maxReplicaSpan} then concat_ws(
+      when now.following - now.oldest <= ${maxReplicaSpan} then pg_catalog.concat_ws(
         ':', now.oldest, now.following,
         (
-          select coalesce(string_agg(x.xid::text, ',' order by x.xid), '')
-          from generate_series(now.oldest, now.following - 1) x (xid)
+          select coalesce(pg_catalog.string_agg(x.xid::text, ',' order by x.xid), '')
+          from pg_catalog.generate_series(now.oldest, now.following - 1) x (xid)
           where not exists (
             select
             from ${name("audit_transactions")} t
@@ -86,8 +86,8 @@ const statement = ({ name, sql }: Storage) => sql`
     here.timeline::text as timeline,
     (
       select coalesce(
-        json_agg(
-          json_build_object('epoch', i.epoch, 'system', i.system_identifier::text, 'timeline', i.timeline::text)
+        pg_catalog.json_agg(
+          pg_catalog.json_build_object('epoch', i.epoch, 'system', i.system_identifier::text, 'timeline', i.timeline::text)
           order by i.epoch
         ),
         '[]'
@@ -95,14 +95,14 @@ const statement = ({ name, sql }: Storage) => sql`
       from ${name("installs")} i
     ) as installs,
     (
-      select coalesce(json_agg(json_build_object('epoch', p.epoch, 'xid', p.xid::text)), '[]')::text
+      select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('epoch', p.epoch, 'xid', p.xid::text)), '[]')::text
       from (
         select i.epoch, x.xid
         from ${name("installs")} i
-        cross join lateral unnest(i.prepared) x (xid)
+        cross join lateral pg_catalog.unnest(i.prepared) x (xid)
         where i.system_identifier = (select system_identifier from pg_control_system())
           and case
-            when not pg_catalog.pg_is_in_recovery() then not pg_visible_in_snapshot(x.xid, now.snapshot)
+            when not pg_catalog.pg_is_in_recovery() then not pg_catalog.pg_visible_in_snapshot(x.xid, now.snapshot)
             else x.xid::text::bigint >= now.oldest and not exists (
               select
               from ${name("audit_transactions")} t
@@ -120,8 +120,8 @@ const statement = ({ name, sql }: Storage) => sql`
   from (
     select
       s.snapshot,
-      pg_snapshot_xmin(s.snapshot)::text::bigint as oldest,
-      pg_snapshot_xmax(s.snapshot)::text::bigint as following
+      pg_catalog.pg_snapshot_xmin(s.snapshot)::text::bigint as oldest,
+      pg_catalog.pg_snapshot_xmax(s.snapshot)::text::bigint as following
     from pg_current_snapshot() s (snapshot)
   ) now
   left join lateral (

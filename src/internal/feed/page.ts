@@ -126,7 +126,7 @@ const pageStatement = (request: PageRequest) => {
   return sql`
     with recursive threadline_limits as materialized (
       -- More than run at once.
-      select 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int) as at_once
+      select 2 * (pg_catalog.current_setting('max_connections')::int + pg_catalog.current_setting('max_worker_processes')::int) as at_once
     ),
     threadline_transactions as materialized (
       select *
@@ -182,12 +182,12 @@ const pageStatement = (request: PageRequest) => {
       ${aheadLate}
     ),
     threadline_bound as materialized (
-      select min(a.first) as id, count(*) > 0 as more
+      select pg_catalog.min(a.first) as id, count(*) > 0 as more
       from threadline_ahead a
     ),
     threadline_open as materialized (
       select t.xid, t.id, t.occurred_at, o.after
-      from unnest(${array(window.open.map(({ xid }) => xid))}::xid8[], ${array(window.open.map(({ after }) => after))}::bigint[]) o (xid, after)
+      from rows from (pg_catalog.unnest(${array(window.open.map(({ xid }) => xid))}::xid8[]), pg_catalog.unnest(${array(window.open.map(({ after }) => after))}::bigint[])) o (xid, after)
       join ${transactions} t on t.xid = o.xid and t.epoch = ${epoch}
     ),
     threadline_rest as (
@@ -198,7 +198,7 @@ const pageStatement = (request: PageRequest) => {
         t.xid,
         t.id,
         t.occurred_at,
-        coalesce((select max(e.id) from threadline_entering e where e.transaction_id = t.id), -1)
+        coalesce((select pg_catalog.max(e.id) from threadline_entering e where e.transaction_id = t.id), -1)
       from ${transactions} t
       where t.xid = (select xid from threadline_taken where cut and xid > ${entered})
         and t.epoch = ${epoch}
@@ -228,7 +228,7 @@ const pageStatement = (request: PageRequest) => {
       select case when p.full_page then p.last_id else b.id - 1 end as id, p.full_page, b.more
       from threadline_bound b
       cross join (
-        select count(*) >= ${limit} as full_page, max(p.id) as last_id
+        select count(*) >= ${limit} as full_page, pg_catalog.max(p.id) as last_id
         from threadline_page p
       ) p
     ),
@@ -268,10 +268,10 @@ const pageStatement = (request: PageRequest) => {
       ${openBefore}
     ),
     threadline_state as (
-      select json_build_object(
+      select pg_catalog.json_build_object(
         'entered', (select xid::text from threadline_frontier),
         'open', (
-          select coalesce(json_agg(json_build_object('xid', o.xid::text, 'after', o.after::text) order by o.xid), '[]')
+          select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('xid', o.xid::text, 'after', o.after::text) order by o.xid), '[]')
           from threadline_still_open o
         ),
         'last', r.id::text,

@@ -57,19 +57,19 @@ const earliestOf = (
     sql`
       select ${instantColumn(sql, "n.earliest")} as earliest
       from (
-        select ${earliestCapture(sql, sql`min(t.occurred_at)`)} as earliest
+        select ${earliestCapture(sql, sql`pg_catalog.min(t.occurred_at)`)} as earliest
         from (
-          select min(t.occurred_at) as occurred_at
+          select pg_catalog.min(t.occurred_at) as occurred_at
           from ${name("audit_transactions")} t
           where t.xid >= ${from.end.toString()}::xid8
             and t.epoch = ${epoch}
           union all
-          select min(t.occurred_at)
+          select pg_catalog.min(t.occurred_at)
           from ${name("audit_transactions")} t
           where t.xid = any (${`{${from.running.join(",")}}`}::xid8[])
             and t.epoch = ${epoch}
           union all
-          select min(t.occurred_at)
+          select pg_catalog.min(t.occurred_at)
           from ${name("audit_transactions")} t
           where t.epoch > ${epoch}
             and exists (select from ${name("installs")} i where i.epoch > ${epoch})

@@ -311,7 +311,7 @@ export const changeOf = (row: typeof ChangeRow.Type): Change => changeWith(row, 
 
 /** An instant column as the text that `Instant` has. */
 export const instantColumn = (sql: SqlClient, column: string): Fragment =>
-  sql`to_char(${sql.literal(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+  sql`pg_catalog.to_char(${sql.literal(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 
 /** The columns of a change under the alias `c`. If `hidden` is true, what they say of the row before the change is left out. */
 export const changeColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
@@ -330,7 +330,7 @@ export const changeColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
   c.row_pk::text as row_pk,
   c.row_key::text as row_key,
   ${before("c.previous_row_key::text")} as previous_row_key,
-  ${before("to_json(c.changed_fields)::text")} as changed_fields,
+  ${before("pg_catalog.to_json(c.changed_fields)::text")} as changed_fields,
   ${before("c.changed_from::text")} as changed_from,
   c.data_after::text as data_after,
   c.details::text as details`
@@ -351,12 +351,12 @@ export const transactionColumns = (sql: SqlClient): Fragment => sql`
   t.job_id::text as t_job_id,
   t.trace_id::text as t_trace_id,
   t.source::text as t_source,
-  abbrev(t.remote_ip) as t_remote_ip,
+  pg_catalog.abbrev(t.remote_ip) as t_remote_ip,
   t.meta::text as t_meta,
   t.context_error::text as t_context_error,
   t.db_user::text as t_db_user,
   t.application_name::text as t_application_name,
-  abbrev(t.client_addr) as t_client_addr`
+  pg_catalog.abbrev(t.client_addr) as t_client_addr`
 
 /** The columns of an action under the alias `a`. */
 export const actionColumns = (sql: SqlClient): Fragment => sql`

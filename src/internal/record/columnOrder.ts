@@ -16,7 +16,7 @@ const OrderRow = Schema.Struct({ columns: Schema.parseJson(Schema.Array(Schema.S
 const orderStatement = ({ name, sql }: Storage, table: TableName, place: number) => sql`
     select
       coalesce((
-        select json_agg(n.name order by n.place, n.former, n.name)
+        select pg_catalog.json_agg(n.name order by n.place, n.former, n.name)
         from (
           select a.attname::text as name, a.attnum::bigint as place, 0 as former
           from pg_attribute a
@@ -28,8 +28,8 @@ const orderStatement = ({ name, sql }: Storage, table: TableName, place: number)
           from ${name("column_names")}(${table.schema}, ${table.name}) e
             left join pg_attribute a on a.attrelid = r.relation and a.attname = e.column_name
           union all
-          select e.value ->> 'name', ${mostColumns} + e.place, 0
-          from jsonb_array_elements(r.columns) with ordinality e (value, place)
+          select e.value ->> 'name'::text, ${mostColumns} + e.place, 0
+          from pg_catalog.jsonb_array_elements(r.columns) with ordinality e (value, place)
         ) n
       ), '[]')::text as columns,
       ${sql.literal(String(place))} as place

@@ -82,13 +82,13 @@ export const withPresentNames = (sql: SqlClient, image: Fragment, { columns }: P
     : sql`${image} || coalesce((
         with valid as (
           select s."column", s.formerly
-          from jsonb_to_recordset(${stringify(columns.map((span) => ({ ...span })))}::jsonb)
+          from pg_catalog.jsonb_to_recordset(${stringify(columns.map((span) => ({ ...span })))}::jsonb)
             s ("column" text, formerly text, since timestamptz, until timestamptz)
           where c.captured_at >= coalesce(s.since, '-infinity')
             and c.captured_at < coalesce(s.until, 'infinity')
             and ${image} -> s.formerly is not null
         )
-        select jsonb_object_agg(v."column", ${image} -> v.formerly)
+        select pg_catalog.jsonb_object_agg(v."column", ${image} -> v.formerly)
         from valid v
         where ${image} -> v."column" is null
           or exists (select from valid o where o.formerly = v."column")

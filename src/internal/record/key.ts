@@ -176,7 +176,7 @@ const resolved = (
     end`
   const statement = sql`
     select ${row(spelling)}${furtherColumns}
-    from jsonb_array_elements(${stringify(spellings)}::jsonb) with ordinality k (key, place)
+    from pg_catalog.jsonb_array_elements(${stringify(spellings)}::jsonb) with ordinality k (key, place)
     order by k.place`
   return Effect.catchTag(
     rows(Resolved, statement, (error) => error),

@@ -27,11 +27,11 @@ export const lapsesOf = (
   { name, sql }: Storage,
   table: TableName | { readonly schema: Fragment; readonly name: Fragment }
 ): Fragment => sql`(
-            select json_build_object(
-              'times', coalesce(json_agg(json_build_array(${instantColumn(sql, "lower(l.lapse)")}, ${instantColumn(sql, "upper(l.lapse)")}) order by l.lapse), '[]'),
+            select pg_catalog.json_build_object(
+              'times', coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(${instantColumn(sql, "pg_catalog.lower(l.lapse)")}, ${instantColumn(sql, "pg_catalog.upper(l.lapse)")}) order by l.lapse), '[]'),
               'keptSince', (select ${instantColumn(sql, "k.since")} from ${name("kept_since")}(${table.schema}, ${table.name}) k (since))
             )
-            from unnest(${name("unknown_times")}(${table.schema}, ${table.name})) l (lapse)
+            from pg_catalog.unnest(${name("unknown_times")}(${table.schema}, ${table.name})) l (lapse)
           )::text`
 
 /** A time in which everything was captured and is kept: from one instant up to another. The second instant is not part of it. */

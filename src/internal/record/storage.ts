@@ -90,7 +90,7 @@ const cursorKey = (sql: SqlClient.SqlClient, name: Storage["name"]): Effect.Effe
   rows(
     KeyRow,
     sql`
-      select encode(k.key, 'hex') as key
+      select pg_catalog.encode(k.key, 'hex') as key
       from ${name("cursor_keys")} k
       order by k.created_at, k.key
       limit 1`

@@ -61,13 +61,13 @@ export const tableFrom = (
 
 /** The names of a table as an expression that `TableNames` decodes. */
 export const tableNamesOf = ({ name, sql }: Storage, table: TableName): Fragment => sql`(
-      select json_build_object(
+      select pg_catalog.json_build_object(
         'policy', (
-          select json_build_object('schema', o.policy_schema, 'name', o.policy_name)
+          select pg_catalog.json_build_object('schema', o.policy_schema, 'name', o.policy_name)
           from ${name("policy_of")}(${table.schema}, ${table.name}) o
         ),
         'spans', (
-          select json_agg(json_build_object(
+          select pg_catalog.json_agg(pg_catalog.json_build_object(
             'schema', n.former_schema,
             'name', n.former_name,
             'since', ${instantColumn(sql, "nullif(n.since, '-infinity')")},
@@ -76,7 +76,7 @@ export const tableNamesOf = ({ name, sql }: Storage, table: TableName): Fragment
           from ${name("table_names")}(${table.schema}, ${table.name}) n
         ),
         'columns', coalesce((
-          select json_agg(json_build_object(
+          select pg_catalog.json_agg(pg_catalog.json_build_object(
             'column', e.column_name,
             'formerly', e.formerly,
             'since', ${instantColumn(sql, "nullif(e.since, '-infinity')")},
@@ -85,7 +85,7 @@ export const tableNamesOf = ({ name, sql }: Storage, table: TableName): Fragment
           from ${name("column_names")}(${table.schema}, ${table.name}) e
         ), '[]'),
         'present', coalesce((
-          select jsonb_path_query_array(p.columns, '$[*].name')
+          select pg_catalog.jsonb_path_query_array(p.columns, '$[*].name')
           from ${name("policy_of")}(${table.schema}, ${table.name}) o
             join ${name("capture_policies")} p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
         ), '[]')
@@ -136,11 +136,11 @@ export const withStrayedNames = (
 ): Effect.Effect<ReadonlyArray<Table>, ThreadlineError> => {
   const { name, sql } = storage
   const statement = sql`
-    select json_build_object('schema', s.table_schema, 'name', s.table_name)::text as policy, i.parts[1] as schema,
+    select pg_catalog.json_build_object('schema', s.table_schema, 'name', s.table_name)::text as policy, i.parts[1] as schema,
       i.parts[2] as name, ${instantColumn(sql, "s.sighted")} as since
     from ${name("strayed_names")}() s
-    cross join lateral unnest(s.names) u (name)
-    cross join lateral (select parse_ident(u.name) as parts) i
+    cross join lateral pg_catalog.unnest(s.names) u (name)
+    cross join lateral (select pg_catalog.parse_ident(u.name) as parts) i
     where s.sighted is not null
       and not s.contested
       and (i.parts[1] <> s.table_schema or i.parts[2] <> s.table_name)`

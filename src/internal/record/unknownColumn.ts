@@ -15,22 +15,22 @@ const Columns = Schema.Struct({ columns: Names, key: Names })
 const columnsOf = ({ name, sql }: Storage, table: TableName) => sql`
   select
     (
-      select coalesce(jsonb_agg(c.name order by c.place, c.name), '[]')
+      select coalesce(pg_catalog.jsonb_agg(c.name order by c.place, c.name), '[]')
       from (
-        select n.name, min(n.place) as place
+        select n.name, pg_catalog.min(n.place) as place
         from (
-          select e.value ->> 'name' as name, e.place
-          from jsonb_array_elements(p.columns) with ordinality e (value, place)
+          select e.value ->> 'name'::text as name, e.place
+          from pg_catalog.jsonb_array_elements(p.columns) with ordinality e (value, place)
           union all
-          select e.value ->> 'name', 0
-          from jsonb_array_elements(p.key_columns) e (value)
+          select e.value ->> 'name'::text, 0
+          from pg_catalog.jsonb_array_elements(p.key_columns) e (value)
           union all
-          select e.value ->> 'name', 0
-          from jsonb_array_elements(p.former_keys) f (value),
-            jsonb_array_elements(f.value) e (value)
+          select e.value ->> 'name'::text, 0
+          from pg_catalog.jsonb_array_elements(p.former_keys) f (value),
+            pg_catalog.jsonb_array_elements(f.value) e (value)
           union all
-          select e.value ->> 'formerly', 0
-          from jsonb_array_elements(p.former_columns) e (value)
+          select e.value ->> 'formerly'::text, 0
+          from pg_catalog.jsonb_array_elements(p.former_columns) e (value)
           union all
           select a.attname::text, a.attnum
           from pg_attribute a
@@ -47,8 +47,8 @@ const columnsOf = ({ name, sql }: Storage, table: TableName) => sql`
       ) c
     )::text as columns,
     (
-      select coalesce(jsonb_agg(e.value ->> 'name' order by e.place), '[]')
-      from jsonb_array_elements(p.key_columns) with ordinality e (value, place)
+      select coalesce(pg_catalog.jsonb_agg(e.value ->> 'name'::text order by e.place), '[]')
+      from pg_catalog.jsonb_array_elements(p.key_columns) with ordinality e (value, place)
     )::text as key
   from ${name("policy_of")}(${table.schema}, ${table.name}) o
     join ${name("capture_policies")} p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
@@ -77,14 +77,14 @@ const occurrences = (storage: Storage, table: Table, columns: ReadonlyArray<stri
   const { name, sql } = storage
   const occurs = columns.map(
     (column) => sql`
-      bool_or(
-        coalesce(c.data_after ? ${column}, false)
-        or coalesce(c.changed_from ? ${column}, false)
+      pg_catalog.bool_or(
+        coalesce(c.data_after ? ${column}::text, false)
+        or coalesce(c.changed_from ? ${column}::text, false)
         or coalesce(${column} = any (c.changed_fields), false)
       )`
   )
   return sql`
-    select count(*)::text as changes, jsonb_build_array(${sql.csv(occurs)})::text as occurs
+    select count(*)::text as changes, pg_catalog.jsonb_build_array(${sql.csv(occurs)})::text as occurs
     from (
       ${unionAll(
         byName(storage, table, "c").map(

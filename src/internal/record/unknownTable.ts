@@ -26,14 +26,14 @@ const tableFacts = ({ name, sql }: Storage, table: TableName) => sql`
         and c.relkind in ('r', 'p', 'f')
     ) as kind,
     (
-      select jsonb_build_object('schema', n.nspname, 'name', c.relname)
+      select pg_catalog.jsonb_build_object('schema', n.nspname, 'name', c.relname)
       from pg_class c
         join pg_namespace n on n.oid = c.relnamespace
-      where c.oid = pg_partition_root(named.relation)
+      where c.oid = pg_catalog.pg_partition_root(named.relation)
         and c.oid <> named.relation
     )::text as root,
     (
-      select coalesce(jsonb_agg(jsonb_build_object('schema', p.table_schema, 'name', p.table_name)), '[]')
+      select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('schema', p.table_schema, 'name', p.table_name)), '[]')
       from (
         select p.table_schema, p.table_name
         from ${name("capture_policies")} p

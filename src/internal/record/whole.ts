@@ -17,13 +17,13 @@ const checkWhole = (from: storage.Storage): Effect.Effect<void, ThreadlineError>
     .rows(
       Hidden,
       from.sql`
-      select format('%I.%I', n.nspname, c.relname) as name
+      select pg_catalog.format('%I.%I', n.nspname, c.relname) as name
       from pg_class c
       join pg_namespace n on n.oid = c.relnamespace
       where n.nspname = ${from.schema}
         and c.relkind in ('r', 'p')
         and not c.relispartition
-        and row_security_active(c.oid)
+        and pg_catalog.row_security_active(c.oid)
       order by c.relname`
     )
     .pipe(

@@ -104,7 +104,7 @@ const candidatesOf = (
  */
 const nearestOf = ({ sql }: Storage, entries: Fragment, { at, since, until }: Around): Fragment => {
   const entry = (offset: number, column: string): Fragment =>
-    sql`max(${sql.literal(`e.${column}`)}) filter (where e.place = ${sql.literal(String(offset))})`
+    sql`pg_catalog.max(${sql.literal(`e.${column}`)}) filter (where e.place = ${sql.literal(String(offset))})`
   const captured = all([
     since === undefined ? undefined : sql`e.captured_at >= ${since}::timestamptz`,
     until === undefined
@@ -112,8 +112,8 @@ const nearestOf = ({ sql }: Storage, entries: Fragment, { at, since, until }: Ar
       : sql`(e.captured_at <= ${at}::timestamptz or e.captured_at < ${until}::timestamptz)`
   ])
   return sql`
-        select e.key, bool_and(e.row_key is not null) as complete,
-          max(e.side) as side,
+        select e.key, pg_catalog.bool_and(e.row_key is not null) as complete,
+          pg_catalog.max(e.side) as side,
           ${entry(0, "row_key")} as entry_key,
           ${entry(0, "captured_at")} as entry_at,
           ${entry(0, "id")} as entry_id,
@@ -145,10 +145,10 @@ const keyColumns = ["row_key", "previous_row_key"] as const
 const keyRowColumns = ({ sql }: Storage, side: Fragment = sql`k.side`): Fragment => sql`
       ${side} as side,
       k.entry_key as entry_key,
-      to_json(k.entry_at) #>> '{}' as entry_at,
+      pg_catalog.to_json(k.entry_at) #>> '{}'::text[] as entry_at,
       k.entry_id::text as entry_id,
       k.second_key as second_key,
-      to_json(k.second_at) #>> '{}' as second_at,
+      pg_catalog.to_json(k.second_at) #>> '{}'::text[] as second_at,
       k.second_id::text as second_id`
 
 const EndRow = Schema.Struct({ key: Schema.NullOr(Schema.String), seen: Schema.NullOr(Schema.String) })
@@ -194,7 +194,7 @@ const endStatement = (storage: Storage, range: Range, entries: number): Statemen
       case
         when e.key is distinct from ${key("own", 0)} and e.key is distinct from ${key("moved", 0)}
         then (
-          select max(f.key)
+          select pg_catalog.max(f.key)
           from (
             select o.key from own o
             union all

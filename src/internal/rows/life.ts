@@ -114,7 +114,7 @@ export const truncatesBehind = (storage: Storage, table: Table, changes: Fragmen
     (span) => sql`(
         select r.*
         from ${name("truncates_behind")}(
-          (select jsonb_agg(to_jsonb(o)) from (${changes}) o),
+          (select pg_catalog.jsonb_agg(pg_catalog.to_jsonb(o)) from (${changes}) o),
           ${span.schema}, ${span.name}, ${begin(storage, span.since)}, ${end(storage, span.until)}
         ) r
       )`
@@ -193,7 +193,7 @@ export const nearestOfKeys = (
     ]
     return sql`
           select ${isSingle ? sql`${firstKey}::text` : key} as own_key, o.*
-          from ${isSingle ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`}
+          from ${isSingle ? sql`(select 1) k` : sql`pg_catalog.jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`}
           cross join lateral ${nearest(storage, table, key, side, count, bounds)} o`
   }
   const bound = (times: ReadonlyArray<string | null | undefined>, of: "greatest" | "least", none: string): Fragment => {
@@ -205,7 +205,7 @@ export const nearestOfKeys = (
   return sql`
           select o.*
           from ${name("changes_near")}(
-            array(select k.key from jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)),
+            array(select k.key from pg_catalog.jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)),
             ${span.schema}, ${span.name}, ${side}, ${instant(at)},
             ${bound([since, span.since], "greatest", "-infinity")}, ${bound([until, span.until], "least", "infinity")},
             ${count}
@@ -268,7 +268,7 @@ export const known = (
           from ${name("changes_known")}(${document}, ${span.schema}, ${span.name}, ${begin(storage, span.since)}, ${end(storage, span.until)}) k`
       : sql`
           select k.key, k.nth, c.*
-          from jsonb_to_recordset(${document}) k (key text, nth int, row_key text, at timestamptz, id bigint)
+          from pg_catalog.jsonb_to_recordset(${document}) k (key text, nth int, row_key text, at timestamptz, id bigint)
           cross join lateral (
           ${unionAll(byName(storage, table, "c").map(branch))}
           offset 0
@@ -276,7 +276,7 @@ export const known = (
   return sql`(
         select ${sql.literal(`o.key, o.nth, ${changeNames.replaceAll(/\w+/g, "o.$&")}`)}
         from (
-          select k.*, lead(k.transaction_id) over (partition by k.key order by k.nth) as next_transaction
+          select k.*, pg_catalog.lead(k.transaction_id) over (partition by k.key order by k.nth) as next_transaction
           from (${found}) k
         ) o
         where o.nth = 0
@@ -335,8 +335,8 @@ const statement = (storage: Storage, row: Row, span: Span) => {
   return sql`
     with own as materialized (
       select o.*,
-        lead(o.captured_at, 1, ${endAt}) over life as next_at,
-        lead(o.id, 1, ${endId}) over life as next_id
+        pg_catalog.lead(o.captured_at, 1, ${endAt}) over life as next_at,
+        pg_catalog.lead(o.id, 1, ${endId}) over life as next_id
       from (${unionAll([...side("before", span.before), ...side("after", span.after)])}) o
       window life as (order by o.captured_at, o.id)
     ),

@@ -174,11 +174,11 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
     threadline_own as materialized (
       select ${sql.literal(standingColumns.map((column) => (images.includes(column) ? `case when o.selected then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
         o.own_key, o.selected, o.visible, o.visible_before, o.matches, o.matches_before,
-        lead(o.captured_at, 1, ${instantSql}) over life as next_at,
-        lead(o.id, 1, 9223372036854775807) over life as next_id
+        pg_catalog.lead(o.captured_at, 1, ${instantSql}) over life as next_at,
+        pg_catalog.lead(o.id, 1, 9223372036854775807) over life as next_id
       from (
         select k.*,
-          ${presentOnly ? sql`bool_or(${sql.literal(isShown)}) over (partition by k.own_key)` : sql`true`} as selected,
+          ${presentOnly ? sql`pg_catalog.bool_or(${sql.literal(isShown)}) over (partition by k.own_key)` : sql`true`} as selected,
           row_number() over (partition by k.own_key order by k.captured_at, k.id) as place
         from threadline_judged k
       ) o
@@ -220,7 +220,7 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
       c.row_pk::text as row_pk,
       c.row_key::text as row_key,
       c.previous_row_key::text as previous_row_key,
-      to_json(c.changed_fields)::text as changed_fields,
+      pg_catalog.to_json(c.changed_fields)::text as changed_fields,
       c.changed_from::text as changed_from,
       c.data_after::text as data_after,
       c.own_key as own_key,

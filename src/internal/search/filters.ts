@@ -112,7 +112,7 @@ export const filters = {
       return recorded.length === 0
         ? sql`false`
         : sql`
-      c.changed_fields && ${sql.literal("array")}[${sql.csv(recorded.map((field) => sql`${field}`))}]::text[]`
+      c.changed_fields operator(pg_catalog.&&) ${sql.literal("array")}[${sql.csv(recorded.map((field) => sql`${field}`))}]::text[]`
     })
     return { change: all([changed, visibleBefore(storage)]) }
   }),
@@ -128,17 +128,17 @@ export const filters = {
   }),
   impersonator: filter(ActorFilter, ({ id, type }, { sql }) => {
     const condition = (alias: string) => {
-      const by = sql.literal(`${alias}.actor -> 'impersonator'`)
-      const typed = sql`${by} ->> 'type' = ${type}`
-      return id === undefined ? typed : sql`${typed} and ${by} ->> 'id' = ${id}`
+      const by = sql.literal(`${alias}.actor -> 'impersonator'::text`)
+      const typed = sql`${by} ->> 'type'::text = ${type}`
+      return id === undefined ? typed : sql`${typed} and ${by} ->> 'id'::text = ${id}`
     }
     return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
   }),
   actorLabel: filter(ShortText, (label, { sql }) => {
     const condition = (alias: string) => {
       const contained = (column: string) =>
-        sql`strpos(lower(${sql.literal(`${alias}.${column}`)}), lower(${label})) > 0`
-      return sql`(${contained("actor ->> 'label'")} or ${contained("actor #>> '{impersonator,label}'")})`
+        sql`pg_catalog.strpos(pg_catalog.lower(${sql.literal(`${alias}.${column}`)}), pg_catalog.lower(${label})) > 0`
+      return sql`(${contained("actor ->> 'label'::text")} or ${contained("actor #>> '{impersonator,label}'::text[]")})`
     }
     return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
   }),

@@ -76,7 +76,7 @@ const sourceOfIds = (sql: SqlClient, ids: ReadonlyArray<string>): TransactionSou
   return {
     ids: ({ direction, limit, within }) => sql`
     select s.id
-    from unnest(${array}) s(id)
+    from pg_catalog.unnest(${array}) s(id)
     where ${within("s.id")}
     order by s.id ${direction}
     ${limit}`,

@@ -220,7 +220,7 @@ export const schemaEvents = Effect.fnUntraced(function* (
     select c.id::text as id, ${instantColumn(sql, "c.captured_at")} as occurred_at, c.table_schema::text as table_schema,
       c.table_name::text as table_name, c.command::text as command, c.object_type::text as object_type,
       c.object_identity, c.old_name, c.new_name, c.effect::text as effect, c.details::text as details,
-      c.db_user::text as db_user, c.role_name::text as role_name, c.application_name, host(c.client_addr) as client_addr
+      c.db_user::text as db_user, c.role_name::text as role_name, c.application_name, pg_catalog.host(c.client_addr) as client_addr
     from (select e.*, e.occurred_at as captured_at from ${name("schema_events")} e) c
     where ${all([
       table === undefined ? undefined : ofTable(storage, table, "c"),

@@ -455,8 +455,8 @@ export const searchShort = (plan: Plan, limit: number): Search | undefined => {
     "infinity"
   )
   const found = sql`
-        (select array_agg(t.place order by t.place) from threadline_first t),
-        (select array_agg(${earliestCapture(sql, sql`t.occurred_at`)} order by t.place) from threadline_first t),
+        (select pg_catalog.array_agg(t.place order by t.place) from threadline_first t),
+        (select pg_catalog.array_agg(${earliestCapture(sql, sql`t.occurred_at`)} order by t.place) from threadline_first t),
         ${order === "newest"}::boolean`
   const within = isBehind(plan) ? undefined : after
   const table = onlyName(plan)

@@ -109,7 +109,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
       select
         count(*) as changes,
         coalesce(
-          json_agg(distinct jsonb_build_object('schema', c.table_schema, 'name', c.table_name)),
+          pg_catalog.json_agg(distinct pg_catalog.jsonb_build_object('schema', c.table_schema, 'name', c.table_name)),
           '[]'
         ) as tables
       from (${changesOf(plan)}) c

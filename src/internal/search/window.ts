@@ -71,7 +71,7 @@ const inWindow = ({ sql }: Storage, { from, to }: Window): Fragment =>
 const oldestStraggler = (storage: Storage, window: Window): Fragment => {
   const { name, sql } = storage
   return sql`(
-          select min(c.transaction_id + 0)
+          select pg_catalog.min(c.transaction_id + 0)
           from ${name("audit_changes")} c
           where ${inWindow(storage, window)}
             and c.transaction_id + 0 between p.bottom and p.first - 1
@@ -83,7 +83,7 @@ const oldestStraggler = (storage: Storage, window: Window): Fragment => {
 const newestStraggler = (storage: Storage, window: Window): Fragment => {
   const { name, sql } = storage
   return sql`(
-          select max(c.transaction_id + 0)
+          select pg_catalog.max(c.transaction_id + 0)
           from ${name("audit_changes")} c
           where ${inWindow(storage, window)}
             and c.captured_at >= p.since
@@ -104,7 +104,7 @@ const statement = (storage: Storage, window: Window, exact: { readonly low: bool
     from === undefined
       ? bottom
       : sql`coalesce((
-          select min(n.id)
+          select pg_catalog.min(n.id)
           from (
             select t.id
             from ${name("audit_transactions")} t
@@ -117,7 +117,7 @@ const statement = (storage: Storage, window: Window, exact: { readonly low: bool
     to === undefined
       ? sql`select ${top} as id, null::timestamptz as since`
       : sql`
-          select coalesce(max(n.id), ${bottom}) as id, coalesce(${earliestCapture(sql, sql`min(n.occurred_at)`)}, '-infinity') as since
+          select coalesce(pg_catalog.max(n.id), ${bottom}) as id, coalesce(${earliestCapture(sql, sql`pg_catalog.min(n.occurred_at)`)}, '-infinity') as since
           from (
             select t.id, t.occurred_at
             from ${name("audit_transactions")} t

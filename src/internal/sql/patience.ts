@@ -20,10 +20,10 @@ const share = 0.5
 const deadlockTimeout = `least(
   (select s.setting::float8 from pg_catalog.pg_settings s where s.name = 'deadlock_timeout'),
   (
-    select min(t.parts[1]::float8 * case t.parts[2]
+    select pg_catalog.min(t.parts[1]::float8 * case t.parts[2]
       when 'us' then 0.001 when 's' then 1000 when 'min' then 60000 when 'h' then 3600000 when 'd' then 86400000 else 1 end)
     from pg_catalog.pg_db_role_setting d
-    cross join lateral unnest(d.setconfig) c (setting)
+    cross join lateral pg_catalog.unnest(d.setconfig) c (setting)
     cross join lateral (
       select pg_catalog.regexp_match(c.setting, '^deadlock_timeout=\\s*([0-9]+\\.?[0-9]*)\\s*([a-z]*)\\s*$') as parts
     ) t

@@ -36,7 +36,7 @@ export const withGrants = (schema: string): string => `storage as (
   where n.nspname = ${literal(schema)}
 ),
 tables as (
-  select c.*, format('%I.%I', s.nspname, c.relname) as label
+  select c.*, pg_catalog.format('%I.%I', s.nspname, c.relname) as label
   from storage s
   join pg_class c on c.relnamespace = s.oid
   where c.relkind in ('r', 'p')
@@ -44,27 +44,27 @@ tables as (
 granted as (
   select a.grantee
   from tables t
-  cross join lateral aclexplode(t.relacl) a
+  cross join lateral pg_catalog.aclexplode(t.relacl) a
   where a.grantee <> t.relowner
     and a.privilege_type not in ('SELECT', 'REFERENCES')
   union
   select a.grantee
   from tables t
   join pg_attribute c on c.attrelid = t.oid
-  cross join lateral aclexplode(c.attacl) a
+  cross join lateral pg_catalog.aclexplode(c.attacl) a
   where a.grantee <> t.relowner
     and a.privilege_type not in ('SELECT', 'REFERENCES')
   union
   select a.grantee
   from storage s
-  cross join lateral aclexplode(s.nspacl) a
+  cross join lateral pg_catalog.aclexplode(s.nspacl) a
   where a.grantee <> s.nspowner
     and a.privilege_type = 'CREATE'
   union
   select a.grantee
   from storage s
   join pg_proc p on p.pronamespace = s.oid and p.prorettype = 'trigger'::regtype
-  cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+  cross join lateral pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a
   where a.grantee <> p.proowner
     -- Those that everybody may execute refuse to serve any other trigger than their own.
     and p.proname not like 'open~_%' escape '~'
@@ -74,30 +74,30 @@ granted as (
 export const standingOf = (schema: string): string => `
 with ${withGrants(schema)},
 others as (
-  select r.oid, r.rolname, pg_has_role(r.oid, s.nspowner, 'member') as member
+  select r.oid, r.rolname, pg_catalog.pg_has_role(r.oid, s.nspowner, 'member') as member
   from storage s
   cross join pg_roles r
   where not r.rolsuper
     and r.oid <> s.nspowner
     and r.rolname not like 'pg~_%' escape '~'
 )
-select jsonb_build_object(
-  'owner', quote_ident(s.rolname),
+select pg_catalog.jsonb_build_object(
+  'owner', pg_catalog.quote_ident(s.rolname),
   'ownerSuperuser', s.rolsuper,
   'ownerCanLogin', s.rolcanlogin,
   'ownerMembers', coalesce((
-    select jsonb_agg(quote_ident(o.rolname) order by o.rolname)
+    select pg_catalog.jsonb_agg(pg_catalog.quote_ident(o.rolname) order by o.rolname)
     from others o
     where o.member and o.rolname not in (current_user, session_user)
   ), '[]'),
   'rowSecurity', coalesce((
-    select jsonb_agg(t.label order by t.label) from tables t where t.relrowsecurity
+    select pg_catalog.jsonb_agg(t.label order by t.label) from tables t where t.relrowsecurity
   ), '[]'),
   'hidden', coalesce((
-    select jsonb_agg(t.label order by t.label) from tables t where not t.relispartition and row_security_active(t.oid)
+    select pg_catalog.jsonb_agg(t.label order by t.label) from tables t where not t.relispartition and pg_catalog.row_security_active(t.oid)
   ), '[]'),
   'unidentified', coalesce((
-    select jsonb_agg(t.label order by t.label)
+    select pg_catalog.jsonb_agg(t.label order by t.label)
     from tables t
     where t.relkind = 'r'
       and (t.relreplident = 'n' or t.relreplident = 'd' and not exists (
@@ -105,18 +105,18 @@ select jsonb_build_object(
       ))
   ), '[]'),
   'writers', coalesce((
-    select jsonb_agg(w.label order by w.label)
+    select pg_catalog.jsonb_agg(w.label order by w.label)
     from (
-      select distinct case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as label
+      select distinct case when g.grantee = 0 then 'public' else pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) end as label
       from granted g
       where g.grantee = 0
         or g.grantee in (select o.oid from others o where not o.member)
     ) w
   ), '[]'),
   'writersOfAll', coalesce((
-    select jsonb_agg(quote_ident(o.rolname) order by o.rolname)
+    select pg_catalog.jsonb_agg(pg_catalog.quote_ident(o.rolname) order by o.rolname)
     from others o
-    where not o.member and pg_has_role(o.oid, 'pg_write_all_data', 'usage')
+    where not o.member and pg_catalog.pg_has_role(o.oid, 'pg_write_all_data', 'usage')
   ), '[]')
 ) as standing
 from storage s`

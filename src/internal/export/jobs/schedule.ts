@@ -169,7 +169,7 @@ const schedules = (storage: Storage, isDue: boolean) => {
         ScheduleRow,
         sql`
         select
-          jsonb_build_object(
+          pg_catalog.jsonb_build_object(
             'name', s.name,
             'cron', s.cron,
             'timeZone', s.time_zone,

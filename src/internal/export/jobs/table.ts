@@ -32,7 +32,7 @@ const instant = ({ sql }: Storage, column: string): Fragment => instantColumn(sq
 
 /** A job as its JSON, so that its numbers keep their digits. */
 const jobColumn = (storage: Storage): Fragment => storage.sql`
-  jsonb_build_object(
+  pg_catalog.jsonb_build_object(
     'id', j.id::text,
     'state', j.state,
     'request', j.request,
@@ -52,7 +52,7 @@ const jobColumn = (storage: Storage): Fragment => storage.sql`
     'estimate', j.estimate,
     'rate', case
       when j.records > 0 and j.progress_at > j.started_at
-      then floor(j.records / extract(epoch from j.progress_at - j.started_at))::bigint
+      then pg_catalog.floor(j.records / extract(epoch from j.progress_at - j.started_at))::bigint
     end,
     'error', j.error,
     'file', j.location,
@@ -98,8 +98,8 @@ const conditionsOf = (
 ): ReadonlyArray<Fragment | undefined> => [
   state === undefined ? undefined : sql`j.state = any (${`{${state.join(",")}}`}::text[])`,
   schedule === undefined ? undefined : sql`j.schedule = ${schedule}`,
-  requestedBy === undefined ? undefined : sql`j.requested_by ->> 'type' = ${requestedBy.type}`,
-  requestedBy?.id === undefined ? undefined : sql`j.requested_by ->> 'id' = ${requestedBy.id}`,
+  requestedBy === undefined ? undefined : sql`j.requested_by ->> 'type'::text = ${requestedBy.type}`,
+  requestedBy?.id === undefined ? undefined : sql`j.requested_by ->> 'id'::text = ${requestedBy.id}`,
   scope === undefined ? undefined : sql`j.scope = ${scopeDocument(scope)}::jsonb`,
   before === undefined ? undefined : sql`j.id < ${before.toString()}::bigint`
 ]
