@@ -151,11 +151,11 @@ end
 $$;
 
 -- The marks of partitions that are too new for the snapshot of this transaction. It does not show the transaction that attached them, so 0
--- stands for it. Null if one is locked: then it is not known.
+-- stands for it. None if a partition is locked: a write must not wait for one that it does not touch.
 create function unseen_partition_marks(relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
-set lock_timeout = '100ms'
+set lock_timeout = '1ms'
 as $$
 declare
   present oid[];
@@ -171,7 +171,7 @@ begin
     when sqlstate 'TL000' then
       null;
     when lock_not_available then
-      return null;
+      return '{}';
   end;
   return (
     select coalesce(jsonb_object_agg(p.oid::regclass, p.oid || '/0 ' || coalesce(pg_relation_filenode(p.oid), 0)), '{}')
@@ -211,6 +211,8 @@ begin
           and c.relkind <> 'p'
           and c.relfilenode = split_part(m.value, ' ', 2)::oid
           and has_empty_file(c.oid)
+          -- VACUUM cuts a file to nothing if all rows were deleted. Then it counts them.
+          and c.reltuples = -1
       )
   );
 end
@@ -817,7 +819,6 @@ begin
       )
       or labels_outdated(policy.key_values)
       or is_outdated(relation)
-      or unseen_partition_marks(relation) is null
     )
     then 'unknown'
   end;
@@ -886,7 +887,7 @@ begin
   return (
     select coalesce(jsonb_object_agg(m.key, m.value), '{}')
     from capture_policies p
-    cross join lateral jsonb_each_text(partition_marks(p.relation) || coalesce(unseen_partition_marks(p.relation), '{}')) m
+    cross join lateral jsonb_each_text(partition_marks(p.relation) || unseen_partition_marks(p.relation)) m
     where p.relation = unknown_partitions.relation
       and p.removed_at is null
       and p.database = this_database()
@@ -937,7 +938,8 @@ begin
     perform add_joined(relation, partitions);
   end if;
   if serializable or noted_at < transaction_timestamp() then
-    perform set_config(memory, md5(partitions::text), false);
+    -- A prepared transaction may be rolled back after the session has gone on.
+    perform set_config(memory, md5(partitions::text), serializable and current_setting('max_prepared_transactions')::int > 0);
   end if;
   return true;
 end

@@ -554,7 +554,8 @@ begin
 end
 $$;
 
--- Runs after any statement that removes changes.
+-- Runs after any statement that removes changes. Capture itself takes back what it has recorded in the same transaction and what another
+-- trigger records as well: that removes nothing which anybody could have read.
 create function note_removal() returns trigger
 language plpgsql
 set search_path from current
@@ -567,6 +568,11 @@ begin
     from (
       select c.table_schema, c.table_name, min(c.captured_at) as first, max(c.captured_at) + interval '1 microsecond' as up_to
       from removed c
+      where c.transaction_id not in (
+        select t.id
+        from audit_transactions t
+        where t.xid = pg_current_xact_id_if_assigned() and t.occurred_at >= transaction_timestamp()
+      )
       group by c.table_schema, c.table_name
     ) r;
   end if;

@@ -212,7 +212,7 @@ begin
     array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
 exception
   -- Its column no longer accepts this key.
-  when data_exception or undefined_object or undefined_function or undefined_column then
+  when data_exception or undefined_object or undefined_function or undefined_column or undefined_table then
     found_at := since;
 end
 $$;

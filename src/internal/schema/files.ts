@@ -3752,7 +3752,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "ecc4526c2f52a5d155c28f2489c7c88f0fc466db3c0025fc536ad00e2dc15bbb",
+    checksum: "aa914dcafc9dd8238454d2733a8f38eb23216af7e6b04babb993864130743c21",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3906,11 +3906,11 @@ end
 $$;
 
 -- The marks of partitions that are too new for the snapshot of this transaction. It does not show the transaction that attached them, so 0
--- stands for it. Null if one is locked: then it is not known.
+-- stands for it. None if a partition is locked: a write must not wait for one that it does not touch.
 create function unseen_partition_marks(relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
-set lock_timeout = '100ms'
+set lock_timeout = '1ms'
 as $$
 declare
   present oid[];
@@ -3926,7 +3926,7 @@ begin
     when sqlstate 'TL000' then
       null;
     when lock_not_available then
-      return null;
+      return '{}';
   end;
   return (
     select coalesce(jsonb_object_agg(p.oid::regclass, p.oid || '/0 ' || coalesce(pg_relation_filenode(p.oid), 0)), '{}')
@@ -3966,6 +3966,8 @@ begin
           and c.relkind <> 'p'
           and c.relfilenode = split_part(m.value, ' ', 2)::oid
           and has_empty_file(c.oid)
+          -- VACUUM cuts a file to nothing if all rows were deleted. Then it counts them.
+          and c.reltuples = -1
       )
   );
 end
@@ -4572,7 +4574,6 @@ begin
       )
       or labels_outdated(policy.key_values)
       or is_outdated(relation)
-      or unseen_partition_marks(relation) is null
     )
     then 'unknown'
   end;
@@ -4641,7 +4642,7 @@ begin
   return (
     select coalesce(jsonb_object_agg(m.key, m.value), '{}')
     from capture_policies p
-    cross join lateral jsonb_each_text(partition_marks(p.relation) || coalesce(unseen_partition_marks(p.relation), '{}')) m
+    cross join lateral jsonb_each_text(partition_marks(p.relation) || unseen_partition_marks(p.relation)) m
     where p.relation = unknown_partitions.relation
       and p.removed_at is null
       and p.database = this_database()
@@ -4692,7 +4693,8 @@ begin
     perform add_joined(relation, partitions);
   end if;
   if serializable or noted_at < transaction_timestamp() then
-    perform set_config(memory, md5(partitions::text), false);
+    -- A prepared transaction may be rolled back after the session has gone on.
+    perform set_config(memory, md5(partitions::text), serializable and current_setting('max_prepared_transactions')::int > 0);
   end if;
   return true;
 end
@@ -4810,7 +4812,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "a9d0ab30926e91ab2fefd441f10a0a86bdb701115a0aca7f1cc278f070ed78de",
+    checksum: "760b4e0e5e45ac8e6c40cb02c88ccafdaa53337482f392cf193928816786727f",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- The last changes under a name that were captured before an instant, by transaction. A table that is always written has changes in
@@ -5367,7 +5369,8 @@ begin
 end
 $$;
 
--- Runs after any statement that removes changes.
+-- Runs after any statement that removes changes. Capture itself takes back what it has recorded in the same transaction and what another
+-- trigger records as well: that removes nothing which anybody could have read.
 create function note_removal() returns trigger
 language plpgsql
 set search_path from current
@@ -5380,6 +5383,11 @@ begin
     from (
       select c.table_schema, c.table_name, min(c.captured_at) as first, max(c.captured_at) + interval '1 microsecond' as up_to
       from removed c
+      where c.transaction_id not in (
+        select t.id
+        from audit_transactions t
+        where t.xid = pg_current_xact_id_if_assigned() and t.occurred_at >= transaction_timestamp()
+      )
       group by c.table_schema, c.table_name
     ) r;
   end if;
@@ -5445,7 +5453,7 @@ from public;
   {
     id: 10,
     name: "joined",
-    checksum: "93fb8eadffeb2f4e08524f5bf1b186beef1ee93eb2a3ac02ff726ddfef668568",
+    checksum: "ebf9f08752f425e0d106bc40cb05396b46861c76f4295be75d0fc3438ed71d37",
     sql: `-- Partitions that join a captured table: whether they bring rows that the record does not know.
 
 -- The transaction by which a partition joined its root. It is that of the partition itself or of one above it, if that was
@@ -5660,7 +5668,7 @@ begin
     array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
 exception
   -- Its column no longer accepts this key.
-  when data_exception or undefined_object or undefined_function or undefined_column then
+  when data_exception or undefined_object or undefined_function or undefined_column or undefined_table then
     found_at := since;
 end
 $$;
