@@ -2,6 +2,7 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { asOf, attacks, type Host, reading } from "../support/adversarial.js"
+import { stringify } from "../../src/internal/core/json.js"
 import * as Query from "../../src/Query.js"
 
 interface Story {
@@ -180,7 +181,7 @@ const lastChange = ({ db }: Host) =>
 /** The keys that were present at an instant, each with its value of `v`. */
 const rowsAt = (host: Host, at: string) =>
   Effect.map(reading(host, Query.asOfRows("t", at)), ({ items }) =>
-    items.map(({ row, rowKey }) => `${rowKey} = ${String(row["v"])}`)
+    items.map(({ row, rowKey }) => `${rowKey} = ${stringify(row["v"] ?? null).replaceAll(`"`, "")}`)
   )
 
 const fresh = (host: Host, mode: "statement" | "row", { columns, types, values }: Story) =>
