@@ -934,7 +934,8 @@ begin
 end
 $$;
 
--- Whether a captured table is as its policy knows it. It reads the catalog and is declared immutable all the same: PostgreSQL then
+-- Whether a captured table is as its policy knows it. A virtual column that has the name of one with values is no alteration of rows, but the
+-- code that knows the name would take its null for a value. It reads the catalog and is declared immutable all the same: PostgreSQL then
 -- computes it while it plans a statement that calls it with a constant table, and plans that statement again after the table was
 -- altered. So it costs a write nothing. Only the functions of make_watchful may call it.
 create function unaltered(relation regclass) returns boolean
@@ -942,7 +943,16 @@ language plpgsql immutable
 set search_path from current
 as $$
 begin
-  return alteration(relation) is null;
+  return alteration(relation) is null and not exists (
+    select
+    from capture_policies p
+    cross join jsonb_array_elements(p.columns) c
+    join pg_attribute a on a.attrelid = p.relation and a.attname = c ->> 'name' and a.attgenerated = 'v' and not a.attisdropped
+    where p.relation = unaltered.relation
+      and p.removed_at is null
+      and p.database = this_database()
+      and not (c ->> 'virtual')::boolean
+  );
 end
 $$;
 

@@ -1139,7 +1139,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "734bba047fe062e028a9880dca58a89c06405d76b139e658588c5676bb6e05a5",
+    checksum: "1a0c2f67f35341b9df47a4870444d95fade172b0d7114bdac20c45d194eaa4d4",
     sql: `-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
 -- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
@@ -1419,9 +1419,19 @@ begin
 end
 $$;
 
+-- Those of the named columns that hold values now.
+create function valued_columns(relation oid, names text[]) returns text[]
+language sql stable
+set search_path from current
+begin atomic
+  select coalesce(array_agg(a.attname::text), '{}')
+  from pg_attribute a
+  where a.attrelid = relation and a.attname = any (names) and a.attgenerated <> 'v' and not a.attisdropped;
+end;
+
 -- The image of a row, for any values, and even if its table was altered. "names" are the columns with values that were known when
--- the triggers were generated: any other may be virtual, or of a type that needs settings which they do not make. "texts" are
--- those that hold the text of their value.
+-- the triggers were generated and have values still: any other may be virtual, or of a type that needs settings which they do not
+-- make. "texts" are those that hold the text of their value.
 create function image_of(source record, relation oid, names text[], texts text[]) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -1507,8 +1517,8 @@ end
 $$;
 
 -- What a statement on many rows must know of its table now. "guard": a column has a type with values that jsonb may refuse.
--- "stale": the columns with values are not those that the triggers were generated for.
-create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
+-- "stale": the columns with values are not those that the triggers were generated for, or a column is virtual that was not.
+create function capture_hints(relation oid, columns text[], virtual_names text[], out guard boolean, out stale boolean)
 language sql stable
 set search_path from current
 begin atomic
@@ -1516,15 +1526,16 @@ begin atomic
     bool_or(not (t.typtype = 'e' or (t.typnamespace = 'pg_catalog'::regnamespace and t.typname = any (
       '{bool,bytea,char,name,int8,int2,int4,text,oid,float4,float8,money,bpchar,varchar,date,time,timestamp,
         timestamptz,interval,timetz,numeric,uuid,jsonb,inet,cidr,macaddr,macaddr8,tsvector,
-        _bool,_int2,_int4,_int8,_text,_varchar,_uuid,_numeric,_date,_timestamptz}'::name[])))),
-    count(*) filter (where a.attname::text = any (columns)) <> cardinality(columns)
-      or count(*) <> cardinality(columns)
+        _bool,_int2,_int4,_int8,_text,_varchar,_uuid,_numeric,_date,_timestamptz}'::name[]))))
+      filter (where a.attgenerated <> 'v'),
+    count(*) filter (where a.attgenerated <> 'v' and a.attname::text = any (columns)) <> cardinality(columns)
+      or count(*) filter (where a.attgenerated <> 'v') <> cardinality(columns)
+      or bool_or(a.attgenerated = 'v' and a.attname::text <> all (virtual_names))
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
   where a.attrelid = relation
     and a.attnum > 0
-    and not a.attisdropped
-    and a.attgenerated <> 'v';
+    and not a.attisdropped;
 end;
 
 -- The policy, rewritten for the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of the
@@ -1988,11 +1999,11 @@ comment on function row_key(text, text, jsonb) is
 
 revoke all on function
   key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), key_shaped(jsonb, jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
-  shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid),
+  shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[], text[]), current_policy(jsonb, oid),
   rotate_mask_key(), ensure_mask_key(), mask_hash(text), mask_value(jsonb, text), mask_fields(jsonb, jsonb),
   redact_path(jsonb, text[], text), redact_paths(jsonb, jsonb, text), policy_document(capture_policies),
   redact(jsonb, jsonb, oid), describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
-  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid),
+  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid), valued_columns(oid, text[]),
   without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
   row_key(text, text, jsonb), key_in_columns(text, text, jsonb, jsonb)
@@ -3752,7 +3763,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "6543e299abb5fb15a5aa0541368bbe8b2c0b2d0f4aa0549c95d29181e128890c",
+    checksum: "253f4d1582cfd14f7230a2f37cdbaa5f5f0e2e7c89eba6c93a5757037cc36e65",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4689,7 +4700,8 @@ begin
 end
 $$;
 
--- Whether a captured table is as its policy knows it. It reads the catalog and is declared immutable all the same: PostgreSQL then
+-- Whether a captured table is as its policy knows it. A virtual column that has the name of one with values is no alteration of rows, but the
+-- code that knows the name would take its null for a value. It reads the catalog and is declared immutable all the same: PostgreSQL then
 -- computes it while it plans a statement that calls it with a constant table, and plans that statement again after the table was
 -- altered. So it costs a write nothing. Only the functions of make_watchful may call it.
 create function unaltered(relation regclass) returns boolean
@@ -4697,7 +4709,16 @@ language plpgsql immutable
 set search_path from current
 as $$
 begin
-  return alteration(relation) is null;
+  return alteration(relation) is null and not exists (
+    select
+    from capture_policies p
+    cross join jsonb_array_elements(p.columns) c
+    join pg_attribute a on a.attrelid = p.relation and a.attname = c ->> 'name' and a.attgenerated = 'v' and not a.attisdropped
+    where p.relation = unaltered.relation
+      and p.removed_at is null
+      and p.database = this_database()
+      and not (c ->> 'virtual')::boolean
+  );
 end
 $$;
 
