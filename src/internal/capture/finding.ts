@@ -61,7 +61,7 @@ export const Finding = Schema.Union(
     primaryKey: Schema.NullOr(Names),
     problem: Schema.NullOr(KeyProblem)
   }),
-  /** Values of enums in the key were renamed, and so the texts of keys changed. */
+  /** Enums in the key have values, or composites attributes, of other names. So the texts of keys changed. Subjects are these types. */
   kind("KeyValuesRenamed", {}),
   /** Its key or its rows were altered, and altered back. */
   kind("AlteredMeanwhile", {}),

@@ -217,7 +217,7 @@ export const describeFinding = (finding: Finding): string => {
             ? "its key is not usable"
             : keyProblemText(finding.problem)
     case "KeyValuesRenamed":
-      return `values of an enum in its key have other names: ${subjects}; nothing is known of its rows since then`
+      return `types in its key have other values or attributes, and keys have other texts: ${subjects}; nothing is known of its rows since then`
     case "AlteredMeanwhile":
       return "its name, its triggers, its key, its parents, its partitions or the values of its rows were altered for a while: nothing is known of its rows since then"
     case "NoKey":

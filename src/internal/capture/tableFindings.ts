@@ -57,7 +57,7 @@ export const reportTable = (
   report: Report
 ): void => {
   const root = table.relations[0]
-  const { gap, moved, renamedEnums, restarted, rewritten, unread } = findGap(catalog, policyName(policy))
+  const { gap, moved, alteredTypes, restarted, rewritten, unread } = findGap(catalog, policyName(policy))
   const described = columnShapes(catalog, table)
   const { partitionOf } = root
   if (partitionOf !== null && !isCaptured(catalog, partitionOf)) {
@@ -138,11 +138,11 @@ export const reportTable = (
   }
   reportComputed(policy, table, report)
   const isKeyChanged = reportKey(policy, table, apply, report)
-  if (renamedEnums.length > 0) {
-    report({ kind: "KeyValuesRenamed", severity: "error", mend: apply.mend, subjects: renamedEnums })
+  if (alteredTypes.length > 0) {
+    report({ kind: "KeyValuesRenamed", severity: "error", mend: apply.mend, subjects: alteredTypes })
   }
   if (
-    (gap === "key" && !isKeyChanged && renamedEnums.length === 0 && changes.retyped.length === 0) ||
+    (gap === "key" && !isKeyChanged && alteredTypes.length === 0 && changes.retyped.length === 0) ||
     (gap === "rewritten" && rewritten.length === 0) ||
     gap === "touched" ||
     // A partition that came since the policy was written has left.
