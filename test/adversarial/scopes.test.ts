@@ -447,6 +447,58 @@ describe("what a scope answers", () => {
           expect(String(failed)).not.toContain("somebody")
         }
         expect(String(logged)).toContain("no tenant for somebody")
+        const untellable = () => {
+          throw new Error("nobody may ask")
+        }
+        const thrown: ReadonlyArray<unknown> = [
+          1n,
+          Symbol("thrown"),
+          undefined,
+          null,
+          Object.defineProperty(new Error("no"), "message", { get: untellable }),
+          Object.defineProperty(new Error("no"), "stack", { get: untellable }),
+          Object.defineProperty({}, "message", { get: untellable }),
+          { toString: untellable, toJSON: untellable, [inspect.custom]: untellable },
+          Object.assign(new Error("a number"), { n: 1n })
+        ]
+        for (const one of thrown) {
+          const scope: Query.ReadScope = () => {
+            throw one
+          }
+          // They make texts, and write them nowhere.
+          for (const form of [Logger.jsonLogger, Logger.logfmtLogger, Logger.stringLogger]) {
+            const layer = Logger.replace(Logger.defaultLogger, form)
+            expect(yield* failure(Query.withScope(Query.timeline(), scope).pipe(Effect.provide(layer)))).toMatchObject({
+              field: "scope",
+              rule: "threw an exception instead of answering with a condition"
+            })
+          }
+        }
+        const broken: ReadonlyArray<unknown> = [
+          [null],
+          [undefined],
+          [1],
+          [{}],
+          [{ _tag: "ArrayHelper" }],
+          [{ _tag: "Identifier" }],
+          [{ _tag: "Custom" }],
+          [Object.defineProperty({}, "_tag", { get: untellable })]
+        ]
+        const sql = yield* SqlClient.SqlClient
+        for (const segments of broken) {
+          const failed = yield* failure(
+            Query.withScope(Query.timeline(), untyped({ ...sql`true`, [Statement.FragmentId]: sql`true`, segments }))
+          )
+          expect(failed, inspect(segments)).toMatchObject({ field: "scope" })
+        }
+        expect(
+          yield* failure(
+            Query.withScope(
+              Query.timeline(),
+              untyped(Object.defineProperty({ ...sql`true` }, "segments", { get: untellable }))
+            )
+          )
+        ).toMatchObject({ field: "scope" })
         const where = (answer: unknown) =>
           failure(Query.asOfRows("posts", at(15), { where: () => answer as Statement.Fragment }))
         expect(yield* where(1)).toMatchObject({ field: "where" })

@@ -26,13 +26,47 @@ const withoutEmptyList = (segment: Segment): Segment => {
   return isEmpty ? { _tag: "Literal", value: segment._tag === "Literal" ? "null::boolean" : "(null)" } : segment
 }
 
+/** What a host threw, to be logged. It may be anything, also something that throws as soon as a logger looks at it. */
+const loggable = (thrown: unknown): Error => {
+  const error = new Error("an exception that cannot be shown")
+  try {
+    const text = thrown instanceof Error ? `${thrown.stack ?? thrown.message}` : inspect(thrown)
+    error.message = thrown instanceof Error ? `${thrown.message}` : text
+    error.stack = text
+  } catch {
+    // The message says so.
+  }
+  return error
+}
+
+/** Whether the client can make SQL of it. Something that only looks like a fragment fails in any way. */
+const isReadable = (sql: SqlClient, condition: Fragment): boolean => {
+  try {
+    textOf(sql, condition)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const withoutEmptyLists = (answer: unknown): Fragment | undefined => {
+  try {
+    return isFragment(answer) && Array.isArray(answer.segments)
+      ? { [FragmentId]: answer[FragmentId], segments: answer.segments.map(withoutEmptyList) }
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** The condition that a function of the host returns. `InvalidRequest` if it throws, or returns anything else. */
 export const hostCondition = Effect.fnUntraced(function* (
+  sql: SqlClient,
   field: "scope" | "where",
   ask: () => unknown
 ): Effect.fn.Return<HostCondition, InvalidRequest> {
   const answer = yield* Effect.try({ try: ask, catch: identity }).pipe(
-    Effect.tapError((thrown) => Effect.logError(`threadline: a ${field} threw`, Cause.die(thrown))),
+    Effect.tapError((thrown) => Effect.logError(`threadline: a ${field} threw`, Cause.die(loggable(thrown)))),
     Effect.mapError(
       () => new InvalidRequest({ field, rule: "threw an exception instead of answering with a condition" })
     )
@@ -40,8 +74,9 @@ export const hostCondition = Effect.fnUntraced(function* (
   if (typeof answer === "boolean") {
     return answer
   }
-  return isFragment(answer) && Array.isArray(answer.segments)
-    ? { [FragmentId]: answer[FragmentId], segments: answer.segments.map(withoutEmptyList) }
+  const condition = withoutEmptyLists(answer)
+  return condition !== undefined && isReadable(sql, condition)
+    ? condition
     : yield* new InvalidRequest({ field, rule: "must answer with an SQL condition, or with true or false" })
 })
 

@@ -44,7 +44,7 @@ export const restricted = (
   const changeColumns: ChangeColumns = { sql, ...columnsOf(sql, changeColumnNames, judgedChange) }
   const actionColumns: ActionColumns = { sql, ...columnsOf(sql, actionColumnNames, judgedAction) }
   const conditions = (ask: (scope: ReadScope) => unknown) =>
-    Effect.forEach(scopes, (scope) => hostCondition("scope", () => ask(scope)))
+    Effect.forEach(scopes, (scope) => hostCondition(sql, "scope", () => ask(scope)))
   return Effect.gen(function* () {
     const changes = yield* conditions((scope) => scope("changes", changeColumns))
     const actions = yield* conditions((scope) => scope("actions", actionColumns))

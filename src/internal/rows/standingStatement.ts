@@ -35,7 +35,7 @@ const judgedRow = "threadline_row"
 
 /** The answer of the caller's condition, over the columns of `judgedRow`. */
 export const imageCondition = ({ sql }: Storage, where: ImageCondition): Effect.Effect<HostCondition, InvalidRequest> =>
-  hostCondition("where", () => where(sql.literal(`${judgedRow}.image`), sql))
+  hostCondition(sql, "where", () => where(sql.literal(`${judgedRow}.image`), sql))
 
 export interface StandingRequest {
   readonly table: Table
