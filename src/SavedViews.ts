@@ -12,7 +12,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as storage from "./internal/record/storage.js"
+import { wholeStorage } from "./internal/record/whole.js"
 import { type Given as GivenView, type OwnerInput as Whose, sinceMillis } from "./internal/views/check.js"
 import type { SavedView, SavedViewError } from "./internal/views/model.js"
 import * as service from "./internal/views/service.js"
@@ -59,14 +59,15 @@ export interface Service extends service.Service {}
 export class SavedViews extends Context.Tag("threadline/SavedViews")<SavedViews, Service>() {}
 
 /**
- * Saved views in the client's database. Building it asks the database nothing.
+ * Saved views in the client's database. Building it asks whether row-level security hides any of the record from the client's role,
+ * and fails with `ThreadlineError` (`RecordHidden`) if it does: a list of views would be empty.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<SavedViews, never, SqlClient.SqlClient> = Layer.effect(
+export const layer: Layer.Layer<SavedViews, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   SavedViews,
-  Effect.map(storage.make, service.make)
+  Effect.map(wholeStorage, service.make)
 )
 
 /**

@@ -9,6 +9,7 @@ import * as Capture from "../../src/Capture.js"
 import * as Grants from "../../src/Grants.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as Query from "../../src/Query.js"
+import * as SavedViews from "../../src/SavedViews.js"
 import { concernsOf as concernsIn } from "../../src/internal/schema/concern.js"
 import { Standing, standingOf } from "../../src/internal/sql/standing.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
@@ -177,6 +178,15 @@ attacks("row-level security", (attack) => {
       const reader = yield* role("reader")
       yield* Effect.orDie(Grants.apply({ readers: [reader] }).pipe(Effect.provide(clientOf(database.url))))
       const { url } = yield* database.role("reader")
+      const views = SavedViews.list().pipe(
+        Effect.map(({ items }) => items.length),
+        Effect.provide(SavedViews.layer.pipe(Layer.provide(clientOf(url)))),
+        Effect.catchAll((error) => Effect.succeed("reason" in error ? error.reason : error._tag))
+      )
+      expect(yield* views).toBe(0)
+      yield* db.run("alter table threadline.saved_views enable row level security")
+      expect(yield* views).toBe("RecordHidden")
+      yield* db.run("alter table threadline.saved_views disable row level security")
       const read = Query.timeline().pipe(
         Effect.map(({ items }) => items.length),
         Effect.provide(Query.layer.pipe(Layer.provide(clientOf(url)))),
