@@ -116,3 +116,25 @@ layer(database, { excludeTestServices: true, timeout: 300_000 })("a value that i
     })
   )
 })
+
+const latin = Layer.mergeAll(Query.layer, Feed.layer, Capture.layer).pipe(
+  Layer.provide(installed),
+  Layer.provideMerge(TestDatabase.layerWith({ schema: false, encoding: "LATIN1" }))
+)
+
+layer(latin, { excludeTestServices: true, timeout: 300_000 })("a character that the encoding lacks", (it) => {
+  it.effect("is named as the cause where a reader asks for it", () =>
+    Effect.gen(function* () {
+      const filter = { source: "\u0416" }
+      expect((yield* Query.timeline({ source: "\u00e9" })).items).toEqual([])
+      const failed = yield* Effect.flip(Query.timeline(filter))
+      expect(failed).toMatchObject({ reason: "Failed", sqlState: "22P05" })
+      expect(failed.message).toContain("a character that the encoding of the database does not have")
+      const scoped = yield* Effect.flip(
+        Query.withScope(Query.timeline(), (_, { actorId, sql }) => sql`${actorId} = ${"\u0416"}`)
+      )
+      expect(scoped).toMatchObject({ field: "scope" })
+      expect(scoped.message).toContain("a character that the encoding of the database does not have")
+    })
+  )
+})

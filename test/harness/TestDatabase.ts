@@ -33,7 +33,7 @@ export interface Options {
   /** False for a database without Threadline's schema. */
   readonly schema?: boolean | undefined
   /** Its encoding, if it is not that of the template; such a database has no schema. */
-  readonly encoding?: "SQL_ASCII" | undefined
+  readonly encoding?: "SQL_ASCII" | "LATIN1" | undefined
   /** Size of the superuser's pool; 5 by default. */
   readonly maxConnections?: number | undefined
 }

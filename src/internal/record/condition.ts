@@ -13,7 +13,7 @@ import { inspect } from "node:util"
 import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import { isFromWithin, positionOf, reasonOf, sqlState } from "../sql/sqlState.js"
 import type { HostCondition } from "./scope.js"
-import { type Storage, withoutValue } from "./storage.js"
+import { type Storage, untranslatable, untranslatableText, withoutValue } from "./storage.js"
 
 /**
  * An empty list gives no valid SQL (`in ()`), and the client turns `or` and `and` over an empty list into something that is
@@ -185,6 +185,9 @@ export const onConditionError =
       return fromSqlError(error)
     }
     const reason = reasonOf(error)
+    if (state === untranslatable) {
+      return new InvalidRequest({ field, rule: `cannot be asked here: ${untranslatableText}` })
+    }
     if (isOwn(storage, state, reason)) {
       return ofOwn(state)
     }

@@ -44,16 +44,23 @@ export const unionAll: (branches: ReadonlyArray<Fragment>) => Fragment = join("\
 export const all = (conditions: ReadonlyArray<Fragment | undefined>): Fragment =>
   conjunction(conditions.filter((condition) => condition !== undefined))
 
+/** A character that the encoding of the database lacks; only one other than UTF8 lacks any. */
+export const untranslatable = "22P05"
+export const untranslatableText =
+  "a value has a character that the encoding of the database does not have (SQLSTATE 22P05)"
+
 /** If the server could not read a value, its message repeats the value. The reader may not be allowed to see it. */
 export const withoutValue = (error: SqlError): ThreadlineError => {
   const state = sqlState(error)
-  return state?.startsWith("22") === true
-    ? new ThreadlineError({
-        reason: "Failed",
-        detail: "a condition raised an error on a stored value, for example in a cast",
-        sqlState: state
-      })
-    : fromSqlError(error)
+  return state === untranslatable
+    ? new ThreadlineError({ reason: "Failed", detail: untranslatableText, sqlState: state })
+    : state?.startsWith("22") === true
+      ? new ThreadlineError({
+          reason: "Failed",
+          detail: "a condition raised an error on a stored value, for example in a cast",
+          sqlState: state
+        })
+      : fromSqlError(error)
 }
 
 export const unreadable = () =>
