@@ -340,7 +340,31 @@ begin
 end
 $$;
 
+-- The same for each partition that the policy does not know: it has another OID than those that it knows, whatever its name.
+create function partitions_joined(root regclass, root_schema text, root_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  joined oid;
+begin
+  for joined in
+    select split_part(m.value, '/', 1)::oid
+    from capture_policies p
+    cross join lateral jsonb_each_text(partition_marks(root)) m
+    where p.table_schema = root_schema
+      and p.table_name = root_name
+      and p.removed_at is null
+      and p.database = this_database()
+      and split_part(m.value, '/', 1) <> all (array(
+        select split_part(k.value, '/', 1) from jsonb_each_text(p.partition_marks) k))
+  loop
+    perform partition_joined(joined, root_schema, root_name);
+  end loop;
+end
+$$;
+
 revoke all on function
-  joined_with(oid), joined_before(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
+  joined_with(oid), joined_before(oid), joined_after(oid), partition_joined(regclass, text, text), partitions_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
   unexplained_changes(regclass, text, text, timestamptz, jsonb), known_standing(text, text, text, bigint, timestamptz, jsonb)
 from public;

@@ -222,6 +222,10 @@ ${where(root)}`
 export const partitionJoined = (storage: string, root: Name, partition: Name): string =>
   `select ${qualified(storage, "partition_joined")}(${regclass(partition)}, ${literal(root.schema)}, ${literal(root.name)})`
 
+/** The same for every partition that the policy of its root does not know. */
+export const partitionsJoined = (storage: string, root: Name): string =>
+  `select ${qualified(storage, "partitions_joined")}(${regclass(root)}, ${literal(root.schema)}, ${literal(root.name)})`
+
 export const forgetPartition = (storage: string, root: Name, label: string): string =>
   `update ${policies(storage)}
 set partitions = pg_catalog.array_remove(partitions, ${literal(label)}),
