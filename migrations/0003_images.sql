@@ -409,11 +409,13 @@ begin
     and policy -> 'columns' ? a.attname
     and exists (
       select
-      from jsonb_array_elements(p.columns) e
-      join jsonb_array_elements(p.columns) f on (e.value ->> 'attnum')::int2 < (f.value ->> 'attnum')::int2
-      join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
-      join pg_attribute y on y.attrelid = p.relation and y.attname = f.value ->> 'name' and not y.attisdropped
-      where x.attnum > y.attnum
+      from (
+        select x.attnum, max(x.attnum) over (
+          order by (e.value ->> 'attnum')::int2 rows between unbounded preceding and 1 preceding) as before
+        from jsonb_array_elements(p.columns) e
+        join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
+      ) o
+      where o.attnum < o.before
     );
   if names is null then
     return policy;

@@ -375,6 +375,13 @@ begin atomic
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
     ),
+    -- A crash empties these, and what they are later does not tell what they were then.
+    'unlogged', (
+      select coalesce(jsonb_object_agg(c.oid, true), '{}')
+      from row_holders(row_marks.relation) h (oid)
+      join pg_class c on c.oid = h.oid
+      where c.relpersistence = 'u'
+    ),
     'before', pg_snapshot_xmin(pg_current_snapshot())::text,
     'labels', label_marks(row_marks.relation),
     'triggers', trigger_marks(row_marks.relation)

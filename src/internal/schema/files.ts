@@ -1139,7 +1139,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "734bba047fe062e028a9880dca58a89c06405d76b139e658588c5676bb6e05a5",
+    checksum: "e1d9ace7134b6c7e4a54c52837e284fdf9ac7d117674ed1e2290615cc2661336",
     sql: `-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
 -- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
@@ -1551,11 +1551,13 @@ begin
     and policy -> 'columns' ? a.attname
     and exists (
       select
-      from jsonb_array_elements(p.columns) e
-      join jsonb_array_elements(p.columns) f on (e.value ->> 'attnum')::int2 < (f.value ->> 'attnum')::int2
-      join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
-      join pg_attribute y on y.attrelid = p.relation and y.attname = f.value ->> 'name' and not y.attisdropped
-      where x.attnum > y.attnum
+      from (
+        select x.attnum, max(x.attnum) over (
+          order by (e.value ->> 'attnum')::int2 rows between unbounded preceding and 1 preceding) as before
+        from jsonb_array_elements(p.columns) e
+        join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
+      ) o
+      where o.attnum < o.before
     );
   if names is null then
     return policy;
@@ -2002,7 +2004,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "cd2060684f6b0cd0b2b20ad3742e94b290d208849d71f17e33467fa7f5a5f71b",
+    checksum: "1042f0e0d75382fb4c25481f7e56e567912e561a33cbade3a7a230a8025c9c48",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2382,6 +2384,7 @@ declare
   readable boolean := has_table_privilege(relation, 'select') and not row_security_active(relation);
   counted bigint;
   counted_exactly boolean := false;
+  unread boolean := false;
   bound constant int := 10000;
 begin
   select * into target from capture_relation(relation, root_schema, root_name);
@@ -2412,33 +2415,48 @@ begin
     raise exception 'threadline: TRUNCATE of % is refused by its capture policy', relation::regclass
       using errcode = 'insufficient_privilege', hint = 'Use DELETE, or change the policy''s "truncate".';
   end if;
-  if on_truncate = 'rows' or target.partition_name is not null then
-    if not readable then
-      raise exception 'threadline: TRUNCATE of % cannot keep the rows it removes: % may not read them all',
-        relation::regclass, current_user
-        using errcode = 'insufficient_privilege',
-          hint = 'Run "threadline capture apply", or use DELETE.';
-    end if;
-    policy := current_policy(policy, relation);
-    execute format(
-      'insert into audit_changes (
-         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
-       )
-       select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
-         redact(r.image, $4, $5)
-       from (select image_of(x.*, $5, $6, $7) as image from %s x) r
-       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
-    using target.table_schema, target.table_name, target.partition_name, policy, relation,
-      array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
-    get diagnostics counted = row_count;
-    if counted > 0 and not old_snapshot then
-      return;
-    end if;
-    counted_exactly := not old_snapshot;
-  elsif readable then
-    execute format('select count(*) from (select from %s limit %s) x', row_source(relation), bound + 1) into counted;
-    counted_exactly := counted <= bound and not old_snapshot;
+  if on_truncate = 'rows' and not readable then
+    raise exception 'threadline: TRUNCATE of % cannot keep the rows it removes: % may not read them all',
+      relation::regclass, current_user
+      using errcode = 'insufficient_privilege',
+        hint = 'Run "threadline capture apply", or use DELETE.';
   end if;
+  begin
+    if not readable then
+      unread := target.partition_name is not null;
+    elsif on_truncate = 'rows' or target.partition_name is not null then
+      policy := current_policy(policy, relation);
+      execute format(
+        'insert into audit_changes (
+           transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
+         )
+         select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
+           redact(r.image, $4, $5)
+         from (select image_of(x.*, $5, $6, $7) as image from %s x) r
+         cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
+      using target.table_schema, target.table_name, target.partition_name, policy, relation,
+        array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
+      get diagnostics counted = row_count;
+      if counted > 0 and not old_snapshot then
+        return;
+      end if;
+      counted_exactly := not old_snapshot;
+    else
+      execute format('select count(*) from (select from %s limit %s) x', row_source(relation), bound + 1) into counted;
+      counted_exactly := counted <= bound and not old_snapshot;
+    end if;
+  exception when others then
+    -- Another server may not show its rows to the owner of the record.
+    if on_truncate = 'rows' or not exists (
+      select
+      from pg_class c
+      where c.relkind = 'f' and (c.oid = relation or c.oid in (select p.relid from pg_partition_tree(relation) p))
+    ) then
+      raise;
+    end if;
+    readable := false;
+    unread := target.partition_name is not null;
+  end;
   if not counted_exactly and coalesce(counted, bound + 1) > bound then
     select sum(greatest(c.reltuples, 0))::bigint into counted
     from pg_partition_tree(relation) p
@@ -2453,8 +2471,9 @@ begin
   ) values (
     current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
     jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
-      -- With it, reads find the rows that the table may have held unseen.
-      || case when old_snapshot and target.partition_name is not null
+      -- With these, reads find the rows that the table may have held unseen.
+      || case when unread then '{"unread": true}'
+        when old_snapshot and target.partition_name is not null
         then jsonb_build_object('snapshot', pg_current_snapshot()) else '{}' end
   );
 end
@@ -3752,7 +3771,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "aa914dcafc9dd8238454d2733a8f38eb23216af7e6b04babb993864130743c21",
+    checksum: "6e5627c964d9999a6d28067e53cced3d1aad45f1c222abfd1636fba1f5657d80",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4129,6 +4148,13 @@ begin atomic
         and not a.attisdropped
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
+    ),
+    -- A crash empties these, and what they are later does not tell what they were then.
+    'unlogged', (
+      select coalesce(jsonb_object_agg(c.oid, true), '{}')
+      from row_holders(row_marks.relation) h (oid)
+      join pg_class c on c.oid = h.oid
+      where c.relpersistence = 'u'
     ),
     'before', pg_snapshot_xmin(pg_current_snapshot())::text,
     'labels', label_marks(row_marks.relation),
@@ -4812,7 +4838,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "760b4e0e5e45ac8e6c40cb02c88ccafdaa53337482f392cf193928816786727f",
+    checksum: "a732311abda7ab04d287886146eebb9fc44b05da4afb0a69863449430a26f830",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- The last changes under a name that were captured before an instant, by transaction. A table that is always written has changes in
@@ -5136,7 +5162,10 @@ begin
   end if;
   -- The cheaper question first.
   if last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
-    and exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
+    and (
+      policy.row_marks -> 'unlogged' <> '{}'
+      or exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
+    )
   then
     gap := 'restarted';
     since := least(policy.gap_since, known_until(table_schema, table_name, null, last_recovery()));
@@ -5453,7 +5482,7 @@ from public;
   {
     id: 10,
     name: "joined",
-    checksum: "ebf9f08752f425e0d106bc40cb05396b46861c76f4295be75d0fc3438ed71d37",
+    checksum: "0f3046a2c754b70bcc89e1eecca3f47e67b01fba2d210b9582b433d8703fcd41",
     sql: `-- Partitions that join a captured table: whether they bring rows that the record does not know.
 
 -- The transaction by which a partition joined its root. It is that of the partition itself or of one above it, if that was
@@ -5595,7 +5624,8 @@ begin
      ),
      -- The row that a change found at a key, and the one that it left there.
      ends as (
-       select e.key, w.id, e.effect, w.op = ''baseline'' as anew, width_bucket(w.id, t.ids) as truncated
+       select e.key, w.id, w.transaction_id, w.captured_at, e.effect, e.image, w.op = ''baseline'' as anew,
+         width_bucket(w.id, t.ids) as truncated
        from written w
        cross join truncates t
        cross join lateral (values
@@ -5603,10 +5633,11 @@ begin
            case when w.op in (''update'', ''delete'', ''truncate'') then coalesce(w.previous_row_key, w.row_key) end,
            case when w.previous_row_key is null then w.row_pk
              else coalesce(w.data_after, ''{}'') || coalesce(w.changed_from, ''{}'') end,
+           coalesce(w.data_after, ''{}'') || coalesce(w.changed_from, ''{}''),
            -1
          ),
-         (case when w.op in (''insert'', ''update'', ''baseline'') then w.row_key end, w.row_pk, 1)
-       ) e (key, pk, effect)
+         (case when w.op in (''insert'', ''update'', ''baseline'') then w.row_key end, w.row_pk, w.data_after, 1)
+       ) e (key, pk, image, effect)
        where e.key is not null
          and case when %s then (select %s from (select %s) x) else true end
      ),
@@ -5615,10 +5646,14 @@ begin
        from ends e
      ),
      counted as (
-       select s.key, s.id, s.effect, s.truncated, s.anew_count, s.truncated = 1 and s.anew_count = 0 as from_before,
-         sum(s.effect) over (
-           partition by s.key, s.truncated, s.anew_count order by s.id, s.effect rows unbounded preceding) as standing
+       select s.*, s.truncated = 1 and s.anew_count = 0 as from_before,
+         sum(s.effect) over (life rows unbounded preceding) as standing,
+         lag(s.effect) over life as effect_before,
+         lag(s.transaction_id) over life as transaction_before,
+         lag(s.captured_at) over life as before,
+         lag(s.image) over life as image_before
        from settled s
+       window life as (partition by s.key, s.truncated, s.anew_count order by s.id, s.effect)
      ),
      short as (
        select c.key, c.from_before, min(c.id) as first_id, min(c.id) filter (where c.standing < -1) as second_id
@@ -5628,9 +5663,40 @@ begin
      ),
      -- What the last change at each key left there. The row may be older than all of them.
      standing as (
-       select distinct on (c.key) c.key, c.id, c.truncated, c.effect = 1 or c.standing > 0 as stands
+       select distinct on (c.key) c.key, c.captured_at, c.truncated, c.effect = 1 or c.standing > 0 as stands
        from counted c
        order by c.key, c.truncated desc, c.anew_count desc, c.id desc, c.effect desc
+     ),
+     -- After which changes something unseen was done to the row that they left: it is not there; a later transaction found another one; or there
+     -- would be two.
+     lost as (
+       select s.captured_at as since
+       from standing s
+       where s.stands
+         and s.truncated = (select cardinality(t.ids) - 1 from truncates t)
+         and s.key not in (
+           select k.row_key
+           from (select image_of(x.*, $7, $8, $9) as image from %s x) r
+           cross join lateral image_key(r.image, $6 -> ''key'', $7) k
+           where k.row_key is not null
+         )
+       union all
+       select c.before
+       from counted c
+       where c.effect = -1
+         and c.effect_before = 1
+         and c.transaction_before <> c.transaction_id
+         and exists (
+           select
+           from jsonb_each(c.image_before) a
+           join jsonb_each(c.image) b on b.key = a.key
+           where a.value <> b.value
+         )
+       union all
+       select min(c.before) filter (where c.standing = 2)
+       from counted c
+       group by c.key, c.truncated, c.anew_count
+       having sum(c.effect) > 1
      )
      select
        (
@@ -5642,19 +5708,7 @@ begin
              else s.first_id
            end
        ),
-       (
-         select min(w.captured_at) + interval ''1 microsecond''
-         from standing s
-         join written w on w.id = s.id
-         where s.stands
-           and s.truncated = (select cardinality(t.ids) - 1 from truncates t)
-           and s.key not in (
-             select k.row_key
-             from (select image_of(x.*, $7, $8, $9) as image from %s x) r
-             cross join lateral image_key(r.image, $6 -> ''key'', $7) k
-             where k.row_key is not null
-           )
-       )',
+       (select min(l.since) + interval ''1 microsecond'' from lost l)',
     key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns, row_source(relation))
   into found_at, lost_at
   using root_schema, root_name, since, known_since,
@@ -5805,7 +5859,7 @@ from public;
   {
     id: 11,
     name: "reads",
-    checksum: "5c54371def6e4e91bd4b5c7f4bfc993759e2e0441dca269e3ba39c0e4958273a",
+    checksum: "01502c478d8e6bb58973eddb3d09f3c6c0613b6b5bd0bcd7509087007815a4dc",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
@@ -5982,6 +6036,7 @@ begin
         and (r.captured_at, r.id) < (o.next_at, o.next_id)
         and (
           r.partition_name is null
+          or r.details ? 'unread'
           or r.details ? 'snapshot' and exists (
             select
             from audit_transactions tr
@@ -6586,7 +6641,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "f26fab97c5bf5c05ac1c71c03b9956161f5dcc8b0efc9346cdcc894b0f501ad5",
+    checksum: "8eecfcc16b72311201c65ceb5b76da8d7d5e582fb9ee1eccc87a6f711fd40fa1",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -6959,8 +7014,10 @@ begin
           and e.xid = pg_current_xact_id()
           and e.details ? 'rewritten'
       ) then row_marks(named.oid, p.excluded || p.masked)
+        || jsonb_build_object('unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'))
       else p.row_marks || jsonb_build_object(
         'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        'unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'),
         -- Values of an enum that have their names again: when they had not is a lapse of its own.
         'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
           else label_marks(named.oid) end,
