@@ -277,9 +277,19 @@ begin
 end
 $$;
 
+-- Those of the named columns that hold values now.
+create function valued_columns(relation oid, names text[]) returns text[]
+language sql stable
+set search_path from current
+begin atomic
+  select coalesce(array_agg(a.attname::text), '{}')
+  from pg_attribute a
+  where a.attrelid = relation and a.attname = any (names) and a.attgenerated <> 'v' and not a.attisdropped;
+end;
+
 -- The image of a row, for any values, and even if its table was altered. "names" are the columns with values that were known when
--- the triggers were generated: any other may be virtual, or of a type that needs settings which they do not make. "texts" are
--- those that hold the text of their value.
+-- the triggers were generated and have values still: any other may be virtual, or of a type that needs settings which they do not
+-- make. "texts" are those that hold the text of their value.
 create function image_of(source record, relation oid, names text[], texts text[]) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -365,8 +375,8 @@ end
 $$;
 
 -- What a statement on many rows must know of its table now. "guard": a column has a type with values that jsonb may refuse.
--- "stale": the columns with values are not those that the triggers were generated for.
-create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
+-- "stale": the columns with values are not those that the triggers were generated for, or a column is virtual that was not.
+create function capture_hints(relation oid, columns text[], virtual_names text[], out guard boolean, out stale boolean)
 language sql stable
 set search_path from current
 begin atomic
@@ -374,15 +384,16 @@ begin atomic
     bool_or(not (t.typtype = 'e' or (t.typnamespace = 'pg_catalog'::regnamespace and t.typname = any (
       '{bool,bytea,char,name,int8,int2,int4,text,oid,float4,float8,money,bpchar,varchar,date,time,timestamp,
         timestamptz,interval,timetz,numeric,uuid,jsonb,inet,cidr,macaddr,macaddr8,tsvector,
-        _bool,_int2,_int4,_int8,_text,_varchar,_uuid,_numeric,_date,_timestamptz}'::name[])))),
-    count(*) filter (where a.attname::text = any (columns)) <> cardinality(columns)
-      or count(*) <> cardinality(columns)
+        _bool,_int2,_int4,_int8,_text,_varchar,_uuid,_numeric,_date,_timestamptz}'::name[]))))
+      filter (where a.attgenerated <> 'v'),
+    count(*) filter (where a.attgenerated <> 'v' and a.attname::text = any (columns)) <> cardinality(columns)
+      or count(*) filter (where a.attgenerated <> 'v') <> cardinality(columns)
+      or bool_or(a.attgenerated = 'v' and a.attname::text <> all (virtual_names))
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
   where a.attrelid = relation
     and a.attnum > 0
-    and not a.attisdropped
-    and a.attgenerated <> 'v';
+    and not a.attisdropped;
 end;
 
 -- The policy, rewritten for the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of the
@@ -848,11 +859,11 @@ comment on function row_key(text, text, jsonb) is
 
 revoke all on function
   key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), key_shaped(jsonb, jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
-  shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid),
+  shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[], text[]), current_policy(jsonb, oid),
   rotate_mask_key(), ensure_mask_key(), mask_hash(text), mask_value(jsonb, text), mask_fields(jsonb, jsonb),
   redact_path(jsonb, text[], text), redact_paths(jsonb, jsonb, text), policy_document(capture_policies),
   redact(jsonb, jsonb, oid), describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
-  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid),
+  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid), valued_columns(oid, text[]),
   without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
   row_key(text, text, jsonb), key_in_columns(text, text, jsonb, jsonb)

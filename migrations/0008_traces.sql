@@ -235,18 +235,79 @@ begin
 end
 $$;
 
--- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
-create function label_marks(relation oid) returns jsonb
-language sql stable
+-- The types of columns and all types within them: that which a domain is over, of the elements of an array, of the bounds of a range, of the
+-- attributes of a composite.
+create function types_within(relation oid, attnums int2[]) returns setof oid
+language plpgsql stable rows 4
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(e.oid, e.xmin::text), '{}')
-  from pg_index i
-  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::int2[])
-  join pg_type d on d.oid = a.atttypid
-  join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-  where i.indrelid = label_marks.relation and i.indisunique
-);
+-- A row or two of each catalog.
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    -- Without "all", so that no type is visited twice.
+    with recursive found (type) as (
+      select a.atttypid
+      from pg_attribute a
+      where a.attrelid = types_within.relation and a.attnum = any (attnums)
+      union
+      select w.type
+      from found f
+      join pg_type t on t.oid = f.type
+      cross join lateral (
+        select t.typbasetype as type where t.typtype = 'd'
+        union all
+        select t.typelem where t.typelem <> 0
+        union all
+        select r.rngsubtype from pg_range r where t.typtype = 'r' and r.rngtypid = t.oid
+        union all
+        select r.rngsubtype from pg_range r where t.typtype = 'm' and r.rngmultitypid = t.oid
+        union all
+        select a.atttypid from pg_attribute a
+        where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+      ) w
+    )
+    select f.type from found f;
+end
+$$;
+
+-- What the columns in unique indexes of a table have within them: the values of enums, each with the transaction that last touched it, and
+-- composites, each with the transactions that last touched its attributes. Those of dropped attributes stay.
+create function label_marks(relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(jsonb_object_agg(m.oid, m.mark), '{}')
+    from (
+      select array_agg(k.attnum) as attnums
+      from pg_index i
+      cross join lateral unnest(i.indkey::int2[]) k (attnum)
+      where i.indrelid = label_marks.relation and i.indisunique
+    ) i
+    cross join lateral types_within(label_marks.relation, i.attnums) w (type)
+    join pg_type t on t.oid = w.type
+    cross join lateral (
+      select e.oid, e.xmin::text as mark
+      from pg_enum e
+      where t.typtype = 'e' and e.enumtypid = t.oid
+      union all
+      select t.oid, string_agg(a.xmin::text, ' ' order by a.attnum)
+      from pg_attribute a
+      where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0
+      having count(*) > 0
+    ) m
+  );
+end
+$$;
 
 -- The version of a column's type, among its options. Some releases of PostgreSQL have it, 15.20 for one. They give a new one to the column
 -- whose type ALTER TABLE alters, also if the type stays the same, and to all columns after it. ALTER TABLE cannot set it. Null if the column
@@ -351,7 +412,7 @@ return (
 
 -- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, the transaction before which all had
 -- ended, and the type of each column in images, with the transaction that last altered it. Also marks that show whether values of an enum
--- were renamed meanwhile, and whether triggers were touched.
+-- or attributes of a composite were renamed meanwhile, and whether triggers were touched.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -539,40 +600,49 @@ begin
 end
 $$;
 
--- The values of the enums in a key, by type; the columns of the key are found by their numbers.
+-- What types within the key give to its texts, by type: an enum its values, a composite the names and types of its attributes, all in one
+-- text. The columns of the key are found by their numbers.
 create function key_values(relation oid, key_columns jsonb) returns jsonb
 language plpgsql stable
 set search_path from current
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 begin
   return (
-    select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
-    from (
-      select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
-      from jsonb_array_elements(key_columns) k
-      join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
-      join pg_type d on d.oid = a.atttypid
-      -- A domain over an enum has the same risk.
-      join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-      join pg_enum e on e.enumtypid = y.oid
-      group by y.oid
-    ) v
+    select coalesce(jsonb_object_agg(format_type(t.oid, null), case t.typtype
+      when 'e' then (select coalesce(jsonb_agg(e.enumlabel order by e.enumlabel), '[]') from pg_enum e where e.enumtypid = t.oid)
+      else (
+        select jsonb_build_array(coalesce(
+          string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum), ''))
+        from pg_attribute a
+        where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+      )
+    end), '{}')
+    from types_within(relation, array(select (k ->> 'attnum')::int2 from jsonb_array_elements(key_columns) k)) w (type)
+    join pg_type t on t.oid = w.type
+    where t.typtype in ('e', 'c')
   );
 end
 $$;
 
--- Types that lack a value which a key may have had. Only renaming the value does that.
+-- Types that lack what a key may have had of them: a value of an enum, which only renaming it does, or the attributes of a composite.
 create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
 language plpgsql stable
 set search_path from current
 as $$
 #variable_conflict use_column
+declare
+  present constant jsonb := case key_values when '{}' then '{}' else key_values(relation, key_columns) end;
 begin
   return (
     select coalesce(array_agg(v.key order by v.key), '{}')
     from jsonb_each(key_values) v
-    where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
+    where not coalesce(present -> v.key @> v.value, false)
+      -- A type that went with an attribute of another was not altered itself.
+      and (present ? v.key or not exists (
+        select from jsonb_each(key_values) o where present ? o.key and not present -> o.key @> o.value
+      ))
   );
 end
 $$;
@@ -588,6 +658,7 @@ return regexp_replace(type, '\(.*?\)', '');
 create function key_changed(relation oid, key_columns jsonb, key_values jsonb) returns xid
 language plpgsql stable
 set search_path from current
+set quote_all_identifiers = off
 as $$
 declare
   primary_key record;
@@ -631,30 +702,55 @@ begin
     or plain_type(k ->> 'type') not in (plain_type(format_type(a.atttypid, null)), plain_type(format_type(a.atttypid, a.atttypmod)))
   limit 1;
   if changed is null and key_values_renamed(relation, key_columns, key_values) <> '{}' then
-    select e.xmin into changed
-    from jsonb_array_elements(key_columns) k
-    join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
-    join pg_type d on d.oid = a.atttypid
-    join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-    where not coalesce(key_values -> format_type(e.enumtypid, null) ? e.enumlabel, false)
-    order by age(e.xmin) desc
+    select x.id into changed
+    from types_within(relation, array(select (k ->> 'attnum')::int2 from jsonb_array_elements(key_columns) k)) w (type)
+    join pg_type t on t.oid = w.type
+    cross join lateral (
+      select e.xmin as id
+      from pg_enum e
+      where t.typtype = 'e'
+        and e.enumtypid = t.oid
+        and not coalesce(key_values -> format_type(t.oid, null) ? e.enumlabel, false)
+      union all
+      -- Of a composite the last one: the others may be as old as the type. A type of an attribute may have another name.
+      (
+        select x.id
+        from pg_attribute a
+        left join pg_type y on y.oid = a.atttypid
+        cross join lateral (values (a.xmin), (y.xmin)) x (id)
+        where x.id is not null
+          and t.typtype = 'c'
+          and a.attrelid = t.typrelid
+          and a.attnum > 0
+          and format_type(t.oid, null) = any (key_values_renamed(relation, key_columns, key_values))
+        order by age(x.id)
+        limit 1
+      )
+    ) x
+    order by age(x.id) desc
     limit 1;
+    -- The altered type is no longer in the key.
+    changed := coalesce(changed, '2');
   end if;
   return changed;
 end
 $$;
 
--- Whether a value of an enum in the key had another name for a while. Then the marks of the values differ.
+-- Whether a value of an enum in the key, or an attribute of a composite, had another name for a while. Then their marks differ.
 create function labels_touched(relation oid, key_values jsonb, row_marks jsonb) returns boolean
-language sql stable
+language plpgsql stable
 set search_path from current
-return key_values <> '{}' and exists (
-  select
-  from jsonb_each(label_marks(relation)) l
-  where row_marks -> 'labels' -> l.key <> l.value
-);
+as $$
+begin
+  return key_values <> '{}' and exists (
+    select
+    from jsonb_each(label_marks(relation)) l
+    where row_marks -> 'labels' -> l.key <> l.value
+  );
+end
+$$;
 
--- A key that a table had before, as row_key reads it. If values of an enum were renamed since, only the text is left.
+-- A key that a table had before, as row_key reads it. If values of an enum or attributes were renamed since, only the text is left.
 create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
 language sql immutable
 set search_path from current
@@ -691,19 +787,32 @@ begin atomic
   cross join pg_stat_bgwriter b;
 end;
 
--- Whether an enum of a key has other values than the snapshot of this transaction shows. "key_values" has the types.
+-- Whether an enum or a composite of a key has other values or attributes than the snapshot of this transaction shows. "key_values" has the
+-- types.
 create function labels_outdated(key_values jsonb) returns boolean
 language plpgsql stable
 set search_path from current
 as $$
 declare
   type regtype;
-  present text;
+  attributes oid;
+  present text[];
+  shown text[];
 begin
   for type in select to_regtype(v) from jsonb_object_keys(key_values) v loop
-    -- This function sees what is.
-    execute format('select enum_range(null::%s)::text', type) into present;
-    if present <> (select array_agg(e.enumlabel order by e.enumsortorder)::text from pg_enum e where e.enumtypid = type) then
+    select t.typrelid into attributes from pg_type t where t.oid = type and t.typtype = 'c';
+    -- Both statements see what is.
+    if attributes is null then
+      execute format('select enum_range(null::%s)::text[]', type) into present;
+      shown := array(select e.enumlabel from pg_enum e where e.enumtypid = type order by e.enumsortorder);
+    else
+      execute format(
+        'select array(select k.key from json_object_keys(row_to_json(r)) with ordinality k (key, place) order by k.place)
+         from (select (null::%s).*) r', type) into present;
+      shown := array(
+        select a.attname from pg_attribute a where a.attrelid = attributes and a.attnum > 0 and not a.attisdropped order by a.attnum);
+    end if;
+    if present is distinct from shown then
       return true;
     end if;
   end loop;
@@ -832,7 +941,8 @@ begin
 end
 $$;
 
--- Whether a captured table is as its policy knows it. It reads the catalog and is declared immutable all the same: PostgreSQL then
+-- Whether a captured table is as its policy knows it. A virtual column that has the name of one with values is no alteration of rows, but the
+-- code that knows the name would take its null for a value. It reads the catalog and is declared immutable all the same: PostgreSQL then
 -- computes it while it plans a statement that calls it with a constant table, and plans that statement again after the table was
 -- altered. So it costs a write nothing. Only the functions of make_watchful may call it.
 create function unaltered(relation regclass) returns boolean
@@ -840,11 +950,20 @@ language plpgsql immutable
 set search_path from current
 as $$
 begin
-  return alteration(relation) is null;
+  return alteration(relation) is null and not exists (
+    select
+    from capture_policies p
+    cross join jsonb_array_elements(p.columns) c
+    join pg_attribute a on a.attrelid = p.relation and a.attname = c ->> 'name' and a.attgenerated = 'v' and not a.attisdropped
+    where p.relation = unaltered.relation
+      and p.removed_at is null
+      and p.database = this_database()
+      and not (c ->> 'virtual')::boolean
+  );
 end
 $$;
 
--- The same for values of enums in the key. No plan depends on these, so that tables with such keys ask anew in each statement.
+-- The same for values of enums and attributes of composites in the key. No plan depends on these, so that tables with such keys ask anew in each statement.
 create function labels_unaltered(relation regclass) returns boolean
 language plpgsql stable
 set search_path from current
@@ -1055,7 +1174,7 @@ revoke all on function
   trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), unknown_partitions(regclass), add_joined(regclass, jsonb), note_joined(regclass, jsonb), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), unseen_partition_marks(oid), partition_identities(text), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),
+  partition_marks(oid), unseen_partition_marks(oid), partition_identities(text), partitions_moved(oid, jsonb), row_holders(oid), types_within(oid, int2[]), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;

@@ -296,7 +296,7 @@ begin
       -- If nothing in the catalog tells when, the first write that found it so does.
       coalesce(least(case when rekeyed <> '2' then written_since(rekeyed) end, seen.first), 'infinity')));
     return next;
-  -- A value of an enum in the key had another name for a while.
+  -- A value of an enum in the key, or an attribute of a composite, had another name for a while.
   elsif policy.database = here and labels_touched(now_named.oid, policy.key_values, policy.row_marks) then
     gap := 'key';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, coalesce(seen.first, 'infinity')));

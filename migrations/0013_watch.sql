@@ -525,11 +525,20 @@ begin
       union all
       select a.attrelid, null, null, t.command_tag, t.object_type, t.object_identity, 0
       from commands t
-      join pg_type y on y.oid = t.objid or (y.typtype = 'd' and y.typbasetype = t.objid)
       join capture_policies k on k.removed_at is null
-      join pg_attribute a on a.attrelid = k.relation and a.atttypid = y.oid
-      where t.classid = 'pg_type'::regclass
-        and exists (select from jsonb_array_elements(k.key_columns) e where (e ->> 'attnum')::int = a.attnum)
+      cross join lateral (
+        select k.relation as attrelid
+        where t.classid = 'pg_type'::regclass
+          and t.objid in (select types_within(k.relation, array(
+            select (e ->> 'attnum')::int2 from jsonb_array_elements(k.key_columns) e)))
+        union all
+        -- The attributes of a composite within the key are those of its relation.
+        select k.relation
+        from pg_class c
+        where t.classid = 'pg_class'::regclass
+          and c.oid = t.objid
+          and k.key_values ? format_type(c.reltype, null)
+      ) a
       union all
       select c.oid, n.nspname, c.relname, s.command_tag, s.object_type, s.object_identity, 0
       from commands s

@@ -41,7 +41,7 @@ const transactionTable = (
     summaries.map(({ action, changes, tables, transaction }) => [
       when(transaction.occurredAt),
       transaction.id,
-      provenance ? transaction.dbUser : whoShort(transaction.actor),
+      provenance ? (transaction.dbUser ?? "") : whoShort(transaction.actor),
       provenance ? (transaction.applicationName ?? "") : (action?.name ?? ""),
       counted(changes),
       tables.map((table) => table.replace(/^public\./, "")).join(", "),

@@ -37,6 +37,8 @@ const actionsOf = (simulation: Model.Simulation, dice: ReadonlyArray<number>): R
             name: die % 3 === 0 ? "did" : "other",
             status: die % 5 === 0 ? "error" : "ok",
             correlationId: `c${die % 3}`,
+            actor: die % 7 < 3 ? { type: "user", id: String(die % 7) } : null,
+            requestId: `r${die % 2}`,
             occurredAt,
             data: { about: String(die % 6) }
           }
@@ -146,6 +148,7 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
     const asked = said + JSON.stringify(filter)
     const changes = yield* everyItem(named, (cursor) => restricted(Query.timeline({ ...filter, limit, cursor })))
     expect(changes.map(Scoped.toldOf), asked).toEqual(model.timeline(filter))
+    expect(changes.map(Scoped.shownOf), asked).toEqual(changes.map(({ transactionId }) => model.shown(transactionId)))
     const counted = yield* restricted(Query.count(filter, { cap: 1000 }))
     expect(counted.count, asked).toBeLessThanOrEqual(model.timeline(filter).length)
     if (counted.exact) {
@@ -157,6 +160,7 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
       listed.map(({ transaction }) => transaction.id),
       asked
     ).toEqual(model.transactions(filter))
+    expect(listed.map(Scoped.shownOf), asked).toEqual(listed.map(({ transaction }) => model.shown(transaction.id)))
   }
 
   const unattributed = yield* everyItem(false, (cursor) => restricted(Query.unattributed({ limit, cursor })))
@@ -189,7 +193,10 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
     const incidentOrError = yield* Effect.either(restricted(Query.incident(id, { limit: 1000 })))
     expect([id, Either.isRight(incidentOrError)], said).toEqual([id, model.isSeen(id)])
     if (Either.isRight(incidentOrError)) {
-      const { actions, changes, related, siblings } = incidentOrError.right
+      const { actions, changes, related, siblings, transaction: own } = incidentOrError.right
+      expect({ ...Scoped.shownOf({ action: null, transaction: own }), action: model.shown(id).action }).toEqual(
+        model.shown(id)
+      )
       const expected = model.timeline({ transactionId: id, order: "oldest" })
       expect(
         changes.items.map(({ change }) => Scoped.toldOf(change)),
@@ -199,8 +206,9 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
         actions.map((one) => one.id),
         said
       ).toEqual(model.actions({ transactionId: id }))
-      for (const { transaction } of [...siblings, ...related]) {
+      for (const { action, transaction } of [...siblings, ...related]) {
         expect(model.isSeen(transaction.id), said).toBe(true)
+        expect(Scoped.shownOf({ action, transaction }), said).toEqual(model.shown(transaction.id))
       }
     }
   }
@@ -209,6 +217,10 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
     expect(Either.isRight(diffOrError) ? Scoped.toldOf(diffOrError.right.change) : undefined, said + id).toEqual(
       model.change(id)
     )
+    if (Either.isRight(diffOrError)) {
+      const { change } = diffOrError.right
+      expect(Scoped.shownOf(change), said + id).toEqual(model.shown(change.transactionId))
+    }
   }
   const feed = yield* Feed.Feed
   const fed = yield* drain(feed.scoped(scope.scope), { limit })
@@ -216,6 +228,9 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
     fed.batches.flatMap(({ changes }) => changes.map(Scoped.toldOf)),
     said
   ).toEqual(model.feed())
+  for (const change of fed.batches.flatMap(({ changes }) => changes)) {
+    expect(Scoped.shownOf(change), said).toEqual(model.shown(change.transactionId))
+  }
 
   const keys = [
     ...new Set(
@@ -225,6 +240,9 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
   for (const key of keys) {
     const history = yield* restricted(Stream.runCollect(Query.historyStream("posts", key, { order: "oldest" })))
     expect([...history].map(Scoped.toldOf), said + key).toEqual(model.history("posts", key))
+    expect([...history].map(Scoped.shownOf), said + key).toEqual(
+      [...history].map(({ transactionId }) => model.shown(transactionId))
+    )
   }
   for (const micros of new Set(dice.slice(0, 3).map((die) => times[die % times.length] ?? 0))) {
     const instant = Model.timeOf(micros)

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { inspect } from "node:util"
+import * as Export from "../../src/Export.js"
 import * as Feed from "../../src/Feed.js"
 import * as rowsBudget from "../../src/internal/rows/keyWalk.js"
 import { Budget } from "../../src/internal/search/budget.js"
@@ -17,7 +18,9 @@ import * as Query from "../../src/Query.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import { at, type ChangeSeed, type Log, reset, write } from "../support/query.js"
 
-const services = Layer.merge(Query.layer, Feed.layer).pipe(Layer.provideMerge(TestDatabase.layer))
+const services = Layer.mergeAll(Query.layer, Feed.layer, Export.layerWith({ record: false })).pipe(
+  Layer.provideMerge(TestDatabase.layer)
+)
 
 const anything = Schema.Record({ key: Schema.String, value: Schema.Unknown })
 
@@ -54,7 +57,15 @@ const log: Log = {
   actions: [
     { id: "1", transactionId: "1", name: "of A", correlationId: "c", occurredAt: at(0), data: { tenant: "A" } },
     { id: "2", transactionId: "2", name: "of B", correlationId: "c", occurredAt: at(10), data: { tenant: "B" } },
-    { id: "3", transactionId: "3", name: "for A", occurredAt: at(20), data: { tenant: "A" } }
+    {
+      id: "3",
+      transactionId: "3",
+      name: "for A",
+      actor: { type: "user", id: "b" },
+      requestId: "r",
+      occurredAt: at(20),
+      data: { tenant: "A" }
+    }
   ],
   changes: [
     { id: "1", transactionId: "1", at: at(0), op: "insert", key: "1", after: row(1, "A") },
@@ -518,6 +529,122 @@ describe("transactions under a scope", () => {
         }
         expect(idsOf(yield* asA(Query.transactions({ from: at(21) })))).toEqual([])
         expect(idsOf(yield* asA(Query.transactions({ transactionId: "2" })))).toEqual([])
+      })
+    )
+
+    it.effect("what one shows is of what is seen: actions, and the context only with a change", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const boss = { type: "user", id: "boss", label: "Boss of B" }
+        const clerk = { type: "user", id: "clerk" }
+        const context = {
+          actor: boss,
+          correlationId: "secret",
+          requestId: "secret-r",
+          meta: { m: "B meta" },
+          source: "secret-s"
+        }
+        const hidden = { name: "secret.layoff", actor: boss, correlationId: "secret", status: "error" as const }
+        const seen = {
+          name: "public.note",
+          actor: clerk,
+          correlationId: "seen",
+          requestId: "seen-r",
+          data: { tenant: "A" }
+        }
+        yield* write({
+          transactions: [
+            { id: "1", xid: "7", occurredAt: at(0), ...context, actionId: "1" },
+            { id: "2", xid: "7", occurredAt: at(10), ...context, actionId: "3" },
+            { id: "3", occurredAt: at(20), correlationId: "seen", actionId: null },
+            { id: "4", occurredAt: at(30), correlationId: "secret", actor: clerk, actionId: "5" }
+          ],
+          actions: [
+            { id: "1", transactionId: "1", ...hidden, data: { tenant: "B" } },
+            { id: "2", transactionId: "1", ...seen },
+            { id: "3", transactionId: "2", ...hidden, data: { tenant: "B" } },
+            { id: "4", transactionId: "2", ...seen },
+            { id: "5", transactionId: "4", name: "public.other", correlationId: "other", data: { tenant: "A" } }
+          ],
+          changes: [
+            { id: "1", transactionId: "1", at: at(0), op: "insert", key: "1", after: row(1, "B") },
+            { id: "2", transactionId: "2", at: at(10), op: "insert", key: "2", after: row(2, "A") },
+            { id: "3", transactionId: "3", at: at(20), op: "insert", key: "3", after: row(3, "A") },
+            { id: "4", transactionId: "4", at: at(30), op: "insert", key: "4", after: row(4, "B") }
+          ]
+        })
+        const action = { id: "2", name: "public.note", status: "ok", correlationId: "seen" }
+        const transaction = {
+          id: "1",
+          occurredAt: at(0),
+          actor: clerk,
+          correlationId: "seen",
+          requestId: "seen-r",
+          jobId: null,
+          traceId: null,
+          source: null,
+          remoteIp: null,
+          meta: {},
+          contextError: null,
+          dbUser: null,
+          applicationName: null,
+          clientAddr: null
+        }
+        const [listed] = (yield* asA(Query.transactions({ transactionId: "1" }))).items
+        expect(listed).toEqual({ transaction, action, changes: { count: 0, exact: true }, tables: [] })
+        const incident = yield* asA(Query.incident("1"))
+        expect(incident.transaction).toEqual(transaction)
+        expect(incident.siblings).toMatchObject([{ transaction: { id: "2", ...context }, action: { id: "4" } }])
+        // The fourth one is of the hidden correlation, by its own context that no visible change shows.
+        expect(incident.related.map((one) => one.transaction.id)).toEqual(["3"])
+        expect((yield* asA(Query.incident("2"))).siblings).toEqual([{ transaction, action }])
+        expect((yield* asA(Query.incident("2"))).related.map((one) => one.transaction.id)).toEqual(["3"])
+        // Every read of what the second one changed shows its context, and the action that is seen.
+        const shown = [{ transactionId: "2", transaction: context, action: { id: "4", name: "public.note" } }]
+        const bundle = yield* asA(Query.correlation("seen"))
+        const window = yield* asA(Query.actorWindow({ type: "user", id: "boss" }))
+        const fed = yield* asA(Effect.flatMap(Feed.Feed, (feed) => feed.read()))
+        for (const changes of [
+          (yield* asA(Query.timeline({ transactionId: "2" }))).items,
+          (yield* asA(Query.history("posts", "2"))).items,
+          [(yield* asA(Query.diff("2"))).change],
+          bundle.changes.items.filter((change) => change.transactionId === "2"),
+          window.changes.items,
+          fed.changes.filter((change) => change.transactionId === "2")
+        ]) {
+          expect(changes).toMatchObject(shown)
+        }
+        const lines = yield* asA(
+          Export.stream({ format: "ndjson", filter: { transactionId: "2" } }).pipe(
+            Stream.decodeText(),
+            Stream.runFold("", (text, chunk) => text + chunk)
+          )
+        )
+        expect(lines).toContain("public.note")
+        expect(lines).not.toContain("secret.layoff")
+        expect(idsOf(bundle.transactions)).toEqual(["3", "2", "1"])
+        // Neither do filters tell what is not shown.
+        expect(idsOf(window.transactions)).toEqual(["2"])
+        for (const filter of [
+          { actor: { type: "user", id: "boss" } },
+          { actorLabel: "Boss" },
+          { requestId: "secret-r" },
+          { source: "secret-s" },
+          { meta: { m: "B meta" } },
+          { dbUser: "app", to: at(15) }
+        ] as const) {
+          expect(idsOf(yield* asA(Query.transactions(filter)))).toEqual(["2"])
+        }
+        for (const [id, count] of [
+          ["secret", 0],
+          ["seen", 2]
+        ] as const) {
+          expect((yield* asA(Query.transactions({ correlationId: id }))).items).toHaveLength(count)
+        }
+        // Without a scope nothing is left out.
+        expect((yield* Query.transactions({ transactionId: "1" })).items).toMatchObject([
+          { transaction: context, action: { id: "1", name: "secret.layoff" } }
+        ])
       })
     )
 

@@ -274,6 +274,46 @@ attacks("the schema watch", (attack) => {
   )
 
   attack(
+    "sees types inside of keys that are altered and altered back, and does not mistake other types for them",
+    watched((host, app) =>
+      Effect.gen(function* () {
+        yield* app.run(
+          "create type mood as enum ('good', 'bad')",
+          "create type place as (x int, y text)",
+          "create table plain (id int primary key, v text)",
+          "create table pairs (a mood[], p place, v text, primary key (a, p))"
+        )
+        yield* host.apply("pairs", "plain")
+        yield* app.run("insert into pairs values ('{good}', row(1, 'y'), 'a')")
+        yield* app.run(
+          "create table another (id int)",
+          "create type unused as (x int)",
+          "alter type unused add attribute y int",
+          "alter type mood add value 'new'",
+          "alter type mood rename value 'good' to 'fine'",
+          "alter type mood rename value 'fine' to 'good'",
+          "alter type place rename attribute x to z",
+          "update pairs set v = 'b'",
+          "alter type place rename attribute z to x",
+          "alter type place add attribute w int",
+          "alter type place drop attribute w"
+        )
+        expect((yield* events(host)).filter((event) => event?.includes("TYPE") === true)).toEqual([
+          "ALTER TYPE | type | public.mood | none",
+          'ALTER TYPE | type | public.mood | lapse begins | {"gap": "key"}',
+          "ALTER TYPE | type | public.mood | lapse ends | {}",
+          'ALTER TYPE | composite type column | public.place.z | lapse begins | {"gap": "key"}',
+          "ALTER TYPE | composite type column | public.place.x | lapse ends | {}",
+          'ALTER TYPE | composite type | public.place | lapse begins | {"gap": "key"}',
+          "ALTER TYPE | composite type | public.place | lapse ends | {}"
+        ])
+        expect(yield* lapses(host, "pairs")).toBe("3")
+        expect(yield* host.findings()).toEqual([])
+      })
+    )
+  )
+
+  attack(
     "says of each event who it was, also under set role, in functions and blocks, and nothing of what is undone",
     watched((host, app) =>
       Effect.gen(function* () {

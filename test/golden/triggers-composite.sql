@@ -18,6 +18,7 @@ declare
   instant timestamptz;
   now jsonb;
   policy jsonb;
+  valued text[];
   several boolean;
   guard boolean;
   stale boolean;
@@ -36,13 +37,14 @@ begin
   policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
   if not "unaltered_invoices_33984f2d09"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[]);
   end if;
   first_id := nextval('audit_changes_id_seq');
   instant := clock_timestamp();
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
   select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
     'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, policy, tg_relid)
-  from (select image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image from threadline_new x) r
+  from (select image_of(x.*, tg_relid, coalesce(valued, array['tenant', 'number', 'lines', 'iban', 'notes']::text[]), array[]::text[]) as image from threadline_new x) r
   cross join lateral image_key(r.image, policy -> 'key', tg_relid) k;
   if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
     if note_nested(tg_relid) then
@@ -89,6 +91,7 @@ declare
   arrived bigint;
   details jsonb;
   policy jsonb;
+  valued text[];
   several boolean;
   guard boolean;
   stale boolean;
@@ -107,6 +110,7 @@ begin
   policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
   if not "unaltered_invoices_33984f2d09"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[]);
   end if;
   first_id := nextval('audit_changes_id_seq');
   instant := clock_timestamp();
@@ -116,11 +120,11 @@ begin
   from (
     select c.*
     from (
-      select row_number() over () as place, image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+      select row_number() over () as place, image_of(x.*, tg_relid, coalesce(valued, array['tenant', 'number', 'lines', 'iban', 'notes']::text[]), array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
       from threadline_old x
     ) o
     full join (
-      select row_number() over () as place, image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+      select row_number() over () as place, image_of(x.*, tg_relid, coalesce(valued, array['tenant', 'number', 'lines', 'iban', 'notes']::text[]), array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
       from threadline_new x
     ) n on n.place = o.place
     cross join lateral describe_update(
@@ -162,6 +166,7 @@ declare
   instant timestamptz;
   was jsonb;
   policy jsonb;
+  valued text[];
   several boolean;
   guard boolean;
   stale boolean;
@@ -180,13 +185,14 @@ begin
   policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
   if not "unaltered_invoices_33984f2d09"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[]);
   end if;
   first_id := nextval('audit_changes_id_seq');
   instant := clock_timestamp();
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
   select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
     'delete', k.row_pk, k.row_key, null, null, redact(r.image, policy, tg_relid), null
-  from (select image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image from threadline_old x) r
+  from (select image_of(x.*, tg_relid, coalesce(valued, array['tenant', 'number', 'lines', 'iban', 'notes']::text[]), array[]::text[]) as image from threadline_old x) r
   cross join lateral image_key(r.image, policy -> 'key', tg_relid) k;
   if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
     if note_nested(tg_relid) then

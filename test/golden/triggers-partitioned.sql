@@ -17,6 +17,7 @@ declare
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   now jsonb;
+  valued text[];
   several boolean;
   guard boolean;
   stale boolean;
@@ -31,17 +32,23 @@ begin
     end if;
   end if;
   if current_setting('threadline.attached', true) <> '' then
+    if not "unaltered_jobs_562f12dff4"(tg_relid) then
+      valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
+    end if;
     perform forget_attached(tg_relid, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert',
       '{}',
       array(
         select k.row_key
         from threadline_new x
-        cross join lateral image_key(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
+        cross join lateral image_key(image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
       ));
   end if;
   if current_setting('threadline.moved', true) <> '' then
+    if not "unaltered_jobs_562f12dff4"(tg_relid) then
+      valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
+    end if;
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert', array(
-      select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_new x
+      select jsonb_hash_extended(redact(image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_new x
     ));
     perform moves_end();
   end if;
@@ -142,7 +149,7 @@ begin
 
   if several then
     select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
+    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) h;
   end if;
   if not guard and not stale and "unaltered_jobs_562f12dff4"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
@@ -172,13 +179,14 @@ begin
 
   if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
   end if;
   first_id := nextval('audit_changes_id_seq');
   instant := clock_timestamp();
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
   select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid)
-  from (select image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image from threadline_new x) r
+  from (select image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]) as image from threadline_new x) r
   cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
   if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
     if note_nested(tg_relid) then
@@ -224,6 +232,7 @@ declare
   place bigint;
   arrived bigint;
   moved boolean;
+  valued text[];
   several boolean;
   guard boolean;
   stale boolean;
@@ -238,26 +247,32 @@ begin
     end if;
   end if;
   if current_setting('threadline.attached', true) <> '' then
+    if not "unaltered_jobs_562f12dff4"(tg_relid) then
+      valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
+    end if;
     perform forget_attached(tg_relid, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'update',
       array(
         select k.row_key
         from threadline_old x
-        cross join lateral image_key(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
+        cross join lateral image_key(image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
       ),
       array(
         select k.row_key
         from threadline_new x
-        cross join lateral image_key(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
+        cross join lateral image_key(image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
       ));
   end if;
   if current_setting('threadline.updating', true) <> '' then
     moved := update_ends(tg_relid);
     if moved then
+      if not "unaltered_jobs_562f12dff4"(tg_relid) then
+        valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
+      end if;
       perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete', array(
-        select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_old x
+        select jsonb_hash_extended(redact(image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_old x
       ));
       perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert', array(
-        select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_new x
+        select jsonb_hash_extended(redact(image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_new x
       ));
     end if;
   end if;
@@ -376,7 +391,7 @@ begin
 
   if several and moved is not true then
     select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
+    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) h;
   end if;
   if not guard and not stale and "unaltered_jobs_562f12dff4"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
@@ -458,6 +473,7 @@ begin
 
   if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
   end if;
   first_id := nextval('audit_changes_id_seq');
   instant := clock_timestamp();
@@ -471,7 +487,7 @@ begin
         select i.image, i.exact, i.source, coalesce(k.row_key, i.image::text) as identity,
           row_number() over (partition by coalesce(k.row_key, i.image::text)) as nth
         from (
-          select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+          select row_number() over () as place, image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
           from threadline_old x
           offset 0
         ) i
@@ -481,7 +497,7 @@ begin
         select i.image, i.exact, i.source, coalesce(k.row_key, i.image::text) as identity,
           row_number() over (partition by coalesce(k.row_key, i.image::text)) as nth
         from (
-          select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+          select row_number() over () as place, image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
           from threadline_new x
           offset 0
         ) i
@@ -500,11 +516,11 @@ begin
     from (
       select c.*
       from (
-        select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+        select row_number() over () as place, image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
         from threadline_old x
       ) o
       full join (
-        select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+        select row_number() over () as place, image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
         from threadline_new x
       ) n on n.place = o.place
       cross join lateral describe_update(
@@ -549,6 +565,7 @@ declare
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
+  valued text[];
   several boolean;
   guard boolean;
   stale boolean;
@@ -563,17 +580,23 @@ begin
     end if;
   end if;
   if current_setting('threadline.attached', true) <> '' then
+    if not "unaltered_jobs_562f12dff4"(tg_relid) then
+      valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
+    end if;
     perform forget_attached(tg_relid, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete',
       array(
         select k.row_key
         from threadline_old x
-        cross join lateral image_key(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
+        cross join lateral image_key(image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
       ),
       '{}');
   end if;
   if current_setting('threadline.moved', true) <> '' then
+    if not "unaltered_jobs_562f12dff4"(tg_relid) then
+      valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
+    end if;
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete', array(
-      select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_old x
+      select jsonb_hash_extended(redact(image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_old x
     ));
     perform moves_end();
   end if;
@@ -674,7 +697,7 @@ begin
 
   if several then
     select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
+    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) h;
   end if;
   if not guard and not stale and "unaltered_jobs_562f12dff4"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
@@ -704,13 +727,14 @@ begin
 
   if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
   end if;
   first_id := nextval('audit_changes_id_seq');
   instant := clock_timestamp();
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
   select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'delete', k.row_pk, k.row_key, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null
-  from (select image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image from threadline_old x) r
+  from (select image_of(x.*, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]) as image from threadline_old x) r
   cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
   if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
     if note_nested(tg_relid) then
@@ -770,6 +794,7 @@ declare
   doc jsonb;
   wrong text;
   was jsonb;
+  valued text[];
 begin
   if tg_name <> '0_threadline_leave_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
@@ -870,10 +895,11 @@ begin
     end if;
     return null;
   end if;
-  was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
   if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
   end if;
+  was := image_of(old, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]);
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null, '{"moved": true}'
@@ -912,6 +938,7 @@ declare
   doc jsonb;
   wrong text;
   now jsonb;
+  valued text[];
 begin
   if tg_name <> '0_threadline_enter_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
@@ -1012,10 +1039,11 @@ begin
     end if;
     return null;
   end if;
-  now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
   if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
   end if;
+  now := image_of(new, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]);
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), '{"moved": true}'

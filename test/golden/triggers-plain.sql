@@ -18,6 +18,7 @@ declare
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   now jsonb;
+  valued text[];
   several boolean;
   guard boolean;
   stale boolean;
@@ -128,7 +129,7 @@ begin
 
   if several then
     select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
+    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) h;
   end if;
   if not guard and not stale and "unaltered_posts_a109cce5d9"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
@@ -158,13 +159,14 @@ begin
 
   if not "unaltered_posts_a109cce5d9"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]);
   end if;
   first_id := nextval('audit_changes_id_seq');
   instant := clock_timestamp();
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
   select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
     'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid)
-  from (select image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image from threadline_new x) r
+  from (select image_of(x.*, tg_relid, coalesce(valued, array['id', 'title', 'tags', 'published_at']::text[]), array[]::text[]) as image from threadline_new x) r
   cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
   if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
     if note_nested(tg_relid) then
@@ -211,6 +213,7 @@ declare
   place bigint;
   arrived bigint;
   details jsonb;
+  valued text[];
   several boolean;
   guard boolean;
   stale boolean;
@@ -348,7 +351,7 @@ begin
 
   if several then
     select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
+    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) h;
   end if;
   if not guard and not stale and "unaltered_posts_a109cce5d9"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
@@ -458,6 +461,7 @@ begin
 
   if not "unaltered_posts_a109cce5d9"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]);
   end if;
   first_id := nextval('audit_changes_id_seq');
   instant := clock_timestamp();
@@ -467,11 +471,11 @@ begin
   from (
     select c.*
     from (
-      select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+      select row_number() over () as place, image_of(x.*, tg_relid, coalesce(valued, array['id', 'title', 'tags', 'published_at']::text[]), array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
       from threadline_old x
     ) o
     full join (
-      select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+      select row_number() over () as place, image_of(x.*, tg_relid, coalesce(valued, array['id', 'title', 'tags', 'published_at']::text[]), array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
       from threadline_new x
     ) n on n.place = o.place
     cross join lateral describe_update(
@@ -513,6 +517,7 @@ declare
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
+  valued text[];
   several boolean;
   guard boolean;
   stale boolean;
@@ -623,7 +628,7 @@ begin
 
   if several then
     select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
+    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) h;
   end if;
   if not guard and not stale and "unaltered_posts_a109cce5d9"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
@@ -653,13 +658,14 @@ begin
 
   if not "unaltered_posts_a109cce5d9"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]);
   end if;
   first_id := nextval('audit_changes_id_seq');
   instant := clock_timestamp();
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
   select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
     'delete', k.row_pk, k.row_key, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid), null
-  from (select image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image from threadline_old x) r
+  from (select image_of(x.*, tg_relid, coalesce(valued, array['id', 'title', 'tags', 'published_at']::text[]), array[]::text[]) as image from threadline_old x) r
   cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
   if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
     if note_nested(tg_relid) then

@@ -15,6 +15,7 @@ declare
   doc jsonb;
   wrong text;
   now jsonb;
+  valued text[];
 begin
   if tg_name <> '0_threadline_insert_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
@@ -114,10 +115,11 @@ begin
     end if;
     return null;
   end if;
-  now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
   if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
   end if;
+  now := image_of(new, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]);
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null
@@ -161,6 +163,7 @@ declare
   fields text[];
   old_values jsonb;
   former_key text;
+  valued text[];
 begin
   if tg_name <> '0_threadline_update_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'UPDATE' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
@@ -276,11 +279,12 @@ begin
     end if;
     return null;
   end if;
-  was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
-  now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
   if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
   end if;
+  was := image_of(old, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]);
+  now := image_of(new, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]);
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after, c.details
@@ -320,6 +324,7 @@ declare
   doc jsonb;
   wrong text;
   was jsonb;
+  valued text[];
 begin
   if tg_name <> '0_threadline_delete_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
@@ -419,10 +424,11 @@ begin
     end if;
     return null;
   end if;
-  was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
   if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
+    valued := valued_columns(tg_relid, array['id', 'state', 'payload']::text[]);
   end if;
+  was := image_of(old, tg_relid, coalesce(valued, array['id', 'state', 'payload']::text[]), array[]::text[]);
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null, null

@@ -135,6 +135,31 @@ export const toldOf = ({ changedFrom, id, previousRowKey }: Query.Change): Told 
   changedFrom: changedFrom === null ? null : canonical(changedFrom)
 })
 
+/** What an answer shows of a transaction and of its actions. */
+export interface Shown {
+  readonly id: string
+  readonly action: string | null
+  readonly actor: string | null
+  readonly correlationId: string | null
+  readonly requestId: string | null
+  readonly source: string | null
+  readonly dbUser: string | null
+}
+
+/** What an answer shows of a transaction, to compare. */
+export const shownOf = ({
+  action,
+  transaction: { actor, correlationId, dbUser, id, requestId, source }
+}: Pick<Query.Change, "action" | "transaction">): Shown => ({
+  id,
+  action: action?.id ?? null,
+  actor: actor !== null && "id" in actor ? actor.id : null,
+  correlationId,
+  requestId,
+  source,
+  dbUser
+})
+
 /** The reader of a simulation under a scope. */
 export const reader = (simulation: Model.Simulation, { action, change }: TwiceWritten) => {
   const { actions, transactions } = simulation.log
@@ -218,11 +243,44 @@ export const reader = (simulation: Model.Simulation, { action, change }: TwiceWr
   const ordered = <A>(oldestFirst: ReadonlyArray<A>, { order }: Query.FilterInput): ReadonlyArray<A> =>
     order === "oldest" ? oldestFirst : [...oldestFirst].reverse()
 
+  const seesContext = (id: string): boolean => visibleChanges.some(({ transactionId }) => transactionId === id)
+
+  const firstAction = (id: string): ActionSeed | undefined =>
+    [...actionsOf(id)].sort((left, right) => Number(left.id) - Number(right.id))[0]
+
+  /** Of a transaction without a visible change: whether what is shown in place of its context matches, too. */
+  const isShownAsAsked = (id: string, filter: Query.FilterInput): boolean => {
+    const first = firstAction(id)
+    const actor = first?.actor ?? null
+    return (
+      seesContext(id) ||
+      ((filter.actor === undefined ||
+        (actor?.type === filter.actor.type && (filter.actor.id === undefined || actor.id === filter.actor.id))) &&
+        (filter.unattributed !== true || actor === null) &&
+        (filter.requestId === undefined || filter.requestId === first?.requestId) &&
+        filter.source === undefined)
+    )
+  }
+
   const isSeen = (id: string): boolean =>
     visibleChanges.some(({ transactionId }) => transactionId === id) || actionsOf(id).length > 0
 
   return {
     isSeen,
+    /** What a transaction shows: the first visible action, and its own context only if one of its changes is visible. */
+    shown: (id: string): Shown => {
+      const first = firstAction(id)
+      const context = seesContext(id) ? transactionOf(id) : first
+      return {
+        id,
+        action: first?.id ?? null,
+        actor: context?.actor?.id ?? null,
+        correlationId: context?.correlationId ?? null,
+        requestId: context?.requestId ?? null,
+        source: seesContext(id) ? (transactionOf(id)?.source ?? null) : null,
+        dbUser: seesContext(id) ? (transactionOf(id)?.dbUser ?? "app") : null
+      }
+    },
     timeline: (filter: Query.FilterInput): ReadonlyArray<Told> =>
       ordered([...matching(filter)].sort(filter.key === undefined ? byTransaction : byTime).map(toldOf), filter),
     /** Visible transactions that match the filter. If the filter is about changes, a visible change must match it. */
@@ -234,7 +292,11 @@ export const reader = (simulation: Model.Simulation, { action, change }: TwiceWr
         .filter(
           ({ id, occurredAt }) =>
             changes.has(id) ||
-            (!ofChanges && actionsOf(id).length > 0 && isAsked(id, filter) && isIn(occurredAt, filter))
+            (!ofChanges &&
+              actionsOf(id).length > 0 &&
+              isAsked(id, filter) &&
+              isShownAsAsked(id, filter) &&
+              isIn(occurredAt, filter))
         )
         .map(({ id }) => id)
       return ordered(

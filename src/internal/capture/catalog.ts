@@ -98,7 +98,7 @@ const decodeGaps = Schema.decodeUnknown(
     Schema.Struct({
       ...Gap.fields,
       moved: Schema.parseJson(Gap.fields.moved),
-      renamedEnums: Schema.parseJson(Gap.fields.renamedEnums),
+      alteredTypes: Schema.parseJson(Gap.fields.alteredTypes),
       rewritten: Schema.parseJson(Gap.fields.rewritten)
     })
   )
@@ -134,7 +134,7 @@ select
   coalesce((
     select to_jsonb(${qualified(storage, "key_values_renamed")}(p.relation, p.key_columns, p.key_values))
     where p.database = ${qualified(storage, "this_database")}()
-  ), '[]')::text as "renamedEnums",
+  ), '[]')::text as "alteredTypes",
   case when g.gap is null then '[]' else coalesce((
     select jsonb_agg(w.name order by w.name)
     from pg_class c

@@ -138,7 +138,7 @@ export const Gap = Schema.Struct({
   /** Partitions of the policy that left since, also if they came back. */
   moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })),
   /** Enums in the key of which a value has another name. */
-  renamedEnums: Schema.Array(Schema.String),
+  alteredTypes: Schema.Array(Schema.String),
   /** Columns whose values ALTER TABLE may have written anew. */
   rewritten: Schema.Array(Schema.String),
   /** Another session, or row-level security, keeps its rows from being read. They may show that ALTER TABLE did not write them. */

@@ -61,7 +61,7 @@ export const Finding = Schema.Union(
     primaryKey: Schema.NullOr(Names),
     problem: Schema.NullOr(KeyProblem)
   }),
-  /** Values of enums in the key were renamed, and so the texts of keys changed. */
+  /** Enums in the key have values, or composites attributes, of other names. So the texts of keys changed. Subjects are these types. */
   kind("KeyValuesRenamed", {}),
   /** Its key or its rows were altered, and altered back. */
   kind("AlteredMeanwhile", {}),
@@ -92,6 +92,8 @@ export const Finding = Schema.Union(
     gone: Schema.Boolean
   }),
   kind("ChildNotCaptured", {}),
+  /** It became a partition of a table that is not captured. Writes that name that table are not seen. */
+  kind("RootNotCaptured", { root: Schema.String }),
   kind("ModeUnsuitable", { why: RowModeReason }),
   kind("HostCast", { owner: Schema.String }),
   kind("HostRowTrigger", {}),
@@ -133,7 +135,7 @@ export type FindingKind = Finding["kind"]
 
 /**
  * One table. `captured` is true if every trigger that should exist exists and is enabled, on the table and on all of its
- * partitions.
+ * partitions, and if it has not become a partition of a table that is not captured.
  *
  * @since 0.1.0
  * @category models

@@ -217,7 +217,7 @@ export const describeFinding = (finding: Finding): string => {
             ? "its key is not usable"
             : keyProblemText(finding.problem)
     case "KeyValuesRenamed":
-      return `values of an enum in its key have other names: ${subjects}; nothing is known of its rows since then`
+      return `types in its key have other values or attributes, and keys have other texts: ${subjects}; nothing is known of its rows since then`
     case "AlteredMeanwhile":
       return "its name, its triggers, its key, its parents, its partitions or the values of its rows were altered for a while: nothing is known of its rows since then"
     case "NoKey":
@@ -263,6 +263,8 @@ export const describeFinding = (finding: Finding): string => {
             "nothing is known of its rows since then"
     case "ChildNotCaptured":
       return `tables that inherit from it are not captured: ${subjects}`
+    case "RootNotCaptured":
+      return `it is a partition of ${finding.root}, which is not captured: what is written through that table may be missing`
     case "ModeUnsuitable":
       return finding.why.cause === "foreign server"
         ? `statement mode may stop working here: ${rowModeText(finding.why)}`

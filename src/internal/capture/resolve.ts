@@ -48,7 +48,7 @@ const noGap = {
   gap: null,
   since: null,
   moved: [],
-  renamedEnums: [],
+  alteredTypes: [],
   rewritten: [],
   unread: false,
   restarted: false

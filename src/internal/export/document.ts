@@ -4,6 +4,7 @@
 import type { Fragment } from "@effect/sql/Statement"
 import { actionColumns, instantColumn, transactionColumns } from "../record/change.js"
 import type { Storage } from "../record/storage.js"
+import { joinedAction } from "../record/visible.js"
 
 /** How a column of the row `s` becomes JSON. */
 type Kind =
@@ -154,7 +155,7 @@ export const describedTransaction = (
         coalesce(${instantColumn(sql, "t.occurred_at")}, '') as began, k.id::text as of_id
       from (select c.transaction_id as id) k
       left join ${name("audit_transactions")} t on t.id = k.id
-      left join ${name("audit_actions")} a on a.id = t.action_id${
+      ${joinedAction(storage)}${
         condition === undefined
           ? sql``
           : sql`
@@ -168,7 +169,7 @@ export const describedTransaction = (
 /** The key of the change `c` by column. Its values are strings, even if the row was written by hand. */
 export const keyColumn = ({ sql }: Storage): Fragment => sql`
   case
-    when c.row_pk @? 'strict $.* ? (@.type() != "string")'::text then (
+    when c.row_pk @? 'strict $.* ? (@.type() != "string")'::jsonpath then (
       select pg_catalog.jsonb_object_agg(k.key, case when pg_catalog.jsonb_typeof(k.value) = 'string' then k.value #>> '{}'::text[] else k.value::text end)
       from pg_catalog.jsonb_each(c.row_pk) k
     )

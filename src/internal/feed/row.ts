@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { fromSqlError, type ThreadlineError } from "../../ThreadlineError.js"
+import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import {
   type ActionReference,
   actionColumns,
@@ -19,6 +19,8 @@ import {
 } from "../record/change.js"
 import { type Storage, unreadable } from "../record/storage.js"
 import { decoder, Unreadable } from "../core/rowDecoder.js"
+import { onConditionError } from "../record/condition.js"
+import { joinedAction } from "../record/visible.js"
 
 interface Row {
   readonly [column: string]: unknown
@@ -53,9 +55,10 @@ export interface PageRows {
 
 /** Rows with `changeColumns`, without the rows that have no id, and their transactions. */
 export const fetchPage = Effect.fnUntraced(function* (
-  { name, sql }: Storage,
+  storage: Storage,
   pageRows: ReadonlyArray<unknown>
-): Effect.fn.Return<PageRows, ThreadlineError> {
+): Effect.fn.Return<PageRows, InvalidRequest | ThreadlineError> {
+  const { name, sql } = storage
   const changes = (pageRows as ReadonlyArray<Row>).filter((row) => row["id"] !== null)
   const ids = new Set(changes.map((row) => String(row["transaction_id"])))
   const transactions =
@@ -65,9 +68,9 @@ export const fetchPage = Effect.fnUntraced(function* (
           sql`
             select ${transactionColumns(sql)}, ${actionColumns(sql)}
             from ${name("audit_transactions")} t
-            left join ${name("audit_actions")} a on a.id = t.action_id
+            ${joinedAction(storage)}
             where t.id = any (${`{${[...ids].join(",")}}`}::bigint[])`,
-          fromSqlError
+          onConditionError(storage)
         )
   return { changes, transactions }
 })

@@ -77,8 +77,8 @@ export const AuditTransaction = Schema.Struct({
   meta: JsonObject,
   /** What was wrong with its context. The wrong parts are left out. */
   contextError: MaybeText,
-  /** The role of the database session. */
-  dbUser: Text,
+  /** The role of the database session. Null for a reader whose scope shows an action of the transaction and no change. */
+  dbUser: MaybeText,
   applicationName: MaybeText,
   /** The address of the database client. */
   clientAddr: MaybeText
@@ -91,7 +91,7 @@ export const AuditTransaction = Schema.Struct({
 export interface AuditTransaction extends Schema.Schema.Type<typeof AuditTransaction> {}
 
 /**
- * The first action of a transaction.
+ * The first action of a transaction that the reader may see.
  *
  * @since 0.1.0
  * @category schemas
@@ -145,7 +145,7 @@ export const Change = Schema.Struct({
   /** What else is known of the change, such as the number of rows that a TRUNCATE removed. */
   details: JsonValue,
   transaction: AuditTransaction,
-  /** The first action of the transaction; null if the change is capture-only. */
+  /** The first action of the transaction that the reader may see. Null if there is none: without a scope, the change is capture-only. */
   action: Schema.NullOr(ActionReference)
 }).annotations({ identifier: "threadline.Change" })
 
@@ -169,7 +169,7 @@ const transactionFields = {
   t_remote_ip: MaybeText,
   t_meta: JsonObjectFromText,
   t_context_error: MaybeText,
-  t_db_user: Text,
+  t_db_user: MaybeText,
   t_application_name: MaybeText,
   t_client_addr: MaybeText
 }
@@ -339,24 +339,33 @@ export const changeColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
 /** The number of `changeColumns`. */
 export const changeColumnCount = Object.keys(changeFields).length
 
-/** The columns of a transaction under the alias `t`. */
-export const transactionColumns = (sql: SqlClient): Fragment => sql`
+/**
+ * The columns of a transaction under the alias `t`. If `hidden` is true, its own context is left out: it shows that of the action
+ * under the alias `a`, as far as an action has one.
+ */
+export const transactionColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
+  const own = (expression: string, ofAction: string): Fragment =>
+    hidden === undefined
+      ? sql.literal(expression)
+      : sql`case when ${hidden} then ${sql.literal(ofAction)} else ${sql.literal(expression)} end`
+  return sql`
   t.id::text as t_id,
   ${instantColumn(sql, "t.occurred_at")} as t_occurred_at,
-  t.actor_type::text as t_actor_type,
-  t.actor_id::text as t_actor_id,
-  t.actor::text as t_actor,
-  t.correlation_id::text as t_correlation_id,
-  t.request_id::text as t_request_id,
-  t.job_id::text as t_job_id,
-  t.trace_id::text as t_trace_id,
-  t.source::text as t_source,
-  pg_catalog.abbrev(t.remote_ip) as t_remote_ip,
-  t.meta::text as t_meta,
-  t.context_error::text as t_context_error,
-  t.db_user::text as t_db_user,
-  t.application_name::text as t_application_name,
-  pg_catalog.abbrev(t.client_addr) as t_client_addr`
+  ${own("t.actor_type::text", "a.actor_type::text")} as t_actor_type,
+  ${own("t.actor_id::text", "a.actor_id::text")} as t_actor_id,
+  ${own("t.actor::text", "a.actor::text")} as t_actor,
+  ${own("t.correlation_id::text", "a.correlation_id::text")} as t_correlation_id,
+  ${own("t.request_id::text", "a.request_id::text")} as t_request_id,
+  ${own("t.job_id::text", "a.job_id::text")} as t_job_id,
+  ${own("t.trace_id::text", "a.trace_id::text")} as t_trace_id,
+  ${own("t.source::text", "null")} as t_source,
+  ${own("pg_catalog.abbrev(t.remote_ip)", "null")} as t_remote_ip,
+  ${own("t.meta::text", "'{}'")} as t_meta,
+  ${own("t.context_error::text", "a.context_error::text")} as t_context_error,
+  ${own("t.db_user::text", "null")} as t_db_user,
+  ${own("t.application_name::text", "null")} as t_application_name,
+  ${own("pg_catalog.abbrev(t.client_addr)", "null")} as t_client_addr`
+}
 
 /** The columns of an action under the alias `a`. */
 export const actionColumns = (sql: SqlClient): Fragment => sql`

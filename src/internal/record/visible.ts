@@ -6,7 +6,7 @@
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
-import { changeColumns } from "./change.js"
+import { changeColumns, transactionColumns } from "./change.js"
 import { fulfils } from "./condition.js"
 import { actionColumnNames, changeColumnNames, judgedAction, judgedChange } from "./scope.js"
 import type { Storage } from "./storage.js"
@@ -85,19 +85,63 @@ export const visibleAction = (storage: Storage, alias: string): Fragment | undef
   return fulfils(sql, restriction.actions, judgedAction, Object.fromEntries(columns))
 }
 
+/**
+ * Joins the first action of the transaction `t` that the reader may see, as `a`. Without a scope it is the one that the transaction
+ * names.
+ */
+export const joinedAction = (storage: Storage): Fragment => {
+  const { name, sql } = storage
+  const visible = visibleAction(storage, "a")
+  return visible === undefined
+    ? sql`left join ${name("audit_actions")} a on a.id = t.action_id`
+    : sql`left join lateral (
+      select a.*
+      from ${name("audit_actions")} a
+      where a.transaction_id = t.id and ${visible}
+      order by a.id
+      limit 1
+    ) a on true`
+}
+
+/** Whether a reader may see one of the changes of the transaction under `alias`, and so its context. Undefined if there is no scope. */
+export const visibleContext = (storage: Storage, alias: string): Fragment | undefined => {
+  const { name, sql } = storage
+  const visible = visibleChange(storage, "scope_c")
+  return visible === undefined
+    ? undefined
+    : sql`exists (
+        select from ${name("audit_changes")} scope_c
+        where scope_c.transaction_id = ${sql.literal(`${alias}.id`)}
+          and ${visible}
+      )`
+}
+
+/** The columns of the transaction `t` and of its action `a`, as a reader may see them who sees one of its changes, or an action. */
+export const shownTransactionColumns = (
+  storage: Storage
+): { readonly columns: Fragment; readonly joined: Fragment } => {
+  const { sql } = storage
+  const visible = visibleContext(storage, "t")
+  // Asked once for all columns.
+  return visible === undefined
+    ? { columns: transactionColumns(sql), joined: joinedAction(storage) }
+    : {
+        columns: transactionColumns(sql, sql`not seen.context`),
+        joined: sql`${joinedAction(storage)}
+    cross join lateral (select ${visible} as context offset 0) seen`
+      }
+}
+
 /** Whether a reader may see the transaction under `alias` (of `audit_transactions`): one of its changes, or one of its actions. */
 export const visibleTransaction = (storage: Storage, alias: string): Fragment | undefined => {
-  const { name, restriction, sql } = storage
-  if (restriction === undefined) {
+  const { name, sql } = storage
+  const context = visibleContext(storage, alias)
+  if (context === undefined) {
     return undefined
   }
   const id = sql.literal(`${alias}.id`)
   return sql`(
-      exists (
-        select from ${name("audit_changes")} scope_c
-        where scope_c.transaction_id = ${id}
-          and ${visibleChange(storage, "scope_c") ?? sql`true`}
-      ) or exists (
+      ${context} or exists (
         select from ${name("audit_actions")} scope_a
         where scope_a.transaction_id = ${id}
           and ${visibleAction(storage, "scope_a") ?? sql`true`}

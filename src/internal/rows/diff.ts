@@ -18,7 +18,7 @@ import { format } from "../core/tableName.js"
 import type { KeyInput } from "../record/key.js"
 import { id } from "../core/request.js"
 import { all, rows, type Storage } from "../record/storage.js"
-import { shownChangeColumns, visibleChange } from "../record/visible.js"
+import { joinedAction, shownChangeColumns, visibleChange } from "../record/visible.js"
 import { JsonValue, marked } from "../core/jsonValue.js"
 
 const Field = Schema.Struct({
@@ -111,7 +111,7 @@ const statement = (storage: Storage, changeId: string) => {
   select ${shownChangeColumns(storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)}
   from ${name("audit_changes")} c
   join ${name("audit_transactions")} t on t.id = c.transaction_id
-  left join ${name("audit_actions")} a on a.id = t.action_id
+  ${joinedAction(storage)}
   where ${all([sql`c.id = ${changeId}::bigint`, visibleChange(storage, "c")])}`
 }
 

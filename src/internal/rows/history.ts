@@ -15,7 +15,7 @@ import { type OrderedPaging, canonicalRequest, mustBeObject, order, paging, requ
 import { formatMicros } from "../core/instant.js"
 import { beyond, isBefore, life, lifeOf, nearest } from "./life.js"
 import { rows, type Storage } from "../record/storage.js"
-import { visibleBefore, visibleChange } from "../record/visible.js"
+import { joinedAction, visibleBefore, visibleChange } from "../record/visible.js"
 
 const HistoryRequest = Schema.Struct({ table: TableSchema, key: KeySchema, order, ...paging })
 
@@ -92,7 +92,7 @@ const readVisible: Read = Effect.fnUntraced(function* (storage, row, decoded, cu
           (c.place = ${count})::text as last
         from threadline_judged c
         join ${name("audit_transactions")} t on t.id = c.transaction_id
-        left join ${name("audit_actions")} a on a.id = t.action_id
+        ${joinedAction(storage)}
         where c.visible and (c.visible_before or c.row_key = ${row.key})
           or c.place = ${count}
         order by c.captured_at ${direction}, c.id ${direction}

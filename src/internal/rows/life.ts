@@ -20,6 +20,7 @@ import type { Row } from "../record/key.js"
 import { all, rows, type Storage, unionAll } from "../record/storage.js"
 import { byName, ofTable, type Table } from "../record/tables.js"
 import type { JsonObject, JsonValue } from "../core/jsonValue.js"
+import { joinedAction } from "../record/visible.js"
 
 /**
  * Which changes to read: the nearest to a position, a number on each side. If there is no position and only changes before it are
@@ -365,7 +366,7 @@ const statement = (storage: Storage, row: Row, span: Span) => {
       from truncates
     ) c
     join ${name("audit_transactions")} t on t.id = c.transaction_id
-    left join ${name("audit_actions")} a on a.id = t.action_id
+    ${joinedAction(storage)}
     order by c.captured_at, c.id`
 }
 

@@ -1139,7 +1139,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "e1d9ace7134b6c7e4a54c52837e284fdf9ac7d117674ed1e2290615cc2661336",
+    checksum: "4e42d812b492f27e513dde1406f3d96e6779fab384cc6823b238abe3ac2b540a",
     sql: `-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
 -- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
@@ -1419,9 +1419,19 @@ begin
 end
 $$;
 
+-- Those of the named columns that hold values now.
+create function valued_columns(relation oid, names text[]) returns text[]
+language sql stable
+set search_path from current
+begin atomic
+  select coalesce(array_agg(a.attname::text), '{}')
+  from pg_attribute a
+  where a.attrelid = relation and a.attname = any (names) and a.attgenerated <> 'v' and not a.attisdropped;
+end;
+
 -- The image of a row, for any values, and even if its table was altered. "names" are the columns with values that were known when
--- the triggers were generated: any other may be virtual, or of a type that needs settings which they do not make. "texts" are
--- those that hold the text of their value.
+-- the triggers were generated and have values still: any other may be virtual, or of a type that needs settings which they do not
+-- make. "texts" are those that hold the text of their value.
 create function image_of(source record, relation oid, names text[], texts text[]) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -1507,8 +1517,8 @@ end
 $$;
 
 -- What a statement on many rows must know of its table now. "guard": a column has a type with values that jsonb may refuse.
--- "stale": the columns with values are not those that the triggers were generated for.
-create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
+-- "stale": the columns with values are not those that the triggers were generated for, or a column is virtual that was not.
+create function capture_hints(relation oid, columns text[], virtual_names text[], out guard boolean, out stale boolean)
 language sql stable
 set search_path from current
 begin atomic
@@ -1516,15 +1526,16 @@ begin atomic
     bool_or(not (t.typtype = 'e' or (t.typnamespace = 'pg_catalog'::regnamespace and t.typname = any (
       '{bool,bytea,char,name,int8,int2,int4,text,oid,float4,float8,money,bpchar,varchar,date,time,timestamp,
         timestamptz,interval,timetz,numeric,uuid,jsonb,inet,cidr,macaddr,macaddr8,tsvector,
-        _bool,_int2,_int4,_int8,_text,_varchar,_uuid,_numeric,_date,_timestamptz}'::name[])))),
-    count(*) filter (where a.attname::text = any (columns)) <> cardinality(columns)
-      or count(*) <> cardinality(columns)
+        _bool,_int2,_int4,_int8,_text,_varchar,_uuid,_numeric,_date,_timestamptz}'::name[]))))
+      filter (where a.attgenerated <> 'v'),
+    count(*) filter (where a.attgenerated <> 'v' and a.attname::text = any (columns)) <> cardinality(columns)
+      or count(*) filter (where a.attgenerated <> 'v') <> cardinality(columns)
+      or bool_or(a.attgenerated = 'v' and a.attname::text <> all (virtual_names))
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
   where a.attrelid = relation
     and a.attnum > 0
-    and not a.attisdropped
-    and a.attgenerated <> 'v';
+    and not a.attisdropped;
 end;
 
 -- The policy, rewritten for the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of the
@@ -1990,11 +2001,11 @@ comment on function row_key(text, text, jsonb) is
 
 revoke all on function
   key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), key_shaped(jsonb, jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
-  shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid),
+  shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[], text[]), current_policy(jsonb, oid),
   rotate_mask_key(), ensure_mask_key(), mask_hash(text), mask_value(jsonb, text), mask_fields(jsonb, jsonb),
   redact_path(jsonb, text[], text), redact_paths(jsonb, jsonb, text), policy_document(capture_policies),
   redact(jsonb, jsonb, oid), describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
-  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid),
+  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid), valued_columns(oid, text[]),
   without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
   row_key(text, text, jsonb), key_in_columns(text, text, jsonb, jsonb)
@@ -3771,7 +3782,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "6e5627c964d9999a6d28067e53cced3d1aad45f1c222abfd1636fba1f5657d80",
+    checksum: "ecd1eeb0dd14ccb2fd4ba877ddade3a7c3ddfb29df9f7e2ed82f804976d5449d",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4009,18 +4020,79 @@ begin
 end
 $$;
 
--- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
-create function label_marks(relation oid) returns jsonb
-language sql stable
+-- The types of columns and all types within them: that which a domain is over, of the elements of an array, of the bounds of a range, of the
+-- attributes of a composite.
+create function types_within(relation oid, attnums int2[]) returns setof oid
+language plpgsql stable rows 4
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(e.oid, e.xmin::text), '{}')
-  from pg_index i
-  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::int2[])
-  join pg_type d on d.oid = a.atttypid
-  join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-  where i.indrelid = label_marks.relation and i.indisunique
-);
+-- A row or two of each catalog.
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    -- Without "all", so that no type is visited twice.
+    with recursive found (type) as (
+      select a.atttypid
+      from pg_attribute a
+      where a.attrelid = types_within.relation and a.attnum = any (attnums)
+      union
+      select w.type
+      from found f
+      join pg_type t on t.oid = f.type
+      cross join lateral (
+        select t.typbasetype as type where t.typtype = 'd'
+        union all
+        select t.typelem where t.typelem <> 0
+        union all
+        select r.rngsubtype from pg_range r where t.typtype = 'r' and r.rngtypid = t.oid
+        union all
+        select r.rngsubtype from pg_range r where t.typtype = 'm' and r.rngmultitypid = t.oid
+        union all
+        select a.atttypid from pg_attribute a
+        where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+      ) w
+    )
+    select f.type from found f;
+end
+$$;
+
+-- What the columns in unique indexes of a table have within them: the values of enums, each with the transaction that last touched it, and
+-- composites, each with the transactions that last touched its attributes. Those of dropped attributes stay.
+create function label_marks(relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(jsonb_object_agg(m.oid, m.mark), '{}')
+    from (
+      select array_agg(k.attnum) as attnums
+      from pg_index i
+      cross join lateral unnest(i.indkey::int2[]) k (attnum)
+      where i.indrelid = label_marks.relation and i.indisunique
+    ) i
+    cross join lateral types_within(label_marks.relation, i.attnums) w (type)
+    join pg_type t on t.oid = w.type
+    cross join lateral (
+      select e.oid, e.xmin::text as mark
+      from pg_enum e
+      where t.typtype = 'e' and e.enumtypid = t.oid
+      union all
+      select t.oid, string_agg(a.xmin::text, ' ' order by a.attnum)
+      from pg_attribute a
+      where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0
+      having count(*) > 0
+    ) m
+  );
+end
+$$;
 
 -- The version of a column's type, among its options. Some releases of PostgreSQL have it, 15.20 for one. They give a new one to the column
 -- whose type ALTER TABLE alters, also if the type stays the same, and to all columns after it. ALTER TABLE cannot set it. Null if the column
@@ -4125,7 +4197,7 @@ return (
 
 -- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, the transaction before which all had
 -- ended, and the type of each column in images, with the transaction that last altered it. Also marks that show whether values of an enum
--- were renamed meanwhile, and whether triggers were touched.
+-- or attributes of a composite were renamed meanwhile, and whether triggers were touched.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -4313,40 +4385,49 @@ begin
 end
 $$;
 
--- The values of the enums in a key, by type; the columns of the key are found by their numbers.
+-- What types within the key give to its texts, by type: an enum its values, a composite the names and types of its attributes, all in one
+-- text. The columns of the key are found by their numbers.
 create function key_values(relation oid, key_columns jsonb) returns jsonb
 language plpgsql stable
 set search_path from current
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 begin
   return (
-    select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
-    from (
-      select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
-      from jsonb_array_elements(key_columns) k
-      join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
-      join pg_type d on d.oid = a.atttypid
-      -- A domain over an enum has the same risk.
-      join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-      join pg_enum e on e.enumtypid = y.oid
-      group by y.oid
-    ) v
+    select coalesce(jsonb_object_agg(format_type(t.oid, null), case t.typtype
+      when 'e' then (select coalesce(jsonb_agg(e.enumlabel order by e.enumlabel), '[]') from pg_enum e where e.enumtypid = t.oid)
+      else (
+        select jsonb_build_array(coalesce(
+          string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum), ''))
+        from pg_attribute a
+        where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+      )
+    end), '{}')
+    from types_within(relation, array(select (k ->> 'attnum')::int2 from jsonb_array_elements(key_columns) k)) w (type)
+    join pg_type t on t.oid = w.type
+    where t.typtype in ('e', 'c')
   );
 end
 $$;
 
--- Types that lack a value which a key may have had. Only renaming the value does that.
+-- Types that lack what a key may have had of them: a value of an enum, which only renaming it does, or the attributes of a composite.
 create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
 language plpgsql stable
 set search_path from current
 as $$
 #variable_conflict use_column
+declare
+  present constant jsonb := case key_values when '{}' then '{}' else key_values(relation, key_columns) end;
 begin
   return (
     select coalesce(array_agg(v.key order by v.key), '{}')
     from jsonb_each(key_values) v
-    where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
+    where not coalesce(present -> v.key @> v.value, false)
+      -- A type that went with an attribute of another was not altered itself.
+      and (present ? v.key or not exists (
+        select from jsonb_each(key_values) o where present ? o.key and not present -> o.key @> o.value
+      ))
   );
 end
 $$;
@@ -4362,6 +4443,7 @@ return regexp_replace(type, '\\(.*?\\)', '');
 create function key_changed(relation oid, key_columns jsonb, key_values jsonb) returns xid
 language plpgsql stable
 set search_path from current
+set quote_all_identifiers = off
 as $$
 declare
   primary_key record;
@@ -4405,30 +4487,55 @@ begin
     or plain_type(k ->> 'type') not in (plain_type(format_type(a.atttypid, null)), plain_type(format_type(a.atttypid, a.atttypmod)))
   limit 1;
   if changed is null and key_values_renamed(relation, key_columns, key_values) <> '{}' then
-    select e.xmin into changed
-    from jsonb_array_elements(key_columns) k
-    join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
-    join pg_type d on d.oid = a.atttypid
-    join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-    where not coalesce(key_values -> format_type(e.enumtypid, null) ? e.enumlabel, false)
-    order by age(e.xmin) desc
+    select x.id into changed
+    from types_within(relation, array(select (k ->> 'attnum')::int2 from jsonb_array_elements(key_columns) k)) w (type)
+    join pg_type t on t.oid = w.type
+    cross join lateral (
+      select e.xmin as id
+      from pg_enum e
+      where t.typtype = 'e'
+        and e.enumtypid = t.oid
+        and not coalesce(key_values -> format_type(t.oid, null) ? e.enumlabel, false)
+      union all
+      -- Of a composite the last one: the others may be as old as the type. A type of an attribute may have another name.
+      (
+        select x.id
+        from pg_attribute a
+        left join pg_type y on y.oid = a.atttypid
+        cross join lateral (values (a.xmin), (y.xmin)) x (id)
+        where x.id is not null
+          and t.typtype = 'c'
+          and a.attrelid = t.typrelid
+          and a.attnum > 0
+          and format_type(t.oid, null) = any (key_values_renamed(relation, key_columns, key_values))
+        order by age(x.id)
+        limit 1
+      )
+    ) x
+    order by age(x.id) desc
     limit 1;
+    -- The altered type is no longer in the key.
+    changed := coalesce(changed, '2');
   end if;
   return changed;
 end
 $$;
 
--- Whether a value of an enum in the key had another name for a while. Then the marks of the values differ.
+-- Whether a value of an enum in the key, or an attribute of a composite, had another name for a while. Then their marks differ.
 create function labels_touched(relation oid, key_values jsonb, row_marks jsonb) returns boolean
-language sql stable
+language plpgsql stable
 set search_path from current
-return key_values <> '{}' and exists (
-  select
-  from jsonb_each(label_marks(relation)) l
-  where row_marks -> 'labels' -> l.key <> l.value
-);
+as $$
+begin
+  return key_values <> '{}' and exists (
+    select
+    from jsonb_each(label_marks(relation)) l
+    where row_marks -> 'labels' -> l.key <> l.value
+  );
+end
+$$;
 
--- A key that a table had before, as row_key reads it. If values of an enum were renamed since, only the text is left.
+-- A key that a table had before, as row_key reads it. If values of an enum or attributes were renamed since, only the text is left.
 create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
 language sql immutable
 set search_path from current
@@ -4465,19 +4572,32 @@ begin atomic
   cross join pg_stat_bgwriter b;
 end;
 
--- Whether an enum of a key has other values than the snapshot of this transaction shows. "key_values" has the types.
+-- Whether an enum or a composite of a key has other values or attributes than the snapshot of this transaction shows. "key_values" has the
+-- types.
 create function labels_outdated(key_values jsonb) returns boolean
 language plpgsql stable
 set search_path from current
 as $$
 declare
   type regtype;
-  present text;
+  attributes oid;
+  present text[];
+  shown text[];
 begin
   for type in select to_regtype(v) from jsonb_object_keys(key_values) v loop
-    -- This function sees what is.
-    execute format('select enum_range(null::%s)::text', type) into present;
-    if present <> (select array_agg(e.enumlabel order by e.enumsortorder)::text from pg_enum e where e.enumtypid = type) then
+    select t.typrelid into attributes from pg_type t where t.oid = type and t.typtype = 'c';
+    -- Both statements see what is.
+    if attributes is null then
+      execute format('select enum_range(null::%s)::text[]', type) into present;
+      shown := array(select e.enumlabel from pg_enum e where e.enumtypid = type order by e.enumsortorder);
+    else
+      execute format(
+        'select array(select k.key from json_object_keys(row_to_json(r)) with ordinality k (key, place) order by k.place)
+         from (select (null::%s).*) r', type) into present;
+      shown := array(
+        select a.attname from pg_attribute a where a.attrelid = attributes and a.attnum > 0 and not a.attisdropped order by a.attnum);
+    end if;
+    if present is distinct from shown then
       return true;
     end if;
   end loop;
@@ -4606,7 +4726,8 @@ begin
 end
 $$;
 
--- Whether a captured table is as its policy knows it. It reads the catalog and is declared immutable all the same: PostgreSQL then
+-- Whether a captured table is as its policy knows it. A virtual column that has the name of one with values is no alteration of rows, but the
+-- code that knows the name would take its null for a value. It reads the catalog and is declared immutable all the same: PostgreSQL then
 -- computes it while it plans a statement that calls it with a constant table, and plans that statement again after the table was
 -- altered. So it costs a write nothing. Only the functions of make_watchful may call it.
 create function unaltered(relation regclass) returns boolean
@@ -4614,11 +4735,20 @@ language plpgsql immutable
 set search_path from current
 as $$
 begin
-  return alteration(relation) is null;
+  return alteration(relation) is null and not exists (
+    select
+    from capture_policies p
+    cross join jsonb_array_elements(p.columns) c
+    join pg_attribute a on a.attrelid = p.relation and a.attname = c ->> 'name' and a.attgenerated = 'v' and not a.attisdropped
+    where p.relation = unaltered.relation
+      and p.removed_at is null
+      and p.database = this_database()
+      and not (c ->> 'virtual')::boolean
+  );
 end
 $$;
 
--- The same for values of enums in the key. No plan depends on these, so that tables with such keys ask anew in each statement.
+-- The same for values of enums and attributes of composites in the key. No plan depends on these, so that tables with such keys ask anew in each statement.
 create function labels_unaltered(relation regclass) returns boolean
 language plpgsql stable
 set search_path from current
@@ -4829,7 +4959,7 @@ revoke all on function
   trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), unknown_partitions(regclass), add_joined(regclass, jsonb), note_joined(regclass, jsonb), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), unseen_partition_marks(oid), partition_identities(text), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),
+  partition_marks(oid), unseen_partition_marks(oid), partition_identities(text), partitions_moved(oid, jsonb), row_holders(oid), types_within(oid, int2[]), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
@@ -4838,7 +4968,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "a732311abda7ab04d287886146eebb9fc44b05da4afb0a69863449430a26f830",
+    checksum: "c5a6c90382037d1f59a0c54acfeb1e63eb7e541a131eb6f11eb51a2eb27fe7fc",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- The last changes under a name that were captured before an instant, by transaction. A table that is always written has changes in
@@ -5137,7 +5267,7 @@ begin
       -- If nothing in the catalog tells when, the first write that found it so does.
       coalesce(least(case when rekeyed <> '2' then written_since(rekeyed) end, seen.first), 'infinity')));
     return next;
-  -- A value of an enum in the key had another name for a while.
+  -- A value of an enum in the key, or an attribute of a composite, had another name for a while.
   elsif policy.database = here and labels_touched(now_named.oid, policy.key_values, policy.row_marks) then
     gap := 'key';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, coalesce(seen.first, 'infinity')));
@@ -6641,7 +6771,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "8eecfcc16b72311201c65ceb5b76da8d7d5e582fb9ee1eccc87a6f711fd40fa1",
+    checksum: "1b5f66851a2413da21a9d4b5d1105d46c44d33a97e758e8de9157e12103b248c",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -7169,11 +7299,20 @@ begin
       union all
       select a.attrelid, null, null, t.command_tag, t.object_type, t.object_identity, 0
       from commands t
-      join pg_type y on y.oid = t.objid or (y.typtype = 'd' and y.typbasetype = t.objid)
       join capture_policies k on k.removed_at is null
-      join pg_attribute a on a.attrelid = k.relation and a.atttypid = y.oid
-      where t.classid = 'pg_type'::regclass
-        and exists (select from jsonb_array_elements(k.key_columns) e where (e ->> 'attnum')::int = a.attnum)
+      cross join lateral (
+        select k.relation as attrelid
+        where t.classid = 'pg_type'::regclass
+          and t.objid in (select types_within(k.relation, array(
+            select (e ->> 'attnum')::int2 from jsonb_array_elements(k.key_columns) e)))
+        union all
+        -- The attributes of a composite within the key are those of its relation.
+        select k.relation
+        from pg_class c
+        where t.classid = 'pg_class'::regclass
+          and c.oid = t.objid
+          and k.key_values ? format_type(c.reltype, null)
+      ) a
       union all
       select c.oid, n.nspname, c.relname, s.command_tag, s.object_type, s.object_identity, 0
       from commands s

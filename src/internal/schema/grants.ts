@@ -60,6 +60,7 @@ const reading = [
   "type_version(text[])",
   "type_uses(oid, int2, boolean)",
   "column_state(oid, int2)",
+  "types_within(oid, int2[])",
   "label_marks(oid)",
   "labels_touched(oid, jsonb, jsonb)",
   "rows_rewritten(oid, jsonb)",

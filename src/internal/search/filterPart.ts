@@ -35,6 +35,11 @@ export interface Part {
    * without an order that finds few, or by looking at each.
    */
   readonly transaction?: { readonly condition: Fragment; readonly index: "ordered" | "few" | "none" }
+  /**
+   * The condition on the context of a transaction, for a reader who sees no change of it but the action `a`: the context of that action
+   * has to fulfil it too. False if an action has no such context.
+   */
+  readonly context?: Fragment | false
   readonly source?: TransactionSource
   /** A condition on the action `a`; a filter without one does not apply to actions. */
   readonly action?: Fragment

@@ -123,6 +123,7 @@ export const filters = {
         : sql`${sql.literal(alias)}.actor_type = ${type} and ${sql.literal(alias)}.actor_id = ${id}`
     return {
       transaction: { condition: condition("t"), index: id === undefined ? "none" : "ordered" },
+      context: condition("a"),
       action: condition("a")
     }
   }),
@@ -132,7 +133,11 @@ export const filters = {
       const typed = sql`${by} ->> 'type'::text = ${type}`
       return id === undefined ? typed : sql`${typed} and ${by} ->> 'id'::text = ${id}`
     }
-    return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
+    return {
+      transaction: { condition: condition("t"), index: "none" },
+      context: condition("a"),
+      action: condition("a")
+    }
   }),
   actorLabel: filter(ShortText, (label, { sql }) => {
     const condition = (alias: string) => {
@@ -140,12 +145,17 @@ export const filters = {
         sql`pg_catalog.strpos(pg_catalog.lower(${sql.literal(`${alias}.${column}`)}), pg_catalog.lower(${label})) > 0`
       return sql`(${contained("actor ->> 'label'::text")} or ${contained("actor #>> '{impersonator,label}'::text[]")})`
     }
-    return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
+    return {
+      transaction: { condition: condition("t"), index: "none" },
+      context: condition("a"),
+      action: condition("a")
+    }
   }),
   unattributed: filter(Flag, (isUnattributed, { sql }) =>
     isUnattributed
       ? {
           transaction: { condition: sql`t.actor_type is null`, index: "ordered" },
+          context: sql`a.actor_type is null`,
           action: sql`a.actor_type is null`
         }
       : { action: sql`true` }
@@ -169,24 +179,30 @@ export const filters = {
   })),
   requestId: filter(ShortText, (id, { sql }) => ({
     transaction: inBloom(sql, sql`t.request_id = ${id}`),
+    context: sql`a.request_id = ${id}`,
     action: sql`a.request_id = ${id}`
   })),
   jobId: filter(ShortText, (id, { sql }) => ({
     transaction: inBloom(sql, sql`t.job_id = ${id}`),
+    context: sql`a.job_id = ${id}`,
     action: sql`a.job_id = ${id}`
   })),
   traceId: filter(ShortText, (id, { sql }) => ({
     transaction: inBloom(sql, sql`t.trace_id = ${id}`),
+    context: sql`a.trace_id = ${id}`,
     action: sql`a.trace_id = ${id}`
   })),
   source: filter(ShortText, (source, { sql }) => ({
-    transaction: { condition: sql`t.source = ${source}`, index: "none" }
+    transaction: { condition: sql`t.source = ${source}`, index: "none" },
+    context: false
   })),
   meta: filter<JsonObject, JsonObject>(Document, (meta, { sql }) => ({
-    transaction: { condition: sql`t.meta @> ${stringify(meta)}::jsonb`, index: "none" }
+    transaction: { condition: sql`t.meta @> ${stringify(meta)}::jsonb`, index: "none" },
+    context: false
   })),
   dbUser: filter(ShortText, (user, { sql }) => ({
-    transaction: { condition: sql`t.db_user = ${user}`, index: "none" }
+    transaction: { condition: sql`t.db_user = ${user}`, index: "none" },
+    context: false
   })),
   transactionId: filter(Id, (id, { sql }) => ({
     seek: sql`c.transaction_id = ${id}::bigint`,

@@ -26,7 +26,15 @@ import { ChangeDiff, changeDiffs, fieldDiffs } from "../rows/diff.js"
 import { pageOf } from "../record/page.js"
 import { canonicalRequest, Id, mustBeObject, Order, paging, request } from "../core/request.js"
 import { all, rows, type Storage } from "../record/storage.js"
-import { shownChangeColumns, visibleAction, visibleChange, visibleTransaction } from "../record/visible.js"
+import {
+  joinedAction,
+  shownChangeColumns,
+  shownTransactionColumns,
+  visibleAction,
+  visibleChange,
+  visibleContext,
+  visibleTransaction
+} from "../record/visible.js"
 
 /**
  * Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation.
@@ -36,7 +44,7 @@ import { shownChangeColumns, visibleAction, visibleChange, visibleTransaction } 
  */
 export const Sibling = Schema.Struct({
   transaction: AuditTransaction,
-  /** Its first action. */
+  /** Its first action that the reader may see. */
   action: Schema.NullOr(ActionReference)
 }).annotations({ identifier: "threadline.Sibling" })
 
@@ -102,11 +110,12 @@ const siblingsOf = (transactionRows: ReadonlyArray<typeof TransactionRow.Type>):
 /** The transaction itself first, then its siblings. xids repeat after a restore: the epoch tells them apart. */
 const partsStatement = (storage: Storage, id: string) => {
   const { name, sql } = storage
+  const shown = shownTransactionColumns(storage)
   return sql`
-  select ${transactionColumns(sql)}, ${actionColumns(sql)}
+  select ${shown.columns}, ${actionColumns(sql)}
   from ${name("audit_transactions")} o
   join ${name("audit_transactions")} t on t.xid = o.xid and t.epoch = o.epoch
-  left join ${name("audit_actions")} a on a.id = t.action_id
+  ${shown.joined}
   where ${all([sql`o.id = ${id}::bigint`, visibleTransaction(storage, "t")])}
   order by t.id <> o.id, t.id
   limit ${bound + 2}`
@@ -130,14 +139,15 @@ const relatedStatement = (
 ) => {
   const { name, sql } = storage
   const ids = sql.in(correlationIds)
+  const shown = shownTransactionColumns(storage)
   const isNotExcluded = (column: string): Fragment => sql`${sql.literal(column)} not in ${sql.in(excludedIds)}`
   return sql`
-  select ${transactionColumns(sql)}, ${actionColumns(sql)}
+  select ${shown.columns}, ${actionColumns(sql)}
   from (
     (
       select t.id
       from ${name("audit_transactions")} t
-      where ${all([sql`t.correlation_id in ${ids}`, isNotExcluded("t.id"), visibleTransaction(storage, "t")])}
+      where ${all([sql`t.correlation_id in ${ids}`, isNotExcluded("t.id"), visibleContext(storage, "t")])}
       order by t.id desc
       limit ${bound + 1}
     )
@@ -157,7 +167,7 @@ const relatedStatement = (
     )
   ) r
   join ${name("audit_transactions")} t on t.id = r.id
-  left join ${name("audit_actions")} a on a.id = t.action_id
+  ${shown.joined}
   order by t.id desc
   limit ${bound + 1}`
 }
@@ -186,7 +196,7 @@ const changesStatement = (
     limit ${limit + 1}
   ) c
   join ${name("audit_transactions")} t on t.id = c.transaction_id
-  left join ${name("audit_actions")} a on a.id = t.action_id
+  ${joinedAction(storage)}
   order by c.id ${direction}`
 }
 

@@ -68,7 +68,11 @@ const lookedUp = Effect.fnUntraced(function* (
     sql,
     idRows.map(({ id }) => id)
   )
-  return idRows.length > maxLookedUp ? parts : parts.map((part) => (part === lookup ? { source } : part))
+  return idRows.length > maxLookedUp
+    ? parts
+    : parts.map((part) =>
+        part === lookup ? { ...(part.context === undefined ? {} : { context: part.context }), source } : part
+      )
 })
 
 const sourceOfIds = (sql: SqlClient, ids: ReadonlyArray<string>): TransactionSource => {

@@ -15,7 +15,7 @@ import type { TableName } from "../core/tableName.js"
 import { behind, isOfRow, listsAllVisible, type Plan } from "./plan.js"
 import { all, unionAll } from "../record/storage.js"
 import { byName } from "../record/tables.js"
-import { visibleAction, visibleBefore, visibleChange } from "../record/visible.js"
+import { visibleAction, visibleBefore, visibleChange, visibleContext } from "../record/visible.js"
 
 /** What is found, at most `limit` rows. If the budget was used up, also where the search ended: a row `major, id`, otherwise none. */
 export interface Search {
@@ -268,19 +268,36 @@ const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> =
 const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.place and ${prune(plan)}`
 
 /**
- * Whether the transaction `t` has an action that the reader may see. Its changes may be hidden, so its own time counts. Without
- * the fence, the planner could test all actions and look for the few transactions among them.
+ * Whether the transaction `t` has an action that the reader may see. Its changes may be hidden, so its own time counts. If they all
+ * are, its context is hidden too: the filters must not tell it, so the context that is shown instead has to fulfil them. Without the
+ * fence, the planner could test all actions and look for the few transactions among them.
  */
 const seenByAction = ({ parts, storage }: Plan): Fragment => {
   const { name, sql } = storage
+  const contexts = parts.flatMap(({ context }) => context ?? [])
+  const actions = sql`
+        select a.*
+        from ${name("audit_actions")} a
+        where ${all([sql`a.transaction_id = t.place`, visibleAction(storage, "a")])}`
   return all([
     ...parts.map(({ from }) => (from === undefined ? undefined : sql`t.occurred_at >= ${from}::timestamptz`)),
     ...parts.map(({ to }) => (to === undefined ? undefined : sql`t.occurred_at <= ${to}::timestamptz`)),
-    sql`exists (
-        select from ${name("audit_actions")} a
-        where ${all([sql`a.transaction_id = t.place`, visibleAction(storage, "a")])}
+    sql`exists (${actions}
         offset 0
+      )`,
+    contexts.length === 0
+      ? undefined
+      : sql.or([
+          visibleContext(storage, "t") ?? sql`true`,
+          contexts.includes(false)
+            ? sql`false`
+            : sql`exists (
+        select from (${actions}
+        order by a.id
+        limit 1) a
+        where ${all(contexts.filter((context) => context !== false))}
       )`
+        ])
   ])
 }
 

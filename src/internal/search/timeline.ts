@@ -39,7 +39,7 @@ import {
   withFirst
 } from "./statements.js"
 import { rows, type Storage } from "../record/storage.js"
-import { shownChangeColumns } from "../record/visible.js"
+import { joinedAction, shownChangeColumns } from "../record/visible.js"
 
 /** One row for each change found; one row without a change if there is none. */
 const MatchRow = Schema.Union(
@@ -48,7 +48,7 @@ const MatchRow = Schema.Union(
 )
 
 const statement = (plan: Plan, search: Search, limit: number) => {
-  const { name, sql } = plan.storage
+  const { sql } = plan.storage
   return sql`
     with ${withFirst(plan, search)}threadline_matches as materialized (${search.matches})
     select ${shownChangeColumns(plan.storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
@@ -58,7 +58,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
     left join (${stopStatement(plan, search, limit)}) s on true
     left join threadline_matches c on true
     left join ${transactionsFor(plan, search)} t on t.id = c.transaction_id
-    left join ${name("audit_actions")} a on a.id = t.action_id
+    ${joinedAction(plan.storage)}
     order by ${ordering(plan)}`
 }
 

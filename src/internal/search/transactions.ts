@@ -39,7 +39,7 @@ import {
 } from "./statements.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { Count } from "./timeline.js"
-import { visibleChange } from "../record/visible.js"
+import { joinedAction, visibleChange } from "../record/visible.js"
 import { format, type TableName } from "../core/tableName.js"
 
 /**
@@ -50,7 +50,7 @@ import { format, type TableName } from "../core/tableName.js"
  */
 export const TransactionSummary = Schema.Struct({
   transaction: AuditTransaction,
-  /** Its first action. */
+  /** Its first action that the reader may see. */
   action: Schema.NullOr(ActionReference),
   /** Counted up to 100. */
   changes: Count,
@@ -89,11 +89,13 @@ const changesOf = (plan: Plan): Fragment => {
 }
 
 const statement = (plan: Plan, search: Search, limit: number) => {
-  const { name, sql } = plan.storage
+  const { sql } = plan.storage
   const direction = sql.literal(plan.order === "newest" ? "desc" : "asc")
+  // Who sees no change of a transaction does not see its context. Only visible changes are counted.
+  const hidden = plan.storage.restriction === undefined ? undefined : sql`n.changes = 0`
   return sql`
     with ${withFirst(plan, search)}threadline_matches as materialized (${search.matches})
-    select ${transactionColumns(sql)}, ${actionColumns(sql)},
+    select ${transactionColumns(sql, hidden)}, ${actionColumns(sql)},
       n.changes::text as changes,
       n.tables::text as tables,
       s.major::text as stop_major,
@@ -102,7 +104,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
     left join (${stopStatement(plan, search, limit)}) s on true
     left join threadline_matches f on true
     left join ${transactionsFor(plan, search)} t on t.id = f.id
-    left join ${name("audit_actions")} a on a.id = t.action_id
+    ${joinedAction(plan.storage)}
     left join lateral ${
       search.first === undefined
         ? sql`(

@@ -16,7 +16,8 @@ import {
   rowKey,
   rowPk,
   settleOrder,
-  target
+  target,
+  withoutVirtual
 } from "./parts.js"
 
 /**
@@ -39,7 +40,7 @@ export const manyRows = (parts: Parts, op: Op): Code => code`
 
 /** The image of a row of any size. `row` is read twice, so it is a column of a subquery. */
 const sizedImage = (parts: Parts, row: string): string =>
-  `case when pg_column_size(${row}) < ${directSize} then ${imageOf(parts, row)} else image(${row}) end`
+  `case when pg_column_size(${row}) < ${directSize} then ${imageOf(parts, row)} else ${withoutVirtual(parts, `image(${row})`)} end`
 
 // "coalesce" makes a value of the row without naming it: a column may have any name.
 const wholeRow = "coalesce(x.*)"

@@ -7,7 +7,7 @@
 import { literal } from "../../sql/sqlText.js"
 import { type Code, code, nothing } from "./code.js"
 import type { Op } from "./model.js"
-import { generalImage, generalPolicy, storedImage, hasNew, hasOld, type Parts, settlePolicy } from "./parts.js"
+import { generalImage, generalPolicy, storedImage, hasNew, hasOld, type Parts, settleGeneral } from "./parts.js"
 import { rowBody } from "./rowMode.js"
 
 /**
@@ -63,7 +63,7 @@ export const forgetMoved = (parts: Parts, op: Op): Code => {
     ));
   `
   const forgets = code`
-    ${settlePolicy(parts)}
+    ${settleGeneral(parts)}
     ${hasOld(op) ? forget("delete", "threadline_old") : nothing}
     ${hasNew(op) ? forget("insert", "threadline_new") : nothing}
   `
@@ -95,7 +95,7 @@ export const forgetAttached = (parts: Parts, op: Op): Code => {
   `
   return code`
     if current_setting('threadline.attached', true) <> '' then
-      ${settlePolicy(parts)}
+      ${settleGeneral(parts)}
       perform forget_attached(tg_relid, ${table(parts)}, ${literal(op)},
         ${hasOld(op) ? keys("threadline_old") : "'{}'"},
         ${hasNew(op) ? keys("threadline_new") : "'{}'"});

@@ -84,7 +84,11 @@ export const imageVariables = (op: Op): Code => [
 /** The policy for the general way: a variable if columns are redacted, whose names may have been exchanged. */
 export const generalPolicy = ({ inPlace, policy }: Parts): string => (inPlace === "" ? policy : "policy")
 
-export const policyVariable = ({ inPlace }: Parts): Code => (inPlace === "" ? nothing : ["policy jsonb;"])
+/** What the general way needs to know: its policy, and the columns that still hold values, if the table was altered. */
+export const generalVariables = ({ inPlace }: Parts): Code => [
+  ...(inPlace === "" ? [] : ["policy jsonb;"]),
+  "valued text[];"
+]
 
 /** Sets the variable that `generalPolicy` names, if it names one. */
 export const settlePolicy = ({ inPlace, policy }: Parts): Code =>
@@ -96,7 +100,7 @@ export const settlePolicy = ({ inPlace, policy }: Parts): Code =>
  * Leaves virtual generated columns out of an image. They are never computed in triggers, so they are null. A column that took
  * such a name later may hold a value.
  */
-const withoutVirtual = ({ virtual }: Parts, image: string): string =>
+export const withoutVirtual = ({ virtual }: Parts, image: string): string =>
   virtual.length === 0 ? image : `without_virtual(${image}, ${textArray(virtual)}, tg_relid)`
 
 /** The image of a row as it may be stored. */
@@ -166,9 +170,9 @@ export const keyIsShort = ({ shape }: Parts, image: string): ReadonlyArray<strin
 export const shortRowKey = (parts: Parts, image: string): string =>
   isPlainKey(parts.shape.key) ? keyTexts(parts, image).join() : rowKey(keyTexts(parts, image))
 
-/** The image of a row, for any values, and even if the table was altered. */
+/** The image of a row, for any values, and even if the table was altered. `noteAltered` or `settleGeneral` comes before it. */
 export const generalImage = ({ columnNames, texts }: Parts, row: string): string =>
-  `image_of(${row}, tg_relid, ${columnNames}, ${texts})`
+  `image_of(${row}, tg_relid, coalesce(valued, ${columnNames}), ${texts})`
 
 /** `generalImage` after redaction, as it may be stored. */
 export const storedImage = (parts: Parts, row: string): string =>
@@ -254,10 +258,25 @@ export const target = (parts: Parts): string =>
  */
 export const isUnaltered = ({ shape }: Parts): string => `${identifier(watchfulName(shape))}(tg_relid)`
 
-/** Notes that the table was altered: changes from this write on prove nothing about the time before it. */
+// A column that was dropped may have left its name to a virtual one.
+const settleValued = ({ columnNames }: Parts): string => `valued := valued_columns(tg_relid, ${columnNames});`
+
+/**
+ * Comes before the images of the general way. Notes that the table was altered: changes from this write on prove nothing about the time
+ * before it.
+ */
 export const noteAltered = (parts: Parts): Code => code`
   if not ${isUnaltered(parts)} then
     perform note_altered(tg_relid);
+    ${settleValued(parts)}
+  end if;
+`
+
+/** The same before images that are made earlier: it notes nothing. */
+export const settleGeneral = (parts: Parts): Code => code`
+  ${settlePolicy(parts)}
+  if not ${isUnaltered(parts)} then
+    ${settleValued(parts)}
   end if;
 `
 

@@ -17,7 +17,7 @@ import {
   imageVariables,
   noteAltered,
   type Parts,
-  policyVariable,
+  generalVariables,
   settleOpenTarget,
   settleOrder,
   settlePolicy,
@@ -72,7 +72,7 @@ const variables = (parts: Parts, op: Op): Code => code`
   ${imageVariables(op)}
   ${op === "update" ? ["field text;", "fields text[];", "old_values jsonb;", "former_key text;"] : nothing}
   ${op === "update" && parts.hides ? ["details jsonb;"] : nothing}
-  ${policyVariable(parts)}
+  ${generalVariables(parts)}
 `
 
 /**
@@ -128,9 +128,9 @@ export const rowBody = (parts: Parts, op: Op, cloned?: Cloned): Code => {
               cloned
             )
       }
-      ${images((row) => generalImage(parts, row))}
       ${settlePolicy(parts)}
       ${noteAltered(parts)}
+      ${images((row) => generalImage(parts, row))}
       ${generalWay(parts, op, cloned?.details)}
       if first_id is null then
         return null;

@@ -2,7 +2,7 @@
  * The function of a statement trigger with transition tables. First the code for one row, which is the common case. Then the code
  * for many rows of a table that was not altered. Then the general way.
  */
-import { literal } from "../../sql/sqlText.js"
+import { literal, textArray } from "../../sql/sqlText.js"
 import { type Code, code, nothing } from "./code.js"
 import { generalRows } from "./generalRows.js"
 import { manyRows } from "./manyRows.js"
@@ -18,7 +18,7 @@ import {
   isUnaltered,
   noteAltered,
   type Parts,
-  policyVariable,
+  generalVariables,
   settlePolicy,
   settleTarget,
   targetVariables
@@ -48,7 +48,7 @@ const variables = (parts: Parts, op: Op): Code => code`
   instant timestamptz;
   ${imageVariables(op)}
   ${op === "update" ? updateVariables(parts) : nothing}
-  ${policyVariable(parts)}
+  ${generalVariables(parts)}
   several boolean;
   guard boolean;
   stale boolean;
@@ -97,7 +97,7 @@ const fastWay = (parts: Parts, op: Op): Code => {
 
     if several${follows ? " and moved is not true" : ""} then
       select h.guard, ${parts.inPlace === "" ? "h.stale" : `h.stale or (${parts.inPlace}) is not true`} into guard, stale
-      from capture_hints(tg_relid, ${parts.columnNames}) h;
+      from capture_hints(tg_relid, ${parts.columnNames}, ${textArray(parts.virtual)}) h;
     end if;
     if not guard and not stale and ${isUnaltered(parts)} then
       ${manyRows(parts, op)}

@@ -64,10 +64,14 @@ export const Who = ({ transaction }: { readonly transaction: Query.AuditTransact
     <>
       <Tag tone="warn">no actor</Tag>{" "}
       <span class="sub">
-        database user{" "}
-        <code>
-          <Text text={transaction.dbUser} limit={63} />
-        </code>
+        {transaction.dbUser === null ? null : (
+          <>
+            database user{" "}
+            <code>
+              <Text text={transaction.dbUser} limit={63} />
+            </code>
+          </>
+        )}
         {transaction.applicationName === null || transaction.applicationName === "" ? null : (
           <>
             , <Text text={transaction.applicationName} limit={63} />
