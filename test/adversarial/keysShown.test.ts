@@ -110,7 +110,10 @@ attacks("the key that the record shows", (attack) => {
         `Present "one"`,
         `Present "one"`
       ])
-      expect([yield* asOf(host, "t", "never"), yield* asOf(host, "u", "never()")]).toEqual(["BeforeCapture", "BeforeCapture"])
+      expect([yield* asOf(host, "t", "never"), yield* asOf(host, "u", "never()")]).toEqual([
+        "BeforeCapture",
+        "BeforeCapture"
+      ])
     })
   )
 })
