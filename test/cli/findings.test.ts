@@ -145,6 +145,13 @@ const cases: ReadonlyArray<Case> = [
     damage: "create table %_child () inherits (%); alter table %_child add primary key (id)",
     adds: "%_child"
   },
+  {
+    code: "RootNotCaptured",
+    damage: `create table %_root (like % including all) partition by range (id);
+      alter table %_root attach partition % for values from (minvalue) to (maxvalue)`,
+    mended: null,
+    adds: "%_root"
+  },
   { code: "ModeUnsuitable", damage: "create table %_child () inherits (%)" },
   {
     code: "HostCast",

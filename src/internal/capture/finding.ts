@@ -92,6 +92,8 @@ export const Finding = Schema.Union(
     gone: Schema.Boolean
   }),
   kind("ChildNotCaptured", {}),
+  /** It became a partition of a table that is not captured. Writes that name that table are not seen. */
+  kind("RootNotCaptured", { root: Schema.String }),
   kind("ModeUnsuitable", { why: RowModeReason }),
   kind("HostCast", { owner: Schema.String }),
   kind("HostRowTrigger", {}),
@@ -133,7 +135,7 @@ export type FindingKind = Finding["kind"]
 
 /**
  * One table. `captured` is true if every trigger that should exist exists and is enabled, on the table and on all of its
- * partitions.
+ * partitions, and if it has not become a partition of a table that is not captured.
  *
  * @since 0.1.0
  * @category models

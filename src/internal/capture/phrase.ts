@@ -263,6 +263,8 @@ export const describeFinding = (finding: Finding): string => {
             "nothing is known of its rows since then"
     case "ChildNotCaptured":
       return `tables that inherit from it are not captured: ${subjects}`
+    case "RootNotCaptured":
+      return `it is a partition of ${finding.root}, which is not captured: what is written through that table may be missing`
     case "ModeUnsuitable":
       return finding.why.cause === "foreign server"
         ? `statement mode may stop working here: ${rowModeText(finding.why)}`

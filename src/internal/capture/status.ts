@@ -78,7 +78,9 @@ const tableStatus = (
       reportMissingTable(catalog, deployed, table, report)
     } else {
       reportTable(catalog, deployed, catalogTable, configuredTable?.config.mode === "statement", apply, report)
-      captured = reportInstalled(storage, catalog, policy, catalogTable, apply, report)
+      captured =
+        reportInstalled(storage, catalog, policy, catalogTable, apply, report) &&
+        !findings.some(({ kind }) => kind === "RootNotCaptured")
     }
   }
   if (policy?.dropGuard === true && catalog.watch.state !== "on") {

@@ -2,7 +2,7 @@
  * What became of a captured table since its policy was applied.
  */
 import type { Apply } from "./applyMend.js"
-import type { Catalog, Deployed, Table } from "./catalogModel.js"
+import type { Catalog, Deployed, Name, Table } from "./catalogModel.js"
 import { columnChanges, exchanged, partitionLabels, policyName, unloggedRelations } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { applyCommand, commandMend, hostMend, removeCommand } from "./mend.js"
@@ -40,6 +40,13 @@ export const reportMissingTable = (
   }
 }
 
+/** Whether a table is captured, under its name or under one that it had before. */
+const isCaptured = ({ active, deployed }: Catalog, name: Name): boolean =>
+  active.some((other) => sameName(other, name)) ||
+  deployed.some(
+    ({ policy, relationNow }) => policy.removedAt === null && relationNow !== null && sameName(relationNow, name)
+  )
+
 /** What became of the table itself since its policy was applied. */
 export const reportTable = (
   catalog: Catalog,
@@ -52,6 +59,12 @@ export const reportTable = (
   const root = table.relations[0]
   const { gap, moved, alteredTypes, restarted, rewritten, unread } = findGap(catalog, policyName(policy))
   const described = columnShapes(catalog, table)
+  const { partitionOf } = root
+  if (partitionOf !== null && !isCaptured(catalog, partitionOf)) {
+    const above = label(partitionOf)
+    const mend = hostMend("nameRoot", [above], { then: applyCommand })
+    report({ kind: "RootNotCaptured", severity: "error", mend, root: above, subjects: [above] })
+  }
   const sameTable = relation === table.oid
   const renumbered = policy.columns.some((policyColumn) =>
     described.some(({ shape }) => shape.name === policyColumn.name && shape.attnum !== policyColumn.attnum)

@@ -29,7 +29,7 @@ export interface CoverageInput {
 const triggersOf = (relation: string, isRoot: boolean, findings: ReadonlyArray<CaptureFinding>): TriggerState => {
   const of = (test: (finding: CaptureFinding) => boolean) => findings.some(test)
   if (
-    of((finding) => finding.kind === "FunctionMissing") ||
+    of(({ kind }) => kind === "FunctionMissing" || kind === "RootNotCaptured") ||
     of((finding) => finding.kind === "TriggerMissing" && finding.relation === relation) ||
     of((finding) => finding.kind === "PartitionAttached" && finding.partition === relation)
   ) {

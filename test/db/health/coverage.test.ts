@@ -90,6 +90,41 @@ describe("Health.coverage", () => {
     )
   )
 
+  for (const mode of ["statement", "row"] as const) {
+    it.effect(`counts no table as covered that is a partition of one that is not captured, in ${mode} mode`, () =>
+      fresh(
+        Effect.gen(function* () {
+          yield* run("create table t (id int primary key)")
+          yield* apply([{ table: "t", mode }])
+          yield* run(
+            "create table root (like t including all) partition by range (id)",
+            "create table middle (like t including all) partition by range (id)",
+            "alter table root attach partition middle for values from (minvalue) to (maxvalue)",
+            "alter table middle attach partition t for values from (minvalue) to (maxvalue)"
+          )
+          expect(yield* coverage({ expected: ["public.t"] })).toMatchObject([
+            { table: "public.t", status: "uncovered", refused: "uncovered", relations: [{ status: "uncovered" }] }
+          ])
+          expect(of((yield* report()).findings, "RootNotCaptured")).toMatchObject([
+            {
+              severity: "error",
+              object: "public.t",
+              message: expect.stringContaining("it is a partition of public.root, which is not captured"),
+              mend: { _tag: "host", action: "nameRoot", names: ["public.root"] },
+              fix: expect.stringContaining("name public.root: its partitions are captured with it")
+            }
+          ])
+          yield* apply([{ table: "root", mode }])
+          expect(of((yield* report()).findings, "RootNotCaptured")).toEqual([])
+          expect(brief(yield* coverage({ expected: ["public.t"] }))).toEqual({
+            "public.root": "covered",
+            "public.t": "covered"
+          })
+        })
+      )
+    )
+  }
+
   it.effect("expects what is configured unless it is told otherwise, and names what is wrong with its options", () =>
     fresh(
       Effect.gen(function* () {
