@@ -300,6 +300,8 @@ export const describeFinding = (finding: Finding): string => {
       return `its drop guard refuses nothing: the schema watch is ${finding.watch}`
     case "WatchFailed":
       return "the schema watch could not do its work, or saw something begin and not end: nothing is known of its rows since then"
+    case "RecordNotOwned":
+      return `parts of the record do not belong to ${finding.owner}, and ${list(finding.owners)} may change them: ${subjects}`
     case "RecordWritable":
       return finding.everything
         ? `roles that may write every table may write the record too: ${subjects}`
