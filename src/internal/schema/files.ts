@@ -3817,7 +3817,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "ecd1eeb0dd14ccb2fd4ba877ddade3a7c3ddfb29df9f7e2ed82f804976d5449d",
+    checksum: "ff400827df9a8966bbf77579d6ddbe2764b0cd1a4f7b8675d5db8339056d9fc6",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4562,10 +4562,18 @@ language plpgsql stable
 set search_path from current
 as $$
 begin
+  -- Every statement on such a table asks, so each mark is looked up where it came from. A value that was added has none.
   return key_values <> '{}' and exists (
     select
-    from jsonb_each(label_marks(relation)) l
-    where row_marks -> 'labels' -> l.key <> l.value
+    from jsonb_each_text(row_marks -> 'labels') m
+    where exists (select from pg_enum e where e.oid = m.key::oid and e.xmin::text <> m.value)
+      or exists (
+        select
+        from pg_type t
+        join pg_attribute a on a.attrelid = t.typrelid and a.attnum > 0
+        where t.oid = m.key::oid and t.typtype = 'c'
+        having string_agg(a.xmin::text, ' ' order by a.attnum) <> m.value
+      )
   );
 end
 $$;
