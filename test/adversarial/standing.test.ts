@@ -272,6 +272,75 @@ attacks("default privileges and grants", (attack) => {
     })
   )
 
+  attack("grants on sequences and REFERENCES are named, and migrate up takes them back", (host) =>
+    Effect.gen(function* () {
+      const { apply, database, db, role } = host
+      const [app, other, third] = [yield* role("app"), yield* role("other"), yield* role("third")]
+      yield* db.run("create table t (id int primary key)")
+      yield* apply("t")
+      for (const [grantee, grant] of [
+        [app, `grant all on all sequences in schema threadline to ${app}`],
+        [other, `grant references on threadline.audit_transactions to ${other}`],
+        [third, `grant references (id) on threadline.audit_transactions to ${third}`]
+      ] as const) {
+        yield* db.run(grant)
+        expect((yield* statusOf(database)).concerns).toContainEqual({ _tag: "Writable", roles: [grantee] })
+        expect(yield* findings(host)).toContain("RecordWritable")
+        yield* run(database)
+        expect(yield* concernsOf(database)).not.toContain("Writable")
+        expect(yield* findings(host)).not.toContain("RecordWritable")
+      }
+      expect(
+        yield* db.value(`select count(*) from pg_class where relnamespace = 'threadline'::regnamespace and case relkind
+            when 'S' then has_sequence_privilege('${app}', oid, 'usage, update')
+          end`)
+      ).toBe("0")
+      // What a reader is given of them changes nothing.
+      yield* db.run(`grant select on all sequences in schema threadline to ${app}`)
+      expect(yield* concernsOf(database)).not.toContain("Writable")
+    })
+  )
+
+  attack("what belongs to another role than the owner is named, with what gives it back", (host) =>
+    Effect.gen(function* () {
+      const { apply, database, db, role } = host
+      const app = yield* role("app")
+      yield* db.run("create table t (id int primary key)")
+      yield* apply("t")
+      expect(yield* concernsOf(database)).not.toContain("NotOwned")
+      expect(yield* findings(host)).not.toContain("RecordNotOwned")
+      yield* db.run(
+        "create sequence threadline.numbers",
+        `alter sequence threadline.numbers owner to ${database.ownerRole}`
+      )
+      const partition = yield* db.value(
+        `select 'table ' || min(inhrelid::regclass::text) from pg_inherits
+          where inhparent = 'threadline.audit_changes'::regclass and inhrelid <> 'threadline.audit_changes_default'::regclass`
+      )
+      for (const object of [
+        partition ?? "",
+        "table threadline.audit_changes_default",
+        "table threadline.migrations",
+        "routine threadline.set_context(context jsonb)",
+        "sequence threadline.numbers"
+      ]) {
+        yield* db.run(`alter ${object} owner to ${app}`)
+        const expected = { _tag: "NotOwned", owner: database.ownerRole, objects: [{ object, owner: app }] } as const
+        expect((yield* statusOf(database)).concerns).toContainEqual(expected)
+        expect(yield* findings(host)).toContain("RecordNotOwned")
+        const give = `alter ${object} owner to ${database.ownerRole}`
+        const said = yield* Migrations.run().pipe(
+          Effect.provide(clientOf(database.url)),
+          Effect.match({ onFailure: ({ message }) => message, onSuccess: ({ notices }) => notices.join() })
+        )
+        expect(said).toContain(give)
+        yield* db.run(give)
+        expect(yield* concernsOf(database)).not.toContain("NotOwned")
+      }
+      yield* db.run("drop sequence threadline.numbers")
+    })
+  )
+
   attack("what the owner's default privileges give on functions lets nobody make a trigger of the record's", (host) =>
     Effect.gen(function* () {
       const { apply, database, db, role } = host

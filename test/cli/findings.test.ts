@@ -340,6 +340,7 @@ describe("findings", () => {
           "update pg_index set indisvalid = false where indexrelid = 'threadline.audit_actions_occurred_idx'::regclass"
         ],
         RecordRowSecurity: ["alter table threadline.audit_actions enable row level security"],
+        RecordNotOwned: ["alter function threadline.schema_version() owner to current_user"],
         RecordWritable: ["grant insert on threadline.audit_changes to public"],
         ConsumerBehind: [
           "insert into threadline.feed_checkpoints (name, updated_at) values ('slow', now() - interval '3 days')"

@@ -115,6 +115,8 @@ export const Finding = Schema.Union(
   kind("GuardOff", { watch: WatchState }),
   /** The schema watch could not do its work, or saw something begin that it did not see end. */
   kind("WatchFailed", {}),
+  /** Objects of the record belong to roles other than its owner; subjects are these objects. */
+  kind("RecordNotOwned", { owner: Schema.String, owners: Names }),
   /** Roles other than the owner may write the record; subjects are these. `everything`: as they may write every table. */
   kind("RecordWritable", { everything: Schema.Boolean })
 ).annotations({ identifier: "threadline.Capture.Finding" })

@@ -17,7 +17,7 @@ export const standingFindings = (
   const report: Report = (finding) => {
     findings.push({ subjects: [], ...finding, table })
   }
-  const { owner, rowSecurity, unidentified, writers } = standing
+  const { notOwned, owner, rowSecurity, unidentified, writers } = standing
   if (standing.ownerCanLogin && !standing.ownerSuperuser) {
     report({ kind: "OwnerCanLogin", severity: "warning", mend: hostMend("changeLoginOwner"), owner, subjects: [owner] })
   }
@@ -41,6 +41,17 @@ export const standingFindings = (
   if (writers.length > 0) {
     const mend = commandMend(migrateCommand)
     report({ kind: "RecordWritable", severity: "error", mend, everything: false, subjects: writers })
+  }
+  const [firstReturn, ...otherReturns] = notOwned.map(({ object }) => `alter ${object} owner to ${owner}`)
+  if (firstReturn !== undefined) {
+    report({
+      kind: "RecordNotOwned",
+      severity: "error",
+      mend: sqlMend([firstReturn, ...otherReturns]),
+      owner,
+      owners: [...new Set(notOwned.map((one) => one.owner))].sort(),
+      subjects: notOwned.map(({ object }) => object)
+    })
   }
   if (standing.writersOfAll.length > 0) {
     const mend = sqlMend([`revoke pg_write_all_data from ${standing.writersOfAll.join(", ")}`])

@@ -40,7 +40,8 @@ export const posture = (storage: Storage): Effect.Effect<Posture | undefined, Th
           ) as reads,
           u.uses and pg_catalog.has_function_privilege(r.oid, ${set}, 'execute') as writes,
           r.rolsuper or r.oid = s.nspowner or r.rolname = 'pg_write_all_data'
-            or exists (select from granted g where g.grantee in (0, r.oid)) as changes
+            or exists (select from granted g where g.grantee in (0, r.oid))
+            or exists (select from not_owned n where n.owner = r.oid) as changes
         from storage s
         cross join pg_catalog.pg_roles r
         cross join lateral (select pg_catalog.has_schema_privilege(r.oid, s.oid, 'usage') as uses) u

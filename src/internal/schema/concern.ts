@@ -15,6 +15,7 @@ const Names = Schema.Array(Schema.String)
  * - `RowSecurity`: row-level security is on for tables of the record and may hide rows from readers.
  * - `Unidentified`: tables in which an update or a delete fails as soon as a publication covers them.
  * - `Writable`: roles other than the owner may write tables of the record, create objects in its schema, or use its trigger functions.
+ * - `NotOwned`: objects of the record belong to roles other than its owner, which may change them.
  * - `WritableByRole`: roles may write every table, by membership in `pg_write_all_data`.
  * - `WatchBroken`: the schema watch is on, and does not see everything.
  *
@@ -27,6 +28,12 @@ export const Concern = Schema.Union(
   Schema.TaggedStruct("RowSecurity", { tables: Names }),
   Schema.TaggedStruct("Unidentified", { tables: Names }),
   Schema.TaggedStruct("Writable", { roles: Names }),
+  Schema.TaggedStruct("NotOwned", {
+    /** The owner of the record. */
+    owner: Schema.String,
+    /** As `alter` names them: `table threadline.migrations`. */
+    objects: Schema.Array(Schema.Struct({ object: Schema.String, owner: Schema.String }))
+  }),
   Schema.TaggedStruct("WritableByRole", { roles: Names }),
   Schema.TaggedStruct("WatchBroken", { problems: Schema.Array(WatchProblem) })
 ).annotations({ identifier: "threadline.Migrations.Concern" })
@@ -49,9 +56,14 @@ export const concernsOf = (
   ...(standing.rowSecurity.length > 0 ? [{ _tag: "RowSecurity" as const, tables: standing.rowSecurity }] : []),
   ...(standing.unidentified.length > 0 ? [{ _tag: "Unidentified" as const, tables: standing.unidentified }] : []),
   ...(standing.writers.length > 0 ? [{ _tag: "Writable" as const, roles: standing.writers }] : []),
+  ...notOwnedIn(standing),
   ...(standing.writersOfAll.length > 0 ? [{ _tag: "WritableByRole" as const, roles: standing.writersOfAll }] : []),
   ...(problems.length > 0 ? [{ _tag: "WatchBroken" as const, problems }] : [])
 ]
+
+/** What does not belong to the owner of the record, if there is something. */
+export const notOwnedIn = ({ notOwned, owner }: Standing): ReadonlyArray<Concern> =>
+  notOwned.length > 0 ? [{ _tag: "NotOwned", owner, objects: notOwned }] : []
 
 /**
  * A concern in a sentence, with what to do.
@@ -85,6 +97,12 @@ export const describeConcern = (concern: Concern): string => {
       return (
         `these roles may write the record: ${concern.roles.join(", ")}; threadline migrate up revokes that, ` +
         "and default privileges of the owner give it again to what is made later"
+      )
+    case "NotOwned":
+      return (
+        `these belong to other roles than ${concern.owner}, which may change them: ` +
+        `${concern.objects.map(({ object, owner }) => `${object} (${owner})`).join(", ")}; see what these roles did to them, and give them back: ` +
+        concern.objects.map(({ object }) => `alter ${object} owner to ${concern.owner}`).join("; ")
       )
     case "WritableByRole":
       return (

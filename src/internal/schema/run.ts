@@ -17,7 +17,7 @@ import {
   type Summary
 } from "./model.js"
 import * as compare from "./compare.js"
-import { concernsOf, describeConcern } from "./concern.js"
+import { concernsOf, describeConcern, notOwnedIn } from "./concern.js"
 import * as bookkeeping from "./bookkeeping.js"
 import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
 import { millis, mustHaveOnly } from "../core/request.js"
@@ -201,8 +201,28 @@ const lacking = (sql: SqlClient.SqlClient, schema: string, error: SqlError): Eff
     Effect.orElseSucceed(() => failed(error))
   )
 
+/** Objects of other roles may be the reason why the owner of the record is refused something. */
 const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: Settings) {
   yield* sql.unsafe(bookkeeping.preamble)
+  const [notOwned] = (yield* standingIn(sql, settings.schema)).flatMap(notOwnedIn)
+  return yield* notOwned === undefined
+    ? applied(sql, settings)
+    : Effect.mapError(applied(sql, settings), (error) =>
+        causeOf(error) === "42501"
+          ? new MigrationError({
+              reason: "InsufficientPrivilege",
+              detail: describeConcern(notOwned),
+              cause: error,
+              sqlState: "42501"
+            })
+          : error
+      )
+})
+
+const causeOf = (error: SqlError | MigrationError): string | undefined =>
+  error._tag === "SqlError" ? sqlState(error) : error.sqlState
+
+const applied = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: Settings) {
   yield* sql.unsafe(bookkeeping.prologue(settings))
   const rows = yield* query(sql, bookkeeping.appliedMigrations(settings.schema), compare.AppliedRow)
   const comparison = compare.compare(migrationFiles, rows)

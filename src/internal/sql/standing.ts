@@ -22,13 +22,18 @@ export const Standing = Schema.Struct({
   unidentified: Names,
   /** Roles with a grant to write tables of the record, to create objects in its schema, or to make triggers of its functions. */
   writers: Names,
+  /** What does not belong to the owner of the schema, as `alter` names it (`table threadline.migrations`), and whom it belongs to. */
+  notOwned: Schema.Array(Schema.Struct({ object: Schema.String, owner: Schema.String })),
   /** Roles that may write every table of the cluster. */
   writersOfAll: Names
 })
 
 export type Standing = typeof Standing.Type
 
-/** Common table expressions: the schema (`storage`), its `tables`, and the roles that were `granted` what changes the record. */
+/**
+ * Common table expressions: the schema (`storage`), its `tables`, the roles that were `granted` what changes the record, and objects
+ * that are `not_owned` by the owner of the schema. Identity sequences have the owner of their table.
+ */
 export const withGrants = (schema: string): string => `storage as (
   select n.oid, n.nspname, n.nspacl, n.nspowner, r.rolname, r.rolsuper, r.rolcanlogin
   from pg_namespace n
@@ -46,14 +51,22 @@ granted as (
   from tables t
   cross join lateral pg_catalog.aclexplode(t.relacl) a
   where a.grantee <> t.relowner
-    and a.privilege_type not in ('SELECT', 'REFERENCES')
+    and a.privilege_type <> 'SELECT'
   union
   select a.grantee
   from tables t
   join pg_attribute c on c.attrelid = t.oid
   cross join lateral pg_catalog.aclexplode(c.attacl) a
   where a.grantee <> t.relowner
-    and a.privilege_type not in ('SELECT', 'REFERENCES')
+    and a.privilege_type <> 'SELECT'
+  union
+  -- With "setval", no captured write could get an id any more.
+  select a.grantee
+  from storage s
+  join pg_class c on c.relnamespace = s.oid and c.relkind = 'S'
+  cross join lateral pg_catalog.aclexplode(c.relacl) a
+  where a.grantee <> c.relowner
+    and a.privilege_type <> 'SELECT'
   union
   select a.grantee
   from storage s
@@ -68,6 +81,25 @@ granted as (
   where a.grantee <> p.proowner
     -- Those that everybody may execute refuse to serve any other trigger than their own.
     and p.proname not like 'open~_%' escape '~'
+),
+not_owned as (
+  select c.relowner as owner, pg_catalog.format('%s %I.%I', k.kind, s.nspname, c.relname) as object
+  from storage s
+  join pg_class c on c.relnamespace = s.oid and c.relowner <> s.nspowner
+  join (values ('r', 'table'), ('p', 'table'), ('f', 'foreign table'), ('v', 'view'), ('m', 'materialized view'), ('S', 'sequence'))
+    k (relkind, kind) on k.relkind = c.relkind::text
+  where not exists (
+    select
+    from pg_depend d
+    where c.relkind = 'S' and d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i')
+  )
+  union all
+  select p.proowner, pg_catalog.format('routine %I.%I(%s)', s.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid))
+  from storage s
+  join pg_proc p on p.pronamespace = s.oid and p.proowner <> s.nspowner
+  -- Functions of the schema watch belong to the role that made its event triggers, as these do.
+  where p.prorettype <> 'event_trigger'::regtype
+    or exists (select from pg_event_trigger e where e.evtfoid = p.oid and e.evtowner <> p.proowner)
 )`
 
 /** The statement that gives a `Standing` as `standing`, JSON; no row if there is no such schema. Needs no privilege. */
@@ -112,6 +144,13 @@ select pg_catalog.jsonb_build_object(
       where g.grantee = 0
         or g.grantee in (select o.oid from others o where not o.member)
     ) w
+  ), '[]'),
+  'notOwned', coalesce((
+    select pg_catalog.jsonb_agg(
+      pg_catalog.jsonb_build_object('object', n.object, 'owner', pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(n.owner)))
+      order by n.object
+    )
+    from not_owned n
   ), '[]'),
   'writersOfAll', coalesce((
     select pg_catalog.jsonb_agg(pg_catalog.quote_ident(o.rolname) order by o.rolname)
