@@ -420,11 +420,13 @@ begin
     and policy -> 'columns' ? a.attname
     and exists (
       select
-      from jsonb_array_elements(p.columns) e
-      join jsonb_array_elements(p.columns) f on (e.value ->> 'attnum')::int2 < (f.value ->> 'attnum')::int2
-      join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
-      join pg_attribute y on y.attrelid = p.relation and y.attname = f.value ->> 'name' and not y.attisdropped
-      where x.attnum > y.attnum
+      from (
+        select x.attnum, max(x.attnum) over (
+          order by (e.value ->> 'attnum')::int2 rows between unbounded preceding and 1 preceding) as before
+        from jsonb_array_elements(p.columns) e
+        join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
+      ) o
+      where o.attnum < o.before
     );
   if names is null then
     return policy;
@@ -733,6 +735,31 @@ begin
 end
 $$;
 
+-- The image of an array or a composite that is given as the JSON which the record shows. Null if it cannot be read so, or has other attributes
+-- than the type.
+create function key_shown(given text, type text) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  document jsonb;
+  value jsonb;
+  names constant jsonpath := 'lax $.** ? (@.type() == "object").keyvalue().key';
+begin
+  document := given::jsonb;
+  if jsonb_typeof(document) not in ('array', 'object') then
+    return null;
+  end if;
+  execute format('select to_jsonb(r.k) from jsonb_to_record(jsonb_build_object(''k'', $1)) r (k %s)', type) into value using document;
+  -- Attributes of other names would be ignored.
+  return case
+    when jsonb_path_query_array(value, names) = jsonb_path_query_array(document, names) then value #>> '{}'
+  end;
+exception when others then
+  return null;
+end
+$$;
+
 -- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
 -- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
 create function key_in_columns(table_schema text, table_name text, key jsonb, columns jsonb) returns text
@@ -802,9 +829,15 @@ begin
           else 'select to_jsonb(cast($1 as %s)) #>> ''{}'''
         end,
         part ->> 'type') into value using given;
-    exception when undefined_object then
-      -- The type is gone with its table, so the text is taken as it is.
-      value := given;
+    exception
+      when undefined_object or undefined_table or undefined_function or invalid_schema_name or invalid_name or ambiguous_function then
+        -- The type is gone with its table, or what the value names (a regclass) is gone. So the text is taken as it is.
+        value := given;
+      when invalid_text_representation then
+        value := key_shown(given, part ->> 'type');
+        if value is null then
+          raise;
+        end if;
     end;
     texts := texts || key_text(value, part ->> 'text');
     place := place + 1;
@@ -828,6 +861,10 @@ begin
   join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
   if policy.key_columns is null then
     raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
+  end if;
+  -- A key too long for an index, as the record shows it (bounded_key).
+  if jsonb_typeof(key) = 'string' and key #>> '{}' ~ '^.{100}:sha256:[0-9a-f]{64}$' then
+    return key #>> '{}';
   end if;
   if policy.former_keys = '[]' and policy.key_values = '{}' then
     return key_in_columns(table_schema, table_name, key, policy.key_columns);
@@ -864,5 +901,5 @@ revoke all on function
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid), valued_columns(oid, text[]),
   without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
-  row_key(text, text, jsonb), key_in_columns(text, text, jsonb, jsonb)
+  row_key(text, text, jsonb), key_shown(text, text), key_in_columns(text, text, jsonb, jsonb)
 from public;

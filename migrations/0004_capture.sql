@@ -377,6 +377,7 @@ declare
   readable boolean := has_table_privilege(relation, 'select') and not row_security_active(relation);
   counted bigint;
   counted_exactly boolean := false;
+  unread boolean := false;
   bound constant int := 10000;
 begin
   select * into target from capture_relation(relation, root_schema, root_name);
@@ -407,33 +408,48 @@ begin
     raise exception 'threadline: TRUNCATE of % is refused by its capture policy', relation::regclass
       using errcode = 'insufficient_privilege', hint = 'Use DELETE, or change the policy''s "truncate".';
   end if;
-  if on_truncate = 'rows' or target.partition_name is not null then
-    if not readable then
-      raise exception 'threadline: TRUNCATE of % cannot keep the rows it removes: % may not read them all',
-        relation::regclass, current_user
-        using errcode = 'insufficient_privilege',
-          hint = 'Run "threadline capture apply", or use DELETE.';
-    end if;
-    policy := current_policy(policy, relation);
-    execute format(
-      'insert into audit_changes (
-         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
-       )
-       select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
-         redact(r.image, $4, $5)
-       from (select image_of(x.*, $5, $6, $7) as image from %s x) r
-       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
-    using target.table_schema, target.table_name, target.partition_name, policy, relation,
-      array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
-    get diagnostics counted = row_count;
-    if counted > 0 and not old_snapshot then
-      return;
-    end if;
-    counted_exactly := not old_snapshot;
-  elsif readable then
-    execute format('select count(*) from (select from %s limit %s) x', row_source(relation), bound + 1) into counted;
-    counted_exactly := counted <= bound and not old_snapshot;
+  if on_truncate = 'rows' and not readable then
+    raise exception 'threadline: TRUNCATE of % cannot keep the rows it removes: % may not read them all',
+      relation::regclass, current_user
+      using errcode = 'insufficient_privilege',
+        hint = 'Run "threadline capture apply", or use DELETE.';
   end if;
+  begin
+    if not readable then
+      unread := target.partition_name is not null;
+    elsif on_truncate = 'rows' or target.partition_name is not null then
+      policy := current_policy(policy, relation);
+      execute format(
+        'insert into audit_changes (
+           transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
+         )
+         select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
+           redact(r.image, $4, $5)
+         from (select image_of(x.*, $5, $6, $7) as image from %s x) r
+         cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
+      using target.table_schema, target.table_name, target.partition_name, policy, relation,
+        array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
+      get diagnostics counted = row_count;
+      if counted > 0 and not old_snapshot then
+        return;
+      end if;
+      counted_exactly := not old_snapshot;
+    else
+      execute format('select count(*) from (select from %s limit %s) x', row_source(relation), bound + 1) into counted;
+      counted_exactly := counted <= bound and not old_snapshot;
+    end if;
+  exception when others then
+    -- Another server may not show its rows to the owner of the record.
+    if on_truncate = 'rows' or not exists (
+      select
+      from pg_class c
+      where c.relkind = 'f' and (c.oid = relation or c.oid in (select p.relid from pg_partition_tree(relation) p))
+    ) then
+      raise;
+    end if;
+    readable := false;
+    unread := target.partition_name is not null;
+  end;
   if not counted_exactly and coalesce(counted, bound + 1) > bound then
     select sum(greatest(c.reltuples, 0))::bigint into counted
     from pg_partition_tree(relation) p
@@ -448,8 +464,9 @@ begin
   ) values (
     current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
     jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
-      -- With it, reads find the rows that the table may have held unseen.
-      || case when old_snapshot and target.partition_name is not null
+      -- With these, reads find the rows that the table may have held unseen.
+      || case when unread then '{"unread": true}'
+        when old_snapshot and target.partition_name is not null
         then jsonb_build_object('snapshot', pg_current_snapshot()) else '{}' end
   );
 end

@@ -436,6 +436,13 @@ begin atomic
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
     ),
+    -- A crash empties these, and what they are later does not tell what they were then.
+    'unlogged', (
+      select coalesce(jsonb_object_agg(c.oid, true), '{}')
+      from row_holders(row_marks.relation) h (oid)
+      join pg_class c on c.oid = h.oid
+      where c.relpersistence = 'u'
+    ),
     'before', pg_snapshot_xmin(pg_current_snapshot())::text,
     'labels', label_marks(row_marks.relation),
     'triggers', trigger_marks(row_marks.relation)
@@ -735,10 +742,18 @@ language plpgsql stable
 set search_path from current
 as $$
 begin
+  -- Every statement on such a table asks, so each mark is looked up where it came from. A value that was added has none.
   return key_values <> '{}' and exists (
     select
-    from jsonb_each(label_marks(relation)) l
-    where row_marks -> 'labels' -> l.key <> l.value
+    from jsonb_each_text(row_marks -> 'labels') m
+    where exists (select from pg_enum e where e.oid = m.key::oid and e.xmin::text <> m.value)
+      or exists (
+        select
+        from pg_type t
+        join pg_attribute a on a.attrelid = t.typrelid and a.attnum > 0
+        where t.oid = m.key::oid and t.typtype = 'c'
+        having string_agg(a.xmin::text, ' ' order by a.attnum) <> m.value
+      )
   );
 end
 $$;

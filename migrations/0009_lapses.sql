@@ -321,7 +321,10 @@ begin
   end if;
   -- The cheaper question first.
   if last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
-    and exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
+    and (
+      policy.row_marks -> 'unlogged' <> '{}'
+      or exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
+    )
   then
     gap := 'restarted';
     since := least(policy.gap_since, known_until(table_schema, table_name, null, last_recovery()));

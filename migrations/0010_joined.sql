@@ -139,7 +139,8 @@ begin
      ),
      -- The row that a change found at a key, and the one that it left there.
      ends as (
-       select e.key, w.id, e.effect, w.op = ''baseline'' as anew, width_bucket(w.id, t.ids) as truncated
+       select e.key, w.id, w.transaction_id, w.captured_at, e.effect, e.image, w.op = ''baseline'' as anew,
+         width_bucket(w.id, t.ids) as truncated
        from written w
        cross join truncates t
        cross join lateral (values
@@ -147,10 +148,11 @@ begin
            case when w.op in (''update'', ''delete'', ''truncate'') then coalesce(w.previous_row_key, w.row_key) end,
            case when w.previous_row_key is null then w.row_pk
              else coalesce(w.data_after, ''{}'') || coalesce(w.changed_from, ''{}'') end,
+           coalesce(w.data_after, ''{}'') || coalesce(w.changed_from, ''{}''),
            -1
          ),
-         (case when w.op in (''insert'', ''update'', ''baseline'') then w.row_key end, w.row_pk, 1)
-       ) e (key, pk, effect)
+         (case when w.op in (''insert'', ''update'', ''baseline'') then w.row_key end, w.row_pk, w.data_after, 1)
+       ) e (key, pk, image, effect)
        where e.key is not null
          and case when %s then (select %s from (select %s) x) else true end
      ),
@@ -159,10 +161,14 @@ begin
        from ends e
      ),
      counted as (
-       select s.key, s.id, s.effect, s.truncated, s.anew_count, s.truncated = 1 and s.anew_count = 0 as from_before,
-         sum(s.effect) over (
-           partition by s.key, s.truncated, s.anew_count order by s.id, s.effect rows unbounded preceding) as standing
+       select s.*, s.truncated = 1 and s.anew_count = 0 as from_before,
+         sum(s.effect) over (life rows unbounded preceding) as standing,
+         lag(s.effect) over life as effect_before,
+         lag(s.transaction_id) over life as transaction_before,
+         lag(s.captured_at) over life as before,
+         lag(s.image) over life as image_before
        from settled s
+       window life as (partition by s.key, s.truncated, s.anew_count order by s.id, s.effect)
      ),
      short as (
        select c.key, c.from_before, min(c.id) as first_id, min(c.id) filter (where c.standing < -1) as second_id
@@ -172,9 +178,40 @@ begin
      ),
      -- What the last change at each key left there. The row may be older than all of them.
      standing as (
-       select distinct on (c.key) c.key, c.id, c.truncated, c.effect = 1 or c.standing > 0 as stands
+       select distinct on (c.key) c.key, c.captured_at, c.truncated, c.effect = 1 or c.standing > 0 as stands
        from counted c
        order by c.key, c.truncated desc, c.anew_count desc, c.id desc, c.effect desc
+     ),
+     -- After which changes something unseen was done to the row that they left: it is not there; a later transaction found another one; or there
+     -- would be two.
+     lost as (
+       select s.captured_at as since
+       from standing s
+       where s.stands
+         and s.truncated = (select cardinality(t.ids) - 1 from truncates t)
+         and s.key not in (
+           select k.row_key
+           from (select image_of(x.*, $7, $8, $9) as image from %s x) r
+           cross join lateral image_key(r.image, $6 -> ''key'', $7) k
+           where k.row_key is not null
+         )
+       union all
+       select c.before
+       from counted c
+       where c.effect = -1
+         and c.effect_before = 1
+         and c.transaction_before <> c.transaction_id
+         and exists (
+           select
+           from jsonb_each(c.image_before) a
+           join jsonb_each(c.image) b on b.key = a.key
+           where a.value <> b.value
+         )
+       union all
+       select min(c.before) filter (where c.standing = 2)
+       from counted c
+       group by c.key, c.truncated, c.anew_count
+       having sum(c.effect) > 1
      )
      select
        (
@@ -186,19 +223,7 @@ begin
              else s.first_id
            end
        ),
-       (
-         select min(w.captured_at) + interval ''1 microsecond''
-         from standing s
-         join written w on w.id = s.id
-         where s.stands
-           and s.truncated = (select cardinality(t.ids) - 1 from truncates t)
-           and s.key not in (
-             select k.row_key
-             from (select image_of(x.*, $7, $8, $9) as image from %s x) r
-             cross join lateral image_key(r.image, $6 -> ''key'', $7) k
-             where k.row_key is not null
-           )
-       )',
+       (select min(l.since) + interval ''1 microsecond'' from lost l)',
     key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns, row_source(relation))
   into found_at, lost_at
   using root_schema, root_name, since, known_since,
@@ -340,7 +365,31 @@ begin
 end
 $$;
 
+-- The same for each partition that the policy does not know: it has another OID than those that it knows, whatever its name.
+create function partitions_joined(root regclass, root_schema text, root_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  joined oid;
+begin
+  for joined in
+    select split_part(m.value, '/', 1)::oid
+    from capture_policies p
+    cross join lateral jsonb_each_text(partition_marks(root)) m
+    where p.table_schema = root_schema
+      and p.table_name = root_name
+      and p.removed_at is null
+      and p.database = this_database()
+      and split_part(m.value, '/', 1) <> all (array(
+        select split_part(k.value, '/', 1) from jsonb_each_text(p.partition_marks) k))
+  loop
+    perform partition_joined(joined, root_schema, root_name);
+  end loop;
+end
+$$;
+
 revoke all on function
-  joined_with(oid), joined_before(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
+  joined_with(oid), joined_before(oid), joined_after(oid), partition_joined(regclass, text, text), partitions_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
   unexplained_changes(regclass, text, text, timestamptz, jsonb), known_standing(text, text, text, bigint, timestamptz, jsonb)
 from public;

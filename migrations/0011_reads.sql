@@ -174,6 +174,7 @@ begin
         and (r.captured_at, r.id) < (o.next_at, o.next_id)
         and (
           r.partition_name is null
+          or r.details ? 'unread'
           or r.details ? 'snapshot' and exists (
             select
             from audit_transactions tr

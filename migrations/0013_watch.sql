@@ -370,8 +370,10 @@ begin
           and e.xid = pg_current_xact_id()
           and e.details ? 'rewritten'
       ) then row_marks(named.oid, p.excluded || p.masked)
+        || jsonb_build_object('unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'))
       else p.row_marks || jsonb_build_object(
         'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        'unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'),
         -- Values of an enum that have their names again: when they had not is a lapse of its own.
         'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
           else label_marks(named.oid) end,

@@ -2,7 +2,7 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestDatabase from "../harness/TestDatabase.js"
-import { attacks, brief, chain, changes, clear, type Session } from "../support/adversarial.js"
+import { asOf, attacks, brief, chain, changes, clear, type Session } from "../support/adversarial.js"
 
 const jobs = (columns: string, key: string): ReadonlyArray<string> => [
   `create table jobs (id int not null, state text not null, payload text${columns}${key}) partition by list (state)`,
@@ -248,6 +248,43 @@ attacks("MERGE that moves rows to other partitions", (attack) => {
         yield* db.run("reset all")
       })
   )
+
+  for (const mode of ["statement", "row"] as const) {
+    attack(
+      `what a MERGE deletes and updates side by side is all that it takes from the record, in ${mode} mode`,
+      (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          yield* db.run(
+            "create table p (id int primary key, v text) partition by range (id)",
+            "create table p_a partition of p for values from (0) to (20)",
+            "create table p_b partition of p for values from (20) to (40)"
+          )
+          yield* apply({ table: "p", mode })
+          yield* db.run("insert into p values (1, 'a'), (2, 'b'), (3, 'b')")
+          const before = yield* host.now
+          yield* db.run(
+            `merge into p using (values (1), (3), (25)) z(i) on p.id = z.i
+           when matched and v = 'a' then delete
+           when matched then update set v = 'x'
+           when not matched then insert values (z.i, 'n')`
+          )
+          expect(yield* chain(db, "p")).toEqual([])
+          expect(yield* db.value("select kept_since from threadline.capture_policies")).toBeNull()
+          for (const [key, then, now] of [
+            ["1", 'Present "a"', "Deleted"],
+            ["2", 'Present "b"', 'Present "b"'],
+            ["3", 'Present "b"', 'Present "x"'],
+            ["25", "NotYetCreated", 'Present "n"']
+          ] as const) {
+            expect([yield* asOf(host, "p", key, before), yield* asOf(host, "p", key)]).toEqual([then, now])
+          }
+          // What somebody removes is noted as ever.
+          yield* db.run("delete from threadline.audit_changes where row_key = '25'")
+          expect(yield* db.value("select kept_since from threadline.capture_policies")).not.toBeNull()
+        })
+    )
+  }
 
   attack("what moves is marked as moved, and nothing is recorded twice", ({ apply, db }) =>
     Effect.gen(function* () {

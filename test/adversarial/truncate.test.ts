@@ -2,7 +2,7 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestDatabase from "../harness/TestDatabase.js"
-import { attacks, changes, clear, type Session } from "../support/adversarial.js"
+import { asOf, attacks, changes, clear, type Session } from "../support/adversarial.js"
 import { readers } from "../support/replay.js"
 
 const truncates = (db: Session, table?: string) =>
@@ -43,6 +43,32 @@ attacks("TRUNCATE", (attack) => {
           })
       )
     }
+  }
+
+  for (const mode of ["statement", "row"] as const) {
+    attack(
+      `of a partition whose rows the record may not read is recorded, and they are not known, in ${mode} mode`,
+      (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          yield* db.run(
+            "create table p (id int primary key, v text) partition by range (id)",
+            "create table p1 partition of p for values from (0) to (10)",
+            "create table p2 partition of p for values from (10) to (20)",
+            "alter table p1 enable row level security"
+          )
+          yield* apply({ table: "p", mode })
+          yield* db.run("insert into p values (1, 'a'), (11, 'a')")
+          yield* clear(db)
+          yield* db.run("insert into p values (2, 'b')", "begin; insert into p values (3, 'c'); truncate p1; commit")
+          expect(yield* truncates(db)).toEqual([`p1 null {"unread": true, "rowCount": 0, "estimated": true}`])
+          for (const key of ["2", "3"]) {
+            expect(yield* asOf(host, "p", key)).toBe("BeforeCapture")
+          }
+          yield* db.run("insert into p values (2, 'd')", "truncate p2", "truncate p")
+          expect(yield* asOf(host, "p", "2")).toBe("Deleted")
+        })
+    )
   }
 
   attack("of a partition under an old snapshot keeps what it sees, and is recorded besides", ({ apply, db, session }) =>
@@ -164,6 +190,16 @@ attacks("TRUNCATE", (attack) => {
       yield* apply("f")
       expect(yield* findings()).toEqual(expect.arrayContaining(unseen ? ["TruncateUnseen"] : []))
       expect((yield* findings()).includes("TruncateUnseen")).toBe(unseen)
+      if (!unseen) {
+        // The other server would let the host in, but not the owner of the record.
+        yield* db.run(
+          "do $$ begin execute format('create user mapping for current_user server here options (user %L)', current_user); end $$",
+          "insert into f values (1)",
+          "truncate f"
+        )
+        expect(yield* truncates(db, "f")).toEqual([`null null {"rowCount": 0, "estimated": true}`])
+        expect(yield* db.value("select count(*) from t")).toBe("0")
+      }
       yield* db.run("drop server here cascade")
     })
   )

@@ -148,7 +148,7 @@ export const reset = `
       select p.oid::regprocedure
       from pg_proc p
       where p.pronamespace = 'threadline'::regnamespace
-        and (p.proname like 'unaltered\\_%' or (p.prorettype = 'trigger'::regtype and p.proname <> 'forget_epoch'))
+        and p.proname ~ '_[0-9a-f]{10}$'
     loop
       execute 'drop function ' || name || ' cascade';
     end loop;
@@ -268,7 +268,8 @@ export const brief = (found: ReadonlyArray<Change>): ReadonlyArray<string> =>
 /** Forgets what was recorded. Of few rows, deleting them costs a quarter of what truncating so many partitions costs. */
 export const clear = (db: Session): Effect.Effect<void, SqlError> =>
   db.run(
-    "delete from threadline.audit_changes; delete from threadline.audit_actions; delete from threadline.audit_transactions"
+    "delete from threadline.audit_changes; delete from threadline.audit_actions; delete from threadline.audit_transactions; " +
+      "update threadline.capture_policies set kept_since = null"
   )
 
 /**

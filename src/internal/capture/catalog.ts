@@ -98,6 +98,7 @@ const decodeGaps = Schema.decodeUnknown(
     Schema.Struct({
       ...Gap.fields,
       moved: Schema.parseJson(Gap.fields.moved),
+      otherPartitions: Schema.parseJson(Gap.fields.otherPartitions),
       alteredTypes: Schema.parseJson(Gap.fields.alteredTypes),
       rewritten: Schema.parseJson(Gap.fields.rewritten)
     })
@@ -131,6 +132,15 @@ select
     where n.nspname = p.table_schema
       and p.database = ${qualified(storage, "this_database")}()
   ), '[]')::text end as moved,
+  coalesce((
+    select jsonb_agg(jsonb_build_object('schema', i.names[1], 'name', i.names[2]) order by i.names)
+    from jsonb_object_keys(p.partition_marks) m (label)
+    cross join lateral (select parse_ident(m.label)) i (names)
+    join pg_namespace n on n.nspname = i.names[1]
+    join pg_class c on c.relnamespace = n.oid and c.relname = i.names[2]
+    where c.oid::text <> all (array(select split_part(k.value, '/', 1) from jsonb_each_text(p.partition_marks) k))
+      and p.database = ${qualified(storage, "this_database")}()
+  ), '[]')::text as "otherPartitions",
   coalesce((
     select to_jsonb(${qualified(storage, "key_values_renamed")}(p.relation, p.key_columns, p.key_values))
     where p.database = ${qualified(storage, "this_database")}()

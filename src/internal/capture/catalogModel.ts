@@ -139,6 +139,8 @@ export const Gap = Schema.Struct({
   moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })),
   /** Enums in the key of which a value has another name. */
   alteredTypes: Schema.Array(Schema.String),
+  /** Partitions that have the name of one that the policy knows, and are other relations. */
+  otherPartitions: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })),
   /** Columns whose values ALTER TABLE may have written anew. */
   rewritten: Schema.Array(Schema.String),
   /** Another session, or row-level security, keeps its rows from being read. They may show that ALTER TABLE did not write them. */

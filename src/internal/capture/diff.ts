@@ -5,7 +5,7 @@ import { createHash } from "node:crypto"
 import type { Catalog, Deployed, Name, Relation, Table, TriggerRow } from "./catalogModel.js"
 import type { Policy } from "./model.js"
 import { hiding, nameOf, type Redactions, redactionsOfPolicy } from "./redaction.js"
-import { findDeployed, findTable, label, relationShape, sameName } from "./resolve.js"
+import { findDeployed, findGap, findTable, label, relationShape, sameName } from "./resolve.js"
 import type { ColumnShape, Generated, TableShape, Trigger } from "./generate/model.js"
 import { generate } from "./generate/generate.js"
 import { functionNames } from "./generate/names.js"
@@ -337,6 +337,18 @@ const lessRedacted = ({ policy, relation }: Deployed, shape: TableShape, table: 
     return suspects.some((column) => level(shape, column.name) < levelBefore) ? [name] : []
   })
   return [...whole, ...inside]
+}
+
+/**
+ * Finds the partitions that the policy of a table does not know: of another name than those it knows, or of the name of one and another
+ * relation.
+ */
+export const unknownTo = (catalog: Catalog, policy: Policy): ((relation: Relation) => boolean) => {
+  const known = new Set(policy.partitions)
+  for (const other of findGap(catalog, policyName(policy)).otherPartitions) {
+    known.delete(label(other))
+  }
+  return (relation) => relation.level > 0 && !known.has(label(relation))
 }
 
 /** Partitions by the names the policy keeps. */

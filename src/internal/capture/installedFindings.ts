@@ -11,7 +11,8 @@ import {
   policyName,
   type RelationState,
   relationState,
-  truncateUnseen
+  truncateUnseen,
+  unknownTo
 } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { applyCommand, hostMend, sqlMend } from "./mend.js"
@@ -63,15 +64,14 @@ export const reportInstalled = (
   const states = table.relations.map((relation) =>
     relationState(storage, source, relation, shape, catalog.serverVersion)
   )
-  states.forEach((state) => reportTriggers(state, policy, apply, report))
+  const isUnknown = unknownTo(catalog, policy)
+  states.forEach((state) => reportTriggers(state, isUnknown(state.relation), apply, report))
   reportPartitionsThatLeft(catalog, policy, names, table, apply, report)
   reportHostTriggers(table, report)
   reportOthersTriggers(table, report)
 
   const unread = table.relations
-    .filter(({ level, ownerReads, ownerUsesSchema, ...name }) => {
-      return (!ownerReads || !ownerUsesSchema) && (level === 0 || policy.partitions.includes(label(name)))
-    })
+    .filter((relation) => (!relation.ownerReads || !relation.ownerUsesSchema) && !isUnknown(relation))
     .map(label)
   if (policy.truncate !== "refuse" && unread.length > 0) {
     report({
@@ -99,11 +99,11 @@ const onlyTruncateMissing = ({ missing, relation }: RelationState): boolean =>
   relation.triggers.some(({ calls, cloned }) => cloned && calls !== null) &&
   missing.every(({ type }) => (type & 32) !== 0)
 
-const reportTriggers = (state: RelationState, policy: Policy, apply: Apply, report: Report): void => {
+const reportTriggers = (state: RelationState, isUnknown: boolean, apply: Apply, report: Report): void => {
   const { altered, colliding, disabled, missing, relation } = state
   const where = label(relation)
   const names = (triggers: ReadonlyArray<{ readonly name: string }>) => triggers.map(({ name }) => name)
-  if (relation.level > 0 && missing.length > 0 && !policy.partitions.includes(where)) {
+  if (isUnknown && missing.length > 0) {
     const rowsSeen = onlyTruncateMissing(state)
     report({
       kind: "PartitionAttached",

@@ -196,7 +196,7 @@ export const describeFinding = (finding: Finding): string => {
       return "another table has its name, or had it for a while: nothing is known of its rows since then"
     case "TableUnlogged":
       return finding.restarted
-        ? "it is unlogged, and the server was started anew or has recovered from a crash: that may have emptied it, and nothing is known of its rows since then"
+        ? "it is unlogged, or was, and the server was started anew or has recovered from a crash: that may have emptied it, and nothing is known of its rows since then"
         : "it is unlogged: a crash empties it, and its rows are not known from then on"
     case "TriggersElsewhere":
       return `tables that are not captured have its triggers: ${subjects}; they are recorded under their own names`
@@ -282,7 +282,7 @@ export const describeFinding = (finding: Finding): string => {
     case "TruncateUnreadable":
       return (
         `${finding.owner} cannot read ${subjects}: ` +
-        "TRUNCATE is recorded with an estimate, and refused where it would have to keep rows"
+        "TRUNCATE is recorded with an estimate and without rows, and refused where the policy keeps them"
       )
     case "OwnerIsSuperuser":
       return `its capture functions run as superuser ${finding.owner}`

@@ -48,6 +48,7 @@ const noGap = {
   gap: null,
   since: null,
   moved: [],
+  otherPartitions: [],
   alteredTypes: [],
   rewritten: [],
   unread: false,

@@ -213,6 +213,7 @@ export const addPartition = (storage: string, root: Name, partition: Name, label
 set partitions = pg_catalog.array_append(pg_catalog.array_remove(partitions, ${literal(label)}), ${literal(label)}),
   row_marks = row_marks || pg_catalog.jsonb_build_object(
     'files', row_marks -> 'files' || (${qualified(storage, "row_marks")}(${regclass(partition)}, '{}') -> 'files'),
+    'unlogged', row_marks -> 'unlogged' || (${qualified(storage, "row_marks")}(${regclass(partition)}, '{}') -> 'unlogged'),
     'triggers', row_marks -> 'triggers' || ${qualified(storage, "trigger_marks")}(${regclass(partition)})),
   partition_marks = partition_marks || pg_catalog.jsonb_build_object(
     ${databaseLabel(partition)}, ${qualified(storage, "partition_marks")}(${regclass(root)}) ->> (${databaseLabel(partition)}))
@@ -221,6 +222,10 @@ ${where(root)}`
 /** Notes a lapse if a partition brought rows that are not in the record. */
 export const partitionJoined = (storage: string, root: Name, partition: Name): string =>
   `select ${qualified(storage, "partition_joined")}(${regclass(partition)}, ${literal(root.schema)}, ${literal(root.name)})`
+
+/** The same for every partition that the policy of its root does not know. */
+export const partitionsJoined = (storage: string, root: Name): string =>
+  `select ${qualified(storage, "partitions_joined")}(${regclass(root)}, ${literal(root.schema)}, ${literal(root.name)})`
 
 export const forgetPartition = (storage: string, root: Name, label: string): string =>
   `update ${policies(storage)}

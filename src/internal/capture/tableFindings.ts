@@ -84,13 +84,13 @@ export const reportTable = (
     sameTable
   )
   const unlogged = unloggedRelations(table)
-  if (unlogged.length > 0) {
+  if (unlogged.length > 0 || restarted) {
     report({
       kind: "TableUnlogged",
       severity: restarted ? "error" : "warning",
       mend: restarted ? apply.mend : hostMend("changePersistence", unlogged),
       restarted,
-      subjects: unlogged
+      subjects: unlogged.length > 0 ? unlogged : [label(policyName(policy))]
     })
   }
   const present = new Set(partitionLabels(table))

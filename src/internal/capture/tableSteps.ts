@@ -15,6 +15,7 @@ import {
   type RelationState,
   supersededPolicies,
   truncateUnseen,
+  unknownTo,
   unloggedRelations
 } from "./diff.js"
 import type { Difference } from "./difference.js"
@@ -45,7 +46,7 @@ export interface Situation {
   /** When capture of the table broke, as the database sees it; null if it did not. */
   readonly gap: ReturnType<typeof findGap>["gap"]
   readonly states: ReadonlyArray<RelationState>
-  /** Of `states`: partitions that the policy does not know, and the others. */
+  /** Of `states`: partitions that the policy does not know, and the others. If everything is forced, one step takes in all. */
   readonly joined: ReadonlyArray<RelationState>
   readonly known: ReadonlyArray<RelationState>
   /** Policies of other names for what is now this table. */
@@ -71,8 +72,8 @@ export const situationOf = (
   const deployed = findDeployed(catalog, name)
   const policy = deployed?.policy.removedAt === null ? deployed.policy : undefined
   const isSameTable = deployed?.relation === table.oid
-  const joined =
-    policy === undefined || options.force === true ? [] : states.filter(isJoined(new Set(policy.partitions)))
+  const isUnknown = policy === undefined ? () => false : unknownTo(catalog, policy)
+  const joined = options.force === true ? [] : states.filter(({ relation }) => isUnknown(relation))
   const superseded = supersededPolicies(catalog, name, table)
   return {
     storage,
@@ -99,11 +100,6 @@ export const situationOf = (
       superseded.length > 0
   }
 }
-
-const isJoined =
-  (knownPartitions: ReadonlySet<string>) =>
-  ({ relation }: RelationState): boolean =>
-    relation.level > 0 && !knownPartitions.has(label(relation))
 
 const step = ({ resolved }: Situation, sql: ReadonlyArray<string>, redaction: ReadonlyArray<string> = []) => ({
   table: resolved.label,
@@ -170,6 +166,10 @@ export const rebuildStep = (situation: Situation): Step => {
       ),
       ...makes(known, options.force === true ? ({ expected }) => expected : toMake),
       ...enables(known),
+      // Which partitions the policy does not know is asked when the SQL runs, before the new policy knows them all.
+      ...(options.force === true && shape.partitioned
+        ? asOwner(situation, [statements.partitionsJoined(storage, resolved.name)])
+        : []),
       ...writePolicy(situation)
     ],
     lessRedacted

@@ -1139,7 +1139,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "1a0c2f67f35341b9df47a4870444d95fade172b0d7114bdac20c45d194eaa4d4",
+    checksum: "2fb4f269d13b63d2e83938e9a4ecb00d54aa8d104abbe01d85cd20f6bdd8445e",
     sql: `-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
 -- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
@@ -1562,11 +1562,13 @@ begin
     and policy -> 'columns' ? a.attname
     and exists (
       select
-      from jsonb_array_elements(p.columns) e
-      join jsonb_array_elements(p.columns) f on (e.value ->> 'attnum')::int2 < (f.value ->> 'attnum')::int2
-      join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
-      join pg_attribute y on y.attrelid = p.relation and y.attname = f.value ->> 'name' and not y.attisdropped
-      where x.attnum > y.attnum
+      from (
+        select x.attnum, max(x.attnum) over (
+          order by (e.value ->> 'attnum')::int2 rows between unbounded preceding and 1 preceding) as before
+        from jsonb_array_elements(p.columns) e
+        join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
+      ) o
+      where o.attnum < o.before
     );
   if names is null then
     return policy;
@@ -1875,6 +1877,31 @@ begin
 end
 $$;
 
+-- The image of an array or a composite that is given as the JSON which the record shows. Null if it cannot be read so, or has other attributes
+-- than the type.
+create function key_shown(given text, type text) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  document jsonb;
+  value jsonb;
+  names constant jsonpath := 'lax $.** ? (@.type() == "object").keyvalue().key';
+begin
+  document := given::jsonb;
+  if jsonb_typeof(document) not in ('array', 'object') then
+    return null;
+  end if;
+  execute format('select to_jsonb(r.k) from jsonb_to_record(jsonb_build_object(''k'', $1)) r (k %s)', type) into value using document;
+  -- Attributes of other names would be ignored.
+  return case
+    when jsonb_path_query_array(value, names) = jsonb_path_query_array(document, names) then value #>> '{}'
+  end;
+exception when others then
+  return null;
+end
+$$;
+
 -- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
 -- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
 create function key_in_columns(table_schema text, table_name text, key jsonb, columns jsonb) returns text
@@ -1944,9 +1971,15 @@ begin
           else 'select to_jsonb(cast($1 as %s)) #>> ''{}'''
         end,
         part ->> 'type') into value using given;
-    exception when undefined_object then
-      -- The type is gone with its table, so the text is taken as it is.
-      value := given;
+    exception
+      when undefined_object or undefined_table or undefined_function or invalid_schema_name or invalid_name or ambiguous_function then
+        -- The type is gone with its table, or what the value names (a regclass) is gone. So the text is taken as it is.
+        value := given;
+      when invalid_text_representation then
+        value := key_shown(given, part ->> 'type');
+        if value is null then
+          raise;
+        end if;
     end;
     texts := texts || key_text(value, part ->> 'text');
     place := place + 1;
@@ -1970,6 +2003,10 @@ begin
   join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
   if policy.key_columns is null then
     raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
+  end if;
+  -- A key too long for an index, as the record shows it (bounded_key).
+  if jsonb_typeof(key) = 'string' and key #>> '{}' ~ '^.{100}:sha256:[0-9a-f]{64}$' then
+    return key #>> '{}';
   end if;
   if policy.former_keys = '[]' and policy.key_values = '{}' then
     return key_in_columns(table_schema, table_name, key, policy.key_columns);
@@ -2006,14 +2043,14 @@ revoke all on function
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid), valued_columns(oid, text[]),
   without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
-  row_key(text, text, jsonb), key_in_columns(text, text, jsonb, jsonb)
+  row_key(text, text, jsonb), key_shown(text, text), key_in_columns(text, text, jsonb, jsonb)
 from public;
 `
   },
   {
     id: 4,
     name: "capture",
-    checksum: "cd2060684f6b0cd0b2b20ad3742e94b290d208849d71f17e33467fa7f5a5f71b",
+    checksum: "1042f0e0d75382fb4c25481f7e56e567912e561a33cbade3a7a230a8025c9c48",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2393,6 +2430,7 @@ declare
   readable boolean := has_table_privilege(relation, 'select') and not row_security_active(relation);
   counted bigint;
   counted_exactly boolean := false;
+  unread boolean := false;
   bound constant int := 10000;
 begin
   select * into target from capture_relation(relation, root_schema, root_name);
@@ -2423,33 +2461,48 @@ begin
     raise exception 'threadline: TRUNCATE of % is refused by its capture policy', relation::regclass
       using errcode = 'insufficient_privilege', hint = 'Use DELETE, or change the policy''s "truncate".';
   end if;
-  if on_truncate = 'rows' or target.partition_name is not null then
-    if not readable then
-      raise exception 'threadline: TRUNCATE of % cannot keep the rows it removes: % may not read them all',
-        relation::regclass, current_user
-        using errcode = 'insufficient_privilege',
-          hint = 'Run "threadline capture apply", or use DELETE.';
-    end if;
-    policy := current_policy(policy, relation);
-    execute format(
-      'insert into audit_changes (
-         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
-       )
-       select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
-         redact(r.image, $4, $5)
-       from (select image_of(x.*, $5, $6, $7) as image from %s x) r
-       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
-    using target.table_schema, target.table_name, target.partition_name, policy, relation,
-      array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
-    get diagnostics counted = row_count;
-    if counted > 0 and not old_snapshot then
-      return;
-    end if;
-    counted_exactly := not old_snapshot;
-  elsif readable then
-    execute format('select count(*) from (select from %s limit %s) x', row_source(relation), bound + 1) into counted;
-    counted_exactly := counted <= bound and not old_snapshot;
+  if on_truncate = 'rows' and not readable then
+    raise exception 'threadline: TRUNCATE of % cannot keep the rows it removes: % may not read them all',
+      relation::regclass, current_user
+      using errcode = 'insufficient_privilege',
+        hint = 'Run "threadline capture apply", or use DELETE.';
   end if;
+  begin
+    if not readable then
+      unread := target.partition_name is not null;
+    elsif on_truncate = 'rows' or target.partition_name is not null then
+      policy := current_policy(policy, relation);
+      execute format(
+        'insert into audit_changes (
+           transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
+         )
+         select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
+           redact(r.image, $4, $5)
+         from (select image_of(x.*, $5, $6, $7) as image from %s x) r
+         cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
+      using target.table_schema, target.table_name, target.partition_name, policy, relation,
+        array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
+      get diagnostics counted = row_count;
+      if counted > 0 and not old_snapshot then
+        return;
+      end if;
+      counted_exactly := not old_snapshot;
+    else
+      execute format('select count(*) from (select from %s limit %s) x', row_source(relation), bound + 1) into counted;
+      counted_exactly := counted <= bound and not old_snapshot;
+    end if;
+  exception when others then
+    -- Another server may not show its rows to the owner of the record.
+    if on_truncate = 'rows' or not exists (
+      select
+      from pg_class c
+      where c.relkind = 'f' and (c.oid = relation or c.oid in (select p.relid from pg_partition_tree(relation) p))
+    ) then
+      raise;
+    end if;
+    readable := false;
+    unread := target.partition_name is not null;
+  end;
   if not counted_exactly and coalesce(counted, bound + 1) > bound then
     select sum(greatest(c.reltuples, 0))::bigint into counted
     from pg_partition_tree(relation) p
@@ -2464,8 +2517,9 @@ begin
   ) values (
     current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
     jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
-      -- With it, reads find the rows that the table may have held unseen.
-      || case when old_snapshot and target.partition_name is not null
+      -- With these, reads find the rows that the table may have held unseen.
+      || case when unread then '{"unread": true}'
+        when old_snapshot and target.partition_name is not null
         then jsonb_build_object('snapshot', pg_current_snapshot()) else '{}' end
   );
 end
@@ -3763,7 +3817,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "253f4d1582cfd14f7230a2f37cdbaa5f5f0e2e7c89eba6c93a5757037cc36e65",
+    checksum: "ff400827df9a8966bbf77579d6ddbe2764b0cd1a4f7b8675d5db8339056d9fc6",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4202,6 +4256,13 @@ begin atomic
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
     ),
+    -- A crash empties these, and what they are later does not tell what they were then.
+    'unlogged', (
+      select coalesce(jsonb_object_agg(c.oid, true), '{}')
+      from row_holders(row_marks.relation) h (oid)
+      join pg_class c on c.oid = h.oid
+      where c.relpersistence = 'u'
+    ),
     'before', pg_snapshot_xmin(pg_current_snapshot())::text,
     'labels', label_marks(row_marks.relation),
     'triggers', trigger_marks(row_marks.relation)
@@ -4501,10 +4562,18 @@ language plpgsql stable
 set search_path from current
 as $$
 begin
+  -- Every statement on such a table asks, so each mark is looked up where it came from. A value that was added has none.
   return key_values <> '{}' and exists (
     select
-    from jsonb_each(label_marks(relation)) l
-    where row_marks -> 'labels' -> l.key <> l.value
+    from jsonb_each_text(row_marks -> 'labels') m
+    where exists (select from pg_enum e where e.oid = m.key::oid and e.xmin::text <> m.value)
+      or exists (
+        select
+        from pg_type t
+        join pg_attribute a on a.attrelid = t.typrelid and a.attnum > 0
+        where t.oid = m.key::oid and t.typtype = 'c'
+        having string_agg(a.xmin::text, ' ' order by a.attnum) <> m.value
+      )
   );
 end
 $$;
@@ -4942,7 +5011,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "d166e6e72ea96fd083a940d5fd5435ef5c5ef2badf45cbb740b86cea7f3cd753",
+    checksum: "c5a6c90382037d1f59a0c54acfeb1e63eb7e541a131eb6f11eb51a2eb27fe7fc",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- The last changes under a name that were captured before an instant, by transaction. A table that is always written has changes in
@@ -5266,7 +5335,10 @@ begin
   end if;
   -- The cheaper question first.
   if last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
-    and exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
+    and (
+      policy.row_marks -> 'unlogged' <> '{}'
+      or exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
+    )
   then
     gap := 'restarted';
     since := least(policy.gap_since, known_until(table_schema, table_name, null, last_recovery()));
@@ -5583,7 +5655,7 @@ from public;
   {
     id: 10,
     name: "joined",
-    checksum: "ebf9f08752f425e0d106bc40cb05396b46861c76f4295be75d0fc3438ed71d37",
+    checksum: "85e494be3716af9095f9e4b9d5d3b4d11e5aafd54985f039d5959f94b1430075",
     sql: `-- Partitions that join a captured table: whether they bring rows that the record does not know.
 
 -- The transaction by which a partition joined its root. It is that of the partition itself or of one above it, if that was
@@ -5725,7 +5797,8 @@ begin
      ),
      -- The row that a change found at a key, and the one that it left there.
      ends as (
-       select e.key, w.id, e.effect, w.op = ''baseline'' as anew, width_bucket(w.id, t.ids) as truncated
+       select e.key, w.id, w.transaction_id, w.captured_at, e.effect, e.image, w.op = ''baseline'' as anew,
+         width_bucket(w.id, t.ids) as truncated
        from written w
        cross join truncates t
        cross join lateral (values
@@ -5733,10 +5806,11 @@ begin
            case when w.op in (''update'', ''delete'', ''truncate'') then coalesce(w.previous_row_key, w.row_key) end,
            case when w.previous_row_key is null then w.row_pk
              else coalesce(w.data_after, ''{}'') || coalesce(w.changed_from, ''{}'') end,
+           coalesce(w.data_after, ''{}'') || coalesce(w.changed_from, ''{}''),
            -1
          ),
-         (case when w.op in (''insert'', ''update'', ''baseline'') then w.row_key end, w.row_pk, 1)
-       ) e (key, pk, effect)
+         (case when w.op in (''insert'', ''update'', ''baseline'') then w.row_key end, w.row_pk, w.data_after, 1)
+       ) e (key, pk, image, effect)
        where e.key is not null
          and case when %s then (select %s from (select %s) x) else true end
      ),
@@ -5745,10 +5819,14 @@ begin
        from ends e
      ),
      counted as (
-       select s.key, s.id, s.effect, s.truncated, s.anew_count, s.truncated = 1 and s.anew_count = 0 as from_before,
-         sum(s.effect) over (
-           partition by s.key, s.truncated, s.anew_count order by s.id, s.effect rows unbounded preceding) as standing
+       select s.*, s.truncated = 1 and s.anew_count = 0 as from_before,
+         sum(s.effect) over (life rows unbounded preceding) as standing,
+         lag(s.effect) over life as effect_before,
+         lag(s.transaction_id) over life as transaction_before,
+         lag(s.captured_at) over life as before,
+         lag(s.image) over life as image_before
        from settled s
+       window life as (partition by s.key, s.truncated, s.anew_count order by s.id, s.effect)
      ),
      short as (
        select c.key, c.from_before, min(c.id) as first_id, min(c.id) filter (where c.standing < -1) as second_id
@@ -5758,9 +5836,40 @@ begin
      ),
      -- What the last change at each key left there. The row may be older than all of them.
      standing as (
-       select distinct on (c.key) c.key, c.id, c.truncated, c.effect = 1 or c.standing > 0 as stands
+       select distinct on (c.key) c.key, c.captured_at, c.truncated, c.effect = 1 or c.standing > 0 as stands
        from counted c
        order by c.key, c.truncated desc, c.anew_count desc, c.id desc, c.effect desc
+     ),
+     -- After which changes something unseen was done to the row that they left: it is not there; a later transaction found another one; or there
+     -- would be two.
+     lost as (
+       select s.captured_at as since
+       from standing s
+       where s.stands
+         and s.truncated = (select cardinality(t.ids) - 1 from truncates t)
+         and s.key not in (
+           select k.row_key
+           from (select image_of(x.*, $7, $8, $9) as image from %s x) r
+           cross join lateral image_key(r.image, $6 -> ''key'', $7) k
+           where k.row_key is not null
+         )
+       union all
+       select c.before
+       from counted c
+       where c.effect = -1
+         and c.effect_before = 1
+         and c.transaction_before <> c.transaction_id
+         and exists (
+           select
+           from jsonb_each(c.image_before) a
+           join jsonb_each(c.image) b on b.key = a.key
+           where a.value <> b.value
+         )
+       union all
+       select min(c.before) filter (where c.standing = 2)
+       from counted c
+       group by c.key, c.truncated, c.anew_count
+       having sum(c.effect) > 1
      )
      select
        (
@@ -5772,19 +5881,7 @@ begin
              else s.first_id
            end
        ),
-       (
-         select min(w.captured_at) + interval ''1 microsecond''
-         from standing s
-         join written w on w.id = s.id
-         where s.stands
-           and s.truncated = (select cardinality(t.ids) - 1 from truncates t)
-           and s.key not in (
-             select k.row_key
-             from (select image_of(x.*, $7, $8, $9) as image from %s x) r
-             cross join lateral image_key(r.image, $6 -> ''key'', $7) k
-             where k.row_key is not null
-           )
-       )',
+       (select min(l.since) + interval ''1 microsecond'' from lost l)',
     key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns, row_source(relation))
   into found_at, lost_at
   using root_schema, root_name, since, known_since,
@@ -5926,8 +6023,32 @@ begin
 end
 $$;
 
+-- The same for each partition that the policy does not know: it has another OID than those that it knows, whatever its name.
+create function partitions_joined(root regclass, root_schema text, root_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  joined oid;
+begin
+  for joined in
+    select split_part(m.value, '/', 1)::oid
+    from capture_policies p
+    cross join lateral jsonb_each_text(partition_marks(root)) m
+    where p.table_schema = root_schema
+      and p.table_name = root_name
+      and p.removed_at is null
+      and p.database = this_database()
+      and split_part(m.value, '/', 1) <> all (array(
+        select split_part(k.value, '/', 1) from jsonb_each_text(p.partition_marks) k))
+  loop
+    perform partition_joined(joined, root_schema, root_name);
+  end loop;
+end
+$$;
+
 revoke all on function
-  joined_with(oid), joined_before(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
+  joined_with(oid), joined_before(oid), joined_after(oid), partition_joined(regclass, text, text), partitions_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
   unexplained_changes(regclass, text, text, timestamptz, jsonb), known_standing(text, text, text, bigint, timestamptz, jsonb)
 from public;
 `
@@ -5935,7 +6056,7 @@ from public;
   {
     id: 11,
     name: "reads",
-    checksum: "5c54371def6e4e91bd4b5c7f4bfc993759e2e0441dca269e3ba39c0e4958273a",
+    checksum: "01502c478d8e6bb58973eddb3d09f3c6c0613b6b5bd0bcd7509087007815a4dc",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
@@ -6112,6 +6233,7 @@ begin
         and (r.captured_at, r.id) < (o.next_at, o.next_id)
         and (
           r.partition_name is null
+          or r.details ? 'unread'
           or r.details ? 'snapshot' and exists (
             select
             from audit_transactions tr
@@ -6716,7 +6838,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "2e6d915383d91b0cdf86b3f40af11fc01c4423fa79dfda5920f4a9adcd30eeaa",
+    checksum: "1b5f66851a2413da21a9d4b5d1105d46c44d33a97e758e8de9157e12103b248c",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -7089,8 +7211,10 @@ begin
           and e.xid = pg_current_xact_id()
           and e.details ? 'rewritten'
       ) then row_marks(named.oid, p.excluded || p.masked)
+        || jsonb_build_object('unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'))
       else p.row_marks || jsonb_build_object(
         'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        'unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'),
         -- Values of an enum that have their names again: when they had not is a lapse of its own.
         'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
           else label_marks(named.oid) end,

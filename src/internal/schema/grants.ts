@@ -28,6 +28,7 @@ const writing = [
 // row_key casts to types of the host. So it, and what it calls, runs with the reader's rights.
 const reading = [
   "row_key(text, text, jsonb)",
+  "key_shown(text, text)",
   "key_in_columns(text, text, jsonb, jsonb)",
   "key_text(text, text)",
   "key_of_texts(text[])",
