@@ -163,8 +163,7 @@ export const make = (exporting: Exporting): Service => {
           const manifest = yield* Ref.make(Option.none<Manifest>())
           const bytes = lentBytesOf(exporting, request, {
             ...hooks,
-            onManifest: (made) =>
-              Effect.zipRight(Ref.set(manifest, Option.some(made)), told(hooks.onManifest, made))
+            onManifest: (made) => Effect.zipRight(Ref.set(manifest, Option.some(made)), told(hooks.onManifest, made))
           })
           yield* Stream.runForEach(bytes, write)
           return yield* Effect.orDie(Effect.flatten(Ref.get(manifest)))

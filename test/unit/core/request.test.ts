@@ -54,7 +54,7 @@ describe("a hook", () => {
       (news) => {
         hear(news)
       },
-      async (news) => hear(news)
+      (news) => Promise.resolve(hear(news))
     ]
     hooks.forEach((hook, place) => {
       Effect.runSync(told(hook as (news: number) => Effect.Effect<void>, place))
