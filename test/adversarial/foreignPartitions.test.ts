@@ -8,23 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Migrations from "../../src/Migrations.js"
 import { attacks, changes, type Host } from "../support/adversarial.js"
+import { foreignServer } from "../support/foreignServer.js"
 
 const client = (host: Host) => PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })
 
 const watch = (host: Host) => Migrations.run({ watchSchema: true }).pipe(Effect.provide(client(host)), Effect.orDie)
-
-/** A server that is this database itself. */
-const server = ({ database }: Host): ReadonlyArray<string> => {
-  const { hostname, password, pathname, port, username } = new URL(database.url)
-  const quoted = (text: string) => `'${decodeURIComponent(text).replaceAll("'", "''")}'`
-  return [
-    "create extension if not exists postgres_fdw with schema pg_catalog",
-    "drop server if exists here cascade",
-    `create server here foreign data wrapper postgres_fdw
-     options (dbname ${quoted(pathname.slice(1))}, host ${quoted(hostname)}, port ${quoted(port)})`,
-    `create user mapping for current_user server here options (user ${quoted(username)}, password ${quoted(password)})`
-  ]
-}
 
 const partitioned = [
   "create table events (k int not null, v text) partition by list (k)",
@@ -61,7 +49,11 @@ attacks("foreign partitions", (attack) => {
           "public.events row",
           "public.closed statement"
         ])
-        yield* db.run(...server(host), ...far, "alter table events_2 attach partition events_far for values in (3)")
+        yield* db.run(
+          ...foreignServer(host),
+          ...far,
+          "alter table events_2 attach partition events_far for values in (3)"
+        )
         yield* db.run(...writes("events"), ...writes("events").slice(1), "update events_2 set v = 'b'")
         const recordedLines = yield* brief(host)
         expect(recordedLines.filter((change) => change === "events insert")).toHaveLength(4)
@@ -80,7 +72,7 @@ attacks("foreign partitions", (attack) => {
         yield* db.run(...partitioned)
         yield* apply({ table: "events", mode: "statement" })
         expect(yield* host.findings({ table: "events", mode: "statement" })).toEqual(["NoKey"])
-        yield* db.run(...server(host), "create table closed (k int primary key) partition by list (k)")
+        yield* db.run(...foreignServer(host), "create table closed (k int primary key) partition by list (k)")
         expect(yield* host.findings({ table: "events" })).toEqual(["ConfigurationDiffers", "NoKey", "ModeUnsuitable"])
         const [status] = yield* capture.status([{ table: "events", mode: "statement" }])
         expect(status?.findings.find(({ kind }) => kind === "ModeUnsuitable")).toMatchObject({
@@ -106,7 +98,7 @@ attacks("foreign partitions", (attack) => {
       yield* db.run(
         `create constraint trigger no_foreign_partitions after delete on events
          for each row when (false) execute function suppress_redundant_updates_trigger()`,
-        ...server(host),
+        ...foreignServer(host),
         ...far
       )
       const refused = "42809"
@@ -135,7 +127,11 @@ attacks("foreign partitions", (attack) => {
       yield* apply({ table: "events", mode: "statement" })
       yield* db.run("insert into events values (1, 'before')")
       const app = yield* host.session()
-      yield* app.run(...server(host), ...far, "alter table events_2 attach partition events_far for values in (3)")
+      yield* app.run(
+        ...foreignServer(host),
+        ...far,
+        "alter table events_2 attach partition events_far for values in (3)"
+      )
       yield* app.run(...writes("events"), ...writes("events_2").slice(1, 3))
       expect(
         yield* db.value(
@@ -167,7 +163,7 @@ attacks("foreign partitions", (attack) => {
       yield* watch(host)
       yield* db.run(...partitioned)
       yield* apply({ table: "events", dropGuard: true, mode: "statement" })
-      yield* db.run(...server(host), ...far)
+      yield* db.run(...foreignServer(host), ...far)
       expect(yield* db.outcome("alter table events_2 attach partition events_far for values in (3)")).toBe("TL020")
       expect(
         yield* db.outcome("create foreign table events_4 partition of events_2 for values in (4) server here")
