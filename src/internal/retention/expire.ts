@@ -144,21 +144,25 @@ export const dropPartition = (
 ): Effect.Effect<boolean, ThreadlineError> => {
   const { limits, storage } = work
   const { sql } = storage
+  const isEmpty = Effect.map(
+    rows(Empty, sql`select (not exists (select from ${leafOf(storage, partition)}))::text as empty`),
+    ([row]) => row?.empty === "true"
+  )
   const attempt = asOwner(
     storage,
     Effect.gen(function* () {
-      const run = yield* patiently(storage, Math.min(limits.lockTimeout, 200))
-      yield* run(`lock table only ${leafName(partition)} in access exclusive mode`)
-      const [row] = yield* rows(
-        Empty,
-        sql`select (not exists (select from ${leafOf(storage, partition)}))::text as empty`
-      )
-      if (row?.empty !== "true") {
+      // Nobody is held up for a partition that stays.
+      if (!(yield* isEmpty)) {
         return false
       }
-      // What DROP would lock itself, both in one statement.
+      const run = yield* patiently(storage, Math.min(limits.lockTimeout, 200))
+      // In the order of readers: one of them may have the lock of the table and wait for that of the partition.
       for (const name of ["audit_changes", "audit_changes_default"]) {
         yield* run(`lock table only ${qualified(storage.schema, name)} in access exclusive mode`)
+      }
+      yield* run(`lock table only ${leafName(partition)} in access exclusive mode`)
+      if (!(yield* isEmpty)) {
+        return false
       }
       yield* run(`drop table ${leafName(partition)}`)
       return true

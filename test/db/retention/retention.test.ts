@@ -123,6 +123,21 @@ describe("Retention", () => {
     )
   )
 
+  it.scopedLive("drops a partition although others read it all the time", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        // A read has the lock of the table when it waits for that of a partition.
+        const read = sql`select from threadline.audit_changes where captured_at < '2026-05-01' limit 1`
+        const readers = yield* Effect.forkAll(Array.from({ length: 3 }, () => Effect.forever(read)))
+        const run = yield* Retention.purge(yield* Retention.plan(policy))
+        yield* Fiber.interrupt(readers)
+        expect(run.partitions).toHaveLength(4)
+        expect((yield* leaves).filter((name) => /_20260[1-4]01/.test(name))).toEqual([])
+      })
+    )
+  )
+
   it.scopedLive("keeps an empty partition where another table is kept for longer, and what is known of it", () =>
     withPosts(
       Effect.gen(function* () {
