@@ -971,7 +971,8 @@ begin
 end
 $$;
 
--- The same for values of enums and attributes of composites in the key. No plan depends on these, so that tables with such keys ask anew in each statement.
+-- The same for values of enums and attributes of composites in the key. No plan depends on these, so that tables with such keys ask anew
+-- in each statement.
 create function labels_unaltered(relation regclass) returns boolean
 language plpgsql stable
 set search_path from current

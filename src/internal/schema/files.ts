@@ -3817,7 +3817,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "ff400827df9a8966bbf77579d6ddbe2764b0cd1a4f7b8675d5db8339056d9fc6",
+    checksum: "3190203a2a5268906fe9f9bf08517edae9655ca4e6bc0786150a84a55cb13c4d",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4791,7 +4791,8 @@ begin
 end
 $$;
 
--- The same for values of enums and attributes of composites in the key. No plan depends on these, so that tables with such keys ask anew in each statement.
+-- The same for values of enums and attributes of composites in the key. No plan depends on these, so that tables with such keys ask anew
+-- in each statement.
 create function labels_unaltered(relation regclass) returns boolean
 language plpgsql stable
 set search_path from current
