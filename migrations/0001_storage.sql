@@ -304,7 +304,7 @@ $$;
 create function is_open_function(function_name text) returns boolean
 language sql immutable
 set search_path from current
-return function_name like 'open\_%';
+return starts_with(function_name, 'open_');
 
 -- The same for everything that the record has by now, and for its schema: a role that may create objects in it could shadow what
 -- capture calls.

@@ -18,7 +18,7 @@ begin
     when 'bpchar' then return rtrim(value, ' ');
     when 'numbers' then return numbers_trimmed(value::jsonb) #>> '{}';
     when 'bounds' then
-      return regexp_replace(regexp_replace(value, '(\.\d*[1-9])0+(?=[],)])', '\1', 'g'), '\.0*(?=[],)])', '', 'g');
+      return regexp_replace(regexp_replace(value, '([.][0-9]*[1-9])0+(?=[],)])', E'\\1', 'g'), '[.]0*(?=[],)])', '', 'g');
     else return value;
   end case;
 exception when others then

@@ -23,7 +23,7 @@ create function function_suffix(table_schema text, table_name text) returns text
 language sql immutable
 set search_path from current
 return '_' || left(
-  encode(sha256(convert_to(table_schema, 'UTF8') || '\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
+  encode(sha256(convert_to(table_schema, 'UTF8') || E'\\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
 
 -- Whether the owner of the record has put a trigger of Threadline on a table. Making a trigger requires the right to execute its
 -- function. Of functions that another role may execute, a trigger proves nothing. Each captured table has one that does: the
@@ -193,8 +193,8 @@ as $$
 declare
   word text := current_setting('threadline.moved', true);
   after_id bigint := case
-    when word ~ '^\d{1,18}$' then word
-    else substring(current_setting('threadline.updating', true) from format(' %s:\d+:(\d{1,18}),', pg_trigger_depth()))
+    when word ~ '^[0-9]{1,18}$' then word
+    else substring(current_setting('threadline.updating', true) from format(' %s:[0-9]+:([0-9]{1,18}),', pg_trigger_depth()))
   end;
 begin
   if hashes = '{}' then
@@ -302,7 +302,7 @@ declare
   word text := current_setting('threadline.moved', true);
   instant timestamptz := clock_timestamp();
 begin
-  if word !~ '^\d{1,18}$' then
+  if word !~ '^[0-9]{1,18}$' then
     return;
   end if;
   with ordered as (

@@ -651,7 +651,7 @@ $$;
 create function plain_type(type text) returns text
 language sql immutable
 set search_path from current
-return regexp_replace(type, '\(.*?\)', '');
+return regexp_replace(type, '[(].*?[)]', '');
 
 -- Since when a table may have another key than its policy: the transaction that last altered what makes the key. Null if the
 -- key is the same.

@@ -411,7 +411,7 @@ as $$
 declare
   oldest timestamptz;
 begin
-  select min((regexp_match(pg_get_expr(c.relpartbound, 0), 'FROM \(''(.*?)''\)'))[1]::timestamptz)
+  select min((regexp_match(pg_get_expr(c.relpartbound, 0), 'FROM [(]''(.*?)''[)]'))[1]::timestamptz)
   into oldest
   from pg_inherits i
   join pg_class c on c.oid = i.inhrelid

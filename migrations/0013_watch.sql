@@ -579,7 +579,7 @@ begin
   if event = 'sql_drop' then
     select jsonb_agg(distinct jsonb_build_object('schema', d.address_names[1], 'name', d.address_names[2])) into concerned
     from pg_event_trigger_dropped_objects() d
-    where d.object_type = 'trigger' and d.address_names[3] like '0\_threadline\_%';
+    where d.object_type = 'trigger' and starts_with(d.address_names[3], '0_threadline_');
   else
     select jsonb_agg(distinct jsonb_build_object('schema', n.nspname, 'name', c.relname)) into concerned
     from pg_event_trigger_ddl_commands() d
@@ -648,7 +648,7 @@ begin
       select distinct on (p.table_schema, p.table_name, m.as_partition, m.said)
         p.table_schema, p.table_name, o.object_type, o.object_identity,
         p.drop_guard and ((o.of_table and not m.as_partition)
-          or (o.object_type = 'trigger' and o.address_names[3] like '0\_threadline\_%')) as guarded
+          or (o.object_type = 'trigger' and starts_with(o.address_names[3], '0_threadline_'))) as guarded
       from named o
       join capture_policies p on p.removed_at is null
       cross join lateral (

@@ -177,4 +177,33 @@ attacks("session settings", (attack) => {
         expect(image).toEqual({ 'b\\"x': "a", "i\\d'": 1, "m\\'": "[masked]" })
       })
   )
+
+  attack("of the old rules of strings keep the keys of ranges apart", ({ apply, db, session }) =>
+    Effect.gen(function* () {
+      yield* db.run("create table t (k numrange primary key)")
+      yield* apply("t")
+      const insert = "insert into t values (numrange(100, 200.50)), (numrange(300.0, 400)), (numrange(null, 1.0))"
+      yield* db.run(insert)
+      const keys = ["[100,200.5)", "[300,400)", "(,1)"]
+      expect((yield* changes(db)).map(({ key }) => key)).toEqual(keys)
+      yield* db.run("delete from t")
+      yield* clear(db)
+      const writer = yield* session()
+      yield* writer.run("set standard_conforming_strings = off; set escape_string_warning = off", insert)
+      expect((yield* changes(db)).map(({ key }) => key)).toEqual(keys)
+    })
+  )
+
+  attack(
+    "of the old rules of strings do not hide that the oldest partitions of the record are gone",
+    ({ db, session }) =>
+      Effect.gen(function* () {
+        const oldest = "select to_char(threadline.oldest_kept() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
+        const expected = yield* db.value(oldest)
+        expect(expected).toMatch(/^20\d\d-\d\d-01 00:00:00$/)
+        const reader = yield* session()
+        yield* reader.run("set standard_conforming_strings = off; set escape_string_warning = off")
+        expect(yield* reader.value(oldest)).toBe(expected)
+      })
+  )
 })

@@ -9,6 +9,8 @@ import { snapshot } from "../sql/owned.js"
 export const settings = {
   // Objects of the host must not replace those that the catalog is read with. And types must be printed with their schema.
   search_path: "pg_catalog, pg_temp",
+  // The policy has types as `format_type` prints them without it.
+  quote_all_identifiers: "off",
   // Compiling the query of the catalog takes a hundred times as long as running it.
   jit: "off"
 }

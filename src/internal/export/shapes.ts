@@ -121,7 +121,7 @@ const ocsf = ({ sql }: Storage): Fragment => sql`pg_catalog.concat(
 /** Text of CloudEvents has no control characters. A key may have them. */
 const plainText = (expression: string): string =>
   `pg_catalog.regexp_replace(${expression}, case
-        when getdatabaseencoding() = 'UTF8' then '[\\u0001-\\u001f\\u007f-\\u009f]' else '[\\u0001-\\u001f\\u007f]'
+        when getdatabaseencoding() = 'UTF8' then E'[\\\\u0001-\\\\u001f\\\\u007f-\\\\u009f]' else E'[\\\\u0001-\\\\u001f\\\\u007f]'
       end, ' ', 'g')`
 
 /** The name of the database as a part of a URI, by its bytes. */

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "4ea1450053e6b6bece6a71f795b4088292e0c224e7bfd3a2e130406128582928",
+    checksum: "5d899df69752e12accb78dfbaea03d194b2aff066b2146cfdb3dbec746d79150",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -312,7 +312,7 @@ $$;
 create function is_open_function(function_name text) returns boolean
 language sql immutable
 set search_path from current
-return function_name like 'open\\_%';
+return starts_with(function_name, 'open_');
 
 -- The same for everything that the record has by now, and for its schema: a role that may create objects in it could shadow what
 -- capture calls.
@@ -1139,7 +1139,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "2fb4f269d13b63d2e83938e9a4ecb00d54aa8d104abbe01d85cd20f6bdd8445e",
+    checksum: "6e9225830de8e57e19bcc02ce18b4c766894c6e9fff1be6c54c911c3709f9f5e",
     sql: `-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
 -- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
@@ -1160,7 +1160,7 @@ begin
     when 'bpchar' then return rtrim(value, ' ');
     when 'numbers' then return numbers_trimmed(value::jsonb) #>> '{}';
     when 'bounds' then
-      return regexp_replace(regexp_replace(value, '(\\.\\d*[1-9])0+(?=[],)])', '\\1', 'g'), '\\.0*(?=[],)])', '', 'g');
+      return regexp_replace(regexp_replace(value, '([.][0-9]*[1-9])0+(?=[],)])', E'\\\\1', 'g'), '[.]0*(?=[],)])', '', 'g');
     else return value;
   end case;
 exception when others then
@@ -2050,7 +2050,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "1042f0e0d75382fb4c25481f7e56e567912e561a33cbade3a7a230a8025c9c48",
+    checksum: "1732478e2607373b59d1b227fd5a6c90b783971f758e7f0dc5f89aaa2aa927af",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2076,7 +2076,7 @@ create function function_suffix(table_schema text, table_name text) returns text
 language sql immutable
 set search_path from current
 return '_' || left(
-  encode(sha256(convert_to(table_schema, 'UTF8') || '\\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
+  encode(sha256(convert_to(table_schema, 'UTF8') || E'\\\\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
 
 -- Whether the owner of the record has put a trigger of Threadline on a table. Making a trigger requires the right to execute its
 -- function. Of functions that another role may execute, a trigger proves nothing. Each captured table has one that does: the
@@ -2246,8 +2246,8 @@ as $$
 declare
   word text := current_setting('threadline.moved', true);
   after_id bigint := case
-    when word ~ '^\\d{1,18}$' then word
-    else substring(current_setting('threadline.updating', true) from format(' %s:\\d+:(\\d{1,18}),', pg_trigger_depth()))
+    when word ~ '^[0-9]{1,18}$' then word
+    else substring(current_setting('threadline.updating', true) from format(' %s:[0-9]+:([0-9]{1,18}),', pg_trigger_depth()))
   end;
 begin
   if hashes = '{}' then
@@ -2355,7 +2355,7 @@ declare
   word text := current_setting('threadline.moved', true);
   instant timestamptz := clock_timestamp();
 begin
-  if word !~ '^\\d{1,18}$' then
+  if word !~ '^[0-9]{1,18}$' then
     return;
   end if;
   with ordered as (
@@ -3817,7 +3817,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "3190203a2a5268906fe9f9bf08517edae9655ca4e6bc0786150a84a55cb13c4d",
+    checksum: "7662d71a1b9553a3ae8330891cde59edbe69484ddc86e343132ed453ffb5b683",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4471,7 +4471,7 @@ $$;
 create function plain_type(type text) returns text
 language sql immutable
 set search_path from current
-return regexp_replace(type, '\\(.*?\\)', '');
+return regexp_replace(type, '[(].*?[)]', '');
 
 -- Since when a table may have another key than its policy: the transaction that last altered what makes the key. Null if the
 -- key is the same.
@@ -5012,7 +5012,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "c5a6c90382037d1f59a0c54acfeb1e63eb7e541a131eb6f11eb51a2eb27fe7fc",
+    checksum: "03165e024be18d203e9862a88724798a17edc5adb8e97b949cc4d8780a3f6378",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- The last changes under a name that were captured before an instant, by transaction. A table that is always written has changes in
@@ -5426,7 +5426,7 @@ as $$
 declare
   oldest timestamptz;
 begin
-  select min((regexp_match(pg_get_expr(c.relpartbound, 0), 'FROM \\(''(.*?)''\\)'))[1]::timestamptz)
+  select min((regexp_match(pg_get_expr(c.relpartbound, 0), 'FROM [(]''(.*?)''[)]'))[1]::timestamptz)
   into oldest
   from pg_inherits i
   join pg_class c on c.oid = i.inhrelid
@@ -6839,7 +6839,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "1b5f66851a2413da21a9d4b5d1105d46c44d33a97e758e8de9157e12103b248c",
+    checksum: "e217f3e0a03d63017bf51766c0ad590864b939b9e041f7382f32de8580619501",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -7421,7 +7421,7 @@ begin
   if event = 'sql_drop' then
     select jsonb_agg(distinct jsonb_build_object('schema', d.address_names[1], 'name', d.address_names[2])) into concerned
     from pg_event_trigger_dropped_objects() d
-    where d.object_type = 'trigger' and d.address_names[3] like '0\\_threadline\\_%';
+    where d.object_type = 'trigger' and starts_with(d.address_names[3], '0_threadline_');
   else
     select jsonb_agg(distinct jsonb_build_object('schema', n.nspname, 'name', c.relname)) into concerned
     from pg_event_trigger_ddl_commands() d
@@ -7490,7 +7490,7 @@ begin
       select distinct on (p.table_schema, p.table_name, m.as_partition, m.said)
         p.table_schema, p.table_name, o.object_type, o.object_identity,
         p.drop_guard and ((o.of_table and not m.as_partition)
-          or (o.object_type = 'trigger' and o.address_names[3] like '0\\_threadline\\_%')) as guarded
+          or (o.object_type = 'trigger' and starts_with(o.address_names[3], '0_threadline_'))) as guarded
       from named o
       join capture_policies p on p.removed_at is null
       cross join lateral (

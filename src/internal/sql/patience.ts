@@ -25,7 +25,7 @@ const deadlockTimeout = `least(
     from pg_catalog.pg_db_role_setting d
     cross join lateral pg_catalog.unnest(d.setconfig) c (setting)
     cross join lateral (
-      select pg_catalog.regexp_match(c.setting, '^deadlock_timeout=\\s*([0-9]+\\.?[0-9]*)\\s*([a-z]*)\\s*$') as parts
+      select pg_catalog.regexp_match(c.setting, '^deadlock_timeout=[[:space:]]*([0-9]+[.]?[0-9]*)[[:space:]]*([a-z]*)[[:space:]]*$') as parts
     ) t
     where d.setdatabase in (0, (select b.oid from pg_catalog.pg_database b where b.datname = pg_catalog.current_database()))
   ))`
