@@ -203,13 +203,21 @@ as $$
 declare
   latest record;
   here record;
+  is_stored boolean;
+  goes_on boolean;
   result bigint;
 begin
   select i.epoch, i.system_identifier, i.timeline, i.postmaster_started_at, age(i.xmin) as age into latest
   from installs i
   order by i.epoch desc
   limit 1;
-  if latest.postmaster_started_at = pg_postmaster_start_time() then
+  is_stored := latest.postmaster_started_at = pg_postmaster_start_time();
+  if is_stored is not true then
+    select * into here from current_cluster();
+    goes_on := latest.system_identifier = here.system_identifier and latest.timeline = here.timeline;
+  end if;
+  -- Serializable transactions do not store a start: the first ones after it would be conflicts of each other for that alone.
+  if is_stored or goes_on and current_setting('transaction_isolation') = 'serializable' then
     -- It is older than this transaction. A row that is visible and not our own is committed.
     if latest.age > age(pg_current_xact_id()::xid) and latest.epoch < 1024 then
       perform setval('known_epoch', (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint * 1024 + latest.epoch);
@@ -217,12 +225,7 @@ begin
     return latest.epoch;
   end if;
 
-  select * into here from current_cluster();
-  if latest.system_identifier = here.system_identifier and latest.timeline = here.timeline then
-    result := latest.epoch;
-  else
-    result := coalesce(latest.epoch, 0) + 1;
-  end if;
+  result := case when goes_on then latest.epoch else coalesce(latest.epoch, 0) + 1 end;
   -- Never wait for another writer here. A writer that does not get the lock goes on with the same number.
   if pg_try_advisory_xact_lock(hashtextextended('threadline.installs', 0)) then
     begin

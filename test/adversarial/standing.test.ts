@@ -105,6 +105,43 @@ attacks("transactions that are serializable", (attack) => {
       })
     )
   }
+
+  attack("the first ones after the server was started anew never fail each other", ({ apply, db, session }) =>
+    Effect.gen(function* () {
+      yield* db.run(
+        "create table a (id int primary key)",
+        "create table b (id int primary key)",
+        "create table c (id int primary key)"
+      )
+      yield* apply("a", "b", "c")
+      const stored =
+        "select postmaster_started_at = pg_postmaster_start_time() from threadline.installs order by epoch desc limit 1"
+      const outcomes: Array<string> = []
+      for (let n = 1; n <= 6; n++) {
+        // As if what is stored were an earlier start.
+        yield* db.run("update threadline.installs set postmaster_started_at = postmaster_started_at - interval '1 day'")
+        const sessions = [yield* session(), yield* session(), yield* session()] as const
+        for (const one of sessions) {
+          yield* one.run(begin, "select 1 from pg_class limit 1")
+        }
+        const [one, two, three] = sessions
+        outcomes.push(yield* one.outcome(`insert into a values (${n})`))
+        outcomes.push(yield* one.outcome("commit"))
+        outcomes.push(yield* two.outcome("select from c"), yield* two.outcome(`insert into b values (${n})`))
+        outcomes.push(yield* three.outcome(`insert into c values (${n})`), yield* three.outcome("commit"))
+        outcomes.push(yield* two.outcome("commit"))
+      }
+      expect(outcomes.filter((outcome) => outcome !== "ok")).toEqual([])
+      expect(yield* db.value(stored)).toBe("f")
+      expect(
+        yield* db.value("select count(*) || ' ' || count(distinct epoch) from threadline.audit_transactions")
+      ).toBe("18 1")
+      // What the sequence knows is known without a query. A transaction at another level that asks stores the start.
+      yield* db.run("select threadline.current_epoch()", "insert into a values (0)")
+      expect(yield* db.value(stored)).toBe("t")
+      expect(yield* db.value("select count(distinct epoch) from threadline.audit_transactions")).toBe("1")
+    })
+  )
 })
 
 const clientOf = (url: string) => PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })
