@@ -50,7 +50,7 @@ module.exports = {
       name: "internal-imports-models-only",
       severity: "error",
       from: { path: "^src/internal/", pathNot: `^src/internal/${pages}/` },
-      to: { path: "^src/[^/]+\\.ts$", pathNot: models }
+      to: { path: "^src/", pathNot: ["^src/internal/", models] }
     },
     {
       name: "pages-import-public-modules",
@@ -75,13 +75,14 @@ module.exports = {
       name: "library-needs-no-cli",
       severity: "error",
       from: { path: "^src/" },
-      to: { path: "^(cli|test|bench)/|node_modules/@effect/(cli|platform-node|printer|printer-ansi)/" }
+      to: { path: "^(cli|test|bench|examples|scripts)/|node_modules/@effect/(cli|platform-node|printer|printer-ansi)/" }
     },
     {
       name: "entry-points-import-public-modules",
       comment: "what an adapter of a client or of a framework needs, a host with another one needs, too",
       severity: "error",
-      from: { path: "^src/([a-z][^/]*\\.ts$|http/)", pathNot: "^src/index\\.ts$" },
+      // The kit for suites of hosts is no adapter: it owns transactions, as services do.
+      from: { path: "^src/([a-z][^/]*\\.ts$|http/)", pathNot: "^src/(index|testing)\\.ts$" },
       // The store on S3 is also made of a configuration, which loads the packages of AWS only then.
       to: { path: "^src/internal/", pathNot: "^src/internal/export/store/s3\\.ts$" }
     },
@@ -90,6 +91,12 @@ module.exports = {
       severity: "error",
       from: { path: "^cli/" },
       to: { path: "^src/internal/" }
+    },
+    {
+      name: "cli-is-not-made-of-tests",
+      severity: "error",
+      from: { path: "^cli/" },
+      to: { path: "^(test|bench|examples|scripts)/" }
     }
   ],
   options: {

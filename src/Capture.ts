@@ -24,6 +24,7 @@ import type { Step } from "./internal/capture/step.js"
 import { statusOf } from "./internal/capture/status.js"
 import { reading } from "./internal/capture/settings.js"
 import * as telemetry from "./internal/core/telemetry.js"
+import { beginWriting, transactionOrSavepoint } from "./internal/sql/owned.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
 
@@ -291,21 +292,21 @@ const make = Effect.gen(function* () {
     migration: Effect.fnUntraced(
       function* (tables: ReadonlyArray<TableConfig>) {
         const files = yield* print(tables)
-        yield* sql
-          .withTransaction(
-            Effect.gen(function* () {
-              const [before] = yield* sql<{ readonly timeout: string }>`
-            select current_setting('lock_timeout') as timeout
-          `.withoutTransform
-              yield* Effect.forEach(files, (file) => sql.unsafe(file.sql), { discard: true })
-              // A file waits three seconds for locks. The steps of the host that follow wait as they did before.
-              yield* sql`select set_config('lock_timeout', ${before?.timeout ?? "0"}, true)`
-            })
-          )
-          .pipe(
-            Effect.mapError((error) => fromFailure<never>(error)),
-            sayingWhatItRequires(sql, storage, "membership")
-          )
+        yield* transactionOrSavepoint(
+          sql,
+          beginWriting(),
+          Effect.gen(function* () {
+            const [before] = yield* sql<{ readonly timeout: string }>`
+              select current_setting('lock_timeout') as timeout
+            `.withoutTransform
+            yield* Effect.forEach(files, (file) => sql.unsafe(file.sql), { discard: true })
+            // A file waits three seconds for locks. The steps of the host that follow wait as they did before.
+            yield* sql`select set_config('lock_timeout', ${before?.timeout ?? "0"}, true)`
+          })
+        ).pipe(
+          Effect.mapError((error) => fromFailure<never>(error)),
+          sayingWhatItRequires(sql, storage, "membership")
+        )
       },
       telemetry.operation("capture", "migration")
     )

@@ -17,6 +17,8 @@ import * as Stream from "effect/Stream"
 import { randomBytes } from "node:crypto"
 import { isDeepStrictEqual } from "node:util"
 import type * as Actor from "./Actor.js"
+import * as owned from "./internal/sql/owned.js"
+import { identifier } from "./internal/sql/sqlText.js"
 import * as Json from "./Json.js"
 import * as Query from "./Query.js"
 import { StorageSchema } from "./StorageSchema.js"
@@ -428,7 +430,9 @@ const make = Effect.gen(function* () {
       yield* Ref.set(mark, beyond(last, yield* since(last)))
     }),
     withoutCapture: (effect) =>
-      sql.withTransaction(
+      owned.transactionOrSavepoint(
+        sql,
+        "begin",
         Effect.gen(function* () {
           const switches = yield* triggers
           yield* runAll(switches.map(({ off }) => off))
@@ -464,19 +468,7 @@ export const layer: Layer.Layer<Testing, Query.ReadError, SqlClient.SqlClient> =
 export const rolledBack = <A, E, R>(
   test: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | SqlError, R | SqlClient.SqlClient> =>
-  Effect.flatMap(SqlClient.SqlClient, (sql) =>
-    Effect.scoped(
-      Effect.gen(function* () {
-        const connection = yield* sql.reserve
-        yield* Effect.acquireRelease(connection.executeUnprepared("begin", [], undefined), () =>
-          Effect.orDie(connection.executeUnprepared("rollback", [], undefined))
-        )
-        return yield* Effect.provideService(test, SqlClient.TransactionConnection, [connection, 0])
-      })
-    )
-  )
-
-const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
+  Effect.flatMap(SqlClient.SqlClient, (sql) => owned.rolledBack(sql, "begin", test))
 
 /**
  * A database of a suite's own, `threadline_test_...`, made on the server of `url` and dropped at the end. `template` names a database

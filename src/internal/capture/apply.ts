@@ -102,7 +102,10 @@ const runPlan = (sql: SqlClient, { spread, steps }: TablePlan, withPatience: Wit
 
 const isContended = (error: unknown): boolean => error instanceof SqlError && isContention(error)
 
-/** Another session holds a lock, or has just changed the same row of the catalog. */
+/**
+ * Another session holds a lock, or has just changed the same row of the catalog. That one has no SQLSTATE of its own. The server
+ * never translates what it says with XX000.
+ */
 const isContention = (error: SqlError): boolean => {
   const state = sqlState(error)
   return (

@@ -67,6 +67,9 @@ const reserved = new Set(
   variadic verbose when where window with`.split(/\s+/)
 )
 
+/** Whether a word is one of the language itself, and never a name without quotes. */
+export const isReserved = (word: string): boolean => reserved.has(word.toLowerCase())
+
 /** Writes one name as SQL reads it back: in quotes only if it needs them. */
 export const quote = (name: string): string =>
   /^[a-z_][a-z0-9_$]*$/.test(name) && !reserved.has(name) ? name : `"${name.replaceAll(`"`, `""`)}"`

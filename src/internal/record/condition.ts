@@ -11,6 +11,7 @@ import { identity } from "effect/Function"
 import { escape } from "effect/RegExp"
 import { inspect } from "node:util"
 import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import { isReserved } from "../core/tableName.js"
 import { isFromWithin, positionOf, reasonOf, sqlState } from "../sql/sqlState.js"
 import type { HostCondition } from "./scope.js"
 import { type Storage, untranslatable, untranslatableText, withoutValue } from "./storage.js"
@@ -127,10 +128,19 @@ export const fulfils = (
 /** Threadline's own tables in such statements. The statements call none of its functions. */
 const tables = ["audit_changes", "audit_transactions", "audit_actions"]
 
+/** Whether a message names one of these. The words and the quotes around a name are those of the server's language. */
+const isNamedIn = (reason: string, names: ReadonlyArray<string>): boolean =>
+  new RegExp(`(?<![\\w$])(${names.map(escape).join("|")})(?![\\w$])`).test(reason)
+
 /** Whether an error says that Threadline's own tables are missing, or may not be read. */
 const isOwn = ({ schema }: Storage, state: string, reason: string): boolean =>
-  new RegExp(`(?<!\\w)(${[schema, ...tables].map(escape).join("|")})(?!\\w)`).test(reason) &&
-  (state === "42501" || (state === "42P01" && tables.some((table) => reason.includes(`"${schema}.${table}"`))))
+  state === "42501"
+    ? isNamedIn(reason, [schema, ...tables])
+    : state === "42P01" &&
+      isNamedIn(
+        reason,
+        tables.map((table) => `${schema}.${table}`)
+      )
 
 const ofOwn = (state: string): ThreadlineError =>
   state === "42501"
@@ -161,13 +171,26 @@ const ofServer = (error: SqlError, state: string): ThreadlineError =>
       })
 
 /**
- * Whether the database refuses a table that the scopes name themselves. It checks privileges on tables when a statement begins,
- * and gives no place in the text. A function that runs may be refused something in the same words.
+ * What the database refuses, if the scopes name it themselves: the names of their text that the message has, too. The message is
+ * in the language of the server, and what a function is refused may be a stored value, so nothing else of it is shown. The error
+ * has no field for it: the database checks privileges when a statement begins, and gives no place in the text.
  */
-const isNamed = ({ restriction }: Storage, reason: string): boolean => {
-  const [, object] = /^permission denied for (?:table|view|schema) (\w+)$/.exec(reason) ?? []
-  return object !== undefined && restriction?.text.includes(object) === true
+const refusedNames = ({ restriction, sql }: Storage, error: SqlError): ReadonlyArray<string> => {
+  if (restriction === undefined || isFromWithin(error)) {
+    return []
+  }
+  const words = [...restriction.changes, ...restriction.actions].flatMap((condition) => {
+    const [text = ""] = typeof condition === "boolean" ? [] : sql`${condition}`.compile(true)
+    return text.match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? []
+  })
+  const reason = reasonOf(error)
+  return [...new Set(words)].filter((word) => !isReserved(word) && isNamedIn(reason, [word]))
 }
+
+const ofRefused = (names: ReadonlyArray<string>): string =>
+  names.length === 0
+    ? "needs something that the database role may not read or call (42501)"
+    : `needs ${names.join(" or ")}, which the database role may not read or call (42501)`
 
 /**
  * The error of a statement with conditions of the host's. `field` names the conditions that are to blame. If the database
@@ -195,10 +218,10 @@ export const onConditionError =
       return ofServer(error, state)
     }
     const rule =
-      !isFromWithin(error) && (positionOf(error) !== undefined || (state === "42501" && isNamed(storage, reason)))
+      !isFromWithin(error) && positionOf(error) !== undefined
         ? `is not understood by the database: ${reason}`
         : state === "42501"
-          ? "needs something that the database role may not read or call (42501)"
+          ? ofRefused(refusedNames(storage, error))
           : `raised an error on a stored row (SQLSTATE ${state}); it must work for every row`
     return new InvalidRequest({ field, rule })
   }

@@ -140,6 +140,23 @@ export const transaction = <A, E, R>(
     )
   )
 
+/** Runs a body in a transaction on a connection of its own, as `transaction` does. At its end it is undone, however it ends. */
+export const rolledBack = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  begin: string,
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(reserve(sql, restore), ({ connection, release, rollback }) =>
+      restore(
+        Effect.zipRight(
+          connection.executeRaw(begin, []),
+          Effect.provideService(body, SqlClient.TransactionConnection, [connection, 0])
+        )
+      ).pipe(Effect.ensuring(Effect.ensuring(rollback, release)))
+    )
+  )
+
 /** The connection of the transaction that the fiber is in, with its depth. */
 const enclosing = Effect.serviceOption(SqlClient.TransactionConnection)
 

@@ -321,7 +321,7 @@ describe("a scope", () => {
         expect(yield* scoped(granted, ofTenant("A"))).toBe("fine")
         const joined: Query.ReadScope = (_, { sql }) => sql`exists (select from public.tenants)`
         expect(yield* scoped(granted, joined)).toBe(
-          "InvalidRequest: scope: is not understood by the database: permission denied for table tenants"
+          "InvalidRequest: scope: needs tenants, which the database role may not read or call (42501)"
         )
         yield* sql`revoke select on threadline.audit_transactions from ${sql(name)}`
         expect(yield* scoped(granted, joined)).toMatch(/^ThreadlineError: /)

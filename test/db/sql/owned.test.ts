@@ -20,6 +20,7 @@ import * as Query from "../../../src/Query.js"
 import * as Semantics from "../../../src/Semantics.js"
 import * as Grants from "../../../src/internal/schema/grants.js"
 import * as Owned from "../../../src/internal/sql/owned.js"
+import * as Testing from "../../../src/testing.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import * as Probe from "../../support/probe.js"
 
@@ -50,7 +51,7 @@ const pool = (maxConnections: number) => {
     })
   )
   return Layer.fresh(
-    Layer.mergeAll(Audit.layer, Semantics.layer, Capture.layer, Feed.layer, Query.layer).pipe(
+    Layer.mergeAll(Audit.layer, Semantics.layer, Capture.layer, Feed.layer, Query.layer, Testing.layer).pipe(
       Layer.provideMerge(Layer.fresh(Probe.clientWith(probe))),
       Layer.provideMerge(clients),
       Layer.provideMerge(TestDatabase.layer)
@@ -59,7 +60,14 @@ const pool = (maxConnections: number) => {
 }
 
 type Services =
-  Audit.Audit | Semantics.Semantics | Capture.Capture | Feed.Feed | Query.Query | SqlClient.SqlClient | Sessions
+  | Audit.Audit
+  | Semantics.Semantics
+  | Capture.Capture
+  | Feed.Feed
+  | Query.Query
+  | Testing.Testing
+  | SqlClient.SqlClient
+  | Sessions
 
 const insert = (id: number) => Effect.flatMap(SqlClient.SqlClient, (sql) => sql`insert into posts values (${id}, 'x')`)
 
@@ -72,8 +80,11 @@ const owning: { readonly [name: string]: Effect.Effect<unknown, unknown, Service
   "Capture.plan": Effect.flatMap(Capture.Capture, (capture) => capture.plan([{ table: "posts", mask: ["title"] }])),
   "Capture.apply": Effect.flatMap(Capture.Capture, (capture) => capture.apply([{ table: "posts", mask: ["title"] }])),
   "Capture.status": Effect.flatMap(Capture.Capture, (capture) => capture.status()),
+  "Capture.migration": Effect.flatMap(Capture.Capture, (capture) => capture.migration([{ table: "posts" }])),
   "Capture.print": Effect.flatMap(Capture.Capture, (capture) => capture.print([{ table: "posts" }])),
   "Feed.read": Feed.read(),
+  "Testing.rolledBack": Testing.rolledBack(insert(1)),
+  "Testing.withoutCapture": Testing.withoutCapture(insert(1)),
   "Grants.apply": Grants.apply({ writers: [], readers: ["public_reader"], operators: [] }),
   "Audit.transaction": Audit.transaction(insert(1), { action: "post.created", actor }),
   "Audit.scoped": Effect.scoped(
