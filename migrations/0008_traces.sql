@@ -411,8 +411,9 @@ return (
 );
 
 -- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, the transaction before which all had
--- ended, and the type of each column in images, with the transaction that last altered it. Also marks that show whether values of an enum
--- or attributes of a composite were renamed meanwhile, and whether triggers were touched.
+-- ended, and the type of each column in images, with the transaction that last altered it. Also marks that show whether a partition has
+-- another expression of a computed column, whether values of an enum or attributes of a composite were renamed meanwhile, and whether
+-- triggers were touched.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -435,6 +436,18 @@ begin atomic
         and not a.attisdropped
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
+    ),
+    -- An expression that is set is stored anew, also if it is the same.
+    'computed', (
+      select coalesce(jsonb_object_agg(e.relation, e.expressions), '{}')
+      from (
+        select a.attrelid as relation, jsonb_object_agg(d.oid, true) as expressions
+        from row_holders(row_marks.relation) h (oid)
+        join pg_class c on c.oid = h.oid and c.relispartition
+        join pg_attribute a on a.attrelid = h.oid and a.attgenerated = 's'
+        join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+        group by a.attrelid
+      ) e
     ),
     -- A crash empties these, and what they are later does not tell what they were then.
     'unlogged', (
@@ -550,18 +563,21 @@ end
 $$;
 
 -- Columns whose values ALTER TABLE may have rewritten since, and the transaction that altered them last. "unread": the rows, which may tell
--- that it did not, cannot be read now. A change of type without a new file changes no value. A file may be new for another reason: then
+-- that it did not, cannot be read now. "apart": that of a partition was altered alone, of which writes note nothing. A change of type without
+-- a new file changes no value. A file may be new for another reason: then
 -- rows are as they were written (rows_rewritten). Rows may also have been written anew for a column that is new or redacted. Of any other
 -- column the catalog shows only the last alteration, and an earlier one may have written the rows. So if one was altered, something must
--- tell that it kept its type: its version, or what uses it (type_uses). All partitions are rewritten, or none.
-create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid, out unread boolean) returns setof record
+-- tell that it kept its type: its version, or what uses it (type_uses). All partitions are rewritten, or none, unless a computed column of
+-- a partition alone gets another expression: that is always a rewrite.
+create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid, out unread boolean, out apart boolean)
+returns setof record
 language plpgsql stable rows 4
 set search_path from current
 as $$
 #variable_conflict use_column
 declare
   altered text[];
-  rewritten boolean;
+  rewritten boolean := false;
 begin
   select array_agg(a.attname) into altered
   from pg_attribute a
@@ -577,26 +593,40 @@ begin
       from jsonb_each_text(type_uses(a.attrelid, a.attnum, m.computed)) u
       where m.uses ->> u.key = u.value
     );
-  if altered is null or not exists (
+  if altered is not null and exists (
     select
     from row_holders(columns_rewritten.relation) h (oid)
     join pg_class c on c.oid = h.oid
     where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-  ) or exists (
+  ) and not exists (
     select
     from row_holders(columns_rewritten.relation) h (oid)
     join pg_class c on c.oid = h.oid and c.relkind <> 'f'
     where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
   ) then
-    return;
+    rewritten := rows_rewritten(relation, marks);
   end if;
-  rewritten := rows_rewritten(relation, marks);
-  return query
-    select a.attname::text, a.xmin, rewritten is null
-    from pg_attribute a
-    where a.attrelid = columns_rewritten.relation
-      and a.attname = any (altered)
-      and rewritten is distinct from false;
+  if rewritten is distinct from false then
+    return query
+      select a.attname::text, a.xmin, rewritten is null, false
+      from pg_attribute a
+      where a.attrelid = columns_rewritten.relation
+        and a.attname = any (altered);
+  end if;
+  if marks -> 'computed' <> '{}' then
+    return query
+      select a.attname::text, (array_agg(d.xmin order by age(d.xmin)))[1], false, true
+      from row_holders(columns_rewritten.relation) h (oid)
+      join pg_attribute c on c.attrelid = h.oid and c.attgenerated = 's'
+      join pg_attrdef d on d.adrelid = c.attrelid and d.adnum = c.attnum
+      join pg_attribute a on a.attrelid = columns_rewritten.relation and a.attname = c.attname
+      join pg_attrdef r on r.adrelid = a.attrelid and r.adnum = a.attnum
+      where columns_rewritten.marks -> 'columns' ? a.attnum::text
+        and not columns_rewritten.marks -> 'computed' -> h.oid::text ? d.oid::text
+        -- With the whole table, which is told above.
+        and not (rewritten is distinct from false and a.attname = any (altered) and d.xmin = r.xmin)
+      group by a.attname;
+  end if;
 end
 $$;
 
@@ -924,7 +954,7 @@ begin
   then
     return 'key';
   end if;
-  select case when bool_or(w.unread) then 'unknown' else 'rewritten' end into rewritten
+  select case when bool_and(w.unread) then 'unknown' else 'rewritten' end into rewritten
   from columns_rewritten(relation, policy.row_marks) w
   having count(*) > 0;
   return case

@@ -126,7 +126,7 @@ declare
   joined timestamptz;
   broken text[];
   rekeyed xid;
-  rewritten xid;
+  rewritten record;
   inherited xid;
   touched record;
   seen record;
@@ -307,16 +307,16 @@ begin
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, seen.first));
     return next;
   end if;
-  if policy.database = here then
-    select w.by into rewritten
-    from columns_rewritten(now_named.oid, policy.row_marks) w
-    order by age(w.by) desc
-    limit 1;
-  end if;
-  if rewritten is not null or seen.rewritten is not null then
+  select bool_or(w.apart) as apart, (array_agg(w.by order by age(w.by) desc))[1] as altered_by into rewritten
+  from columns_rewritten(now_named.oid, policy.row_marks) w
+  where policy.database = here;
+  if rewritten.altered_by is not null or seen.rewritten is not null then
     gap := 'rewritten';
-    since := least(policy.gap_since, known_until(table_schema, table_name, null,
-      least(case when rewritten is not null then written_since(rewritten) end, seen.first)));
+    since := least(
+      policy.gap_since,
+      case when rewritten.apart then greatest(policy.applied_at, policy.watched_at) end,
+      known_until(table_schema, table_name, null,
+        least(case when rewritten.altered_by is not null then written_since(rewritten.altered_by) end, seen.first)));
     return next;
   end if;
   -- The cheaper question first.

@@ -105,6 +105,20 @@ begin atomic
   );
 end;
 
+-- Whether this transaction has noted, after an instant, that a table's rows were written anew.
+create function rewrite_noted(table_schema text, table_name text, after timestamptz) returns boolean
+language sql stable
+set search_path from current
+return exists (
+  select
+  from schema_events e
+  where e.table_schema = rewrite_noted.table_schema
+    and e.table_name = rewrite_noted.table_name
+    and e.xid = pg_current_xact_id_if_assigned()
+    and e.occurred_at > rewrite_noted.after
+    and e.details ? 'rewritten'
+);
+
 -- Triggers of a policy that a partition lacks, or that do not fire as they should.
 create function partition_triggers_lacking(relation oid, partition_triggers jsonb) returns jsonb
 language sql stable
@@ -356,23 +370,31 @@ begin
   )) then
     unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
   end if;
+  -- This command gave columns other values, not another type (watch_rewrite). If an earlier one may have too, the lapse lasts until apply.
+  if policy.gap_since is null
+    and sane
+    and not rewrite_noted(of_schema, of_name, coalesce(policy.watched_at, '-infinity'))
+    and (
+      select bool_and(not w.unread and pg_xact_status(full_xid(w.by)) is not distinct from 'in progress')
+      from columns_rewritten(named.oid, policy.row_marks) w
+    )
+  then
+    lapsed := true;
+    perform note_event(of_schema, of_name, command, 'table', quote_ident(of_schema) || '.' || quote_ident(of_name), role_name, 'lapse',
+      '{"rewritten": true}', at => instant);
+    noted := true;
+  end if;
   update capture_policies p
   set partitions = policy.partitions,
     partition_marks = policy.partition_marks,
     row_marks = case
       when named.oid is null or not sane then p.row_marks
       -- The rewrite is noted. A later one is another rewrite.
-      when exists (
-        select
-        from schema_events e
-        where e.table_schema = of_schema
-          and e.table_name = of_name
-          and e.xid = pg_current_xact_id()
-          and e.details ? 'rewritten'
-      ) then row_marks(named.oid, p.excluded || p.masked)
+      when rewrite_noted(of_schema, of_name, '-infinity') then row_marks(named.oid, p.excluded || p.masked)
         || jsonb_build_object('unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'))
       else p.row_marks || jsonb_build_object(
         'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        'computed', row_marks(named.oid, '{}') -> 'computed' || coalesce(p.row_marks -> 'computed', '{}'),
         'unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'),
         -- Values of an enum that have their names again: when they had not is a lapse of its own.
         'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
@@ -714,15 +736,7 @@ begin
       set lapses = p.lapses + tstzmultirange(tstzrange(instant, instant + interval '1 microsecond'))
       where p.table_schema = concerned.table_schema and p.table_name = concerned.table_name;
       -- Each partition is rewritten.
-      if not exists (
-        select
-        from schema_events e
-        where e.table_schema = concerned.table_schema
-          and e.table_name = concerned.table_name
-          and e.xid = pg_current_xact_id()
-          and e.occurred_at >= statement_timestamp()
-          and e.details ? 'rewritten'
-      ) then
+      if not rewrite_noted(concerned.table_schema, concerned.table_name, statement_timestamp()) then
         perform note_event(concerned.table_schema, concerned.table_name, tg_tag, 'table', label, role_name, 'lapse',
           '{"rewritten": true}', at => instant);
       end if;
@@ -756,7 +770,7 @@ end;
 
 revoke all on function
   work_begins(text, text), work_ends(), work_ends(text, text, text), is_working(text, text), watched_role(),
-  note_event(text, text, text, text, text, text, text, jsonb, text, text, timestamptz),
+  note_event(text, text, text, text, text, text, text, jsonb, text, text, timestamptz), rewrite_noted(text, text, timestamptz),
   partition_triggers_lacking(oid, jsonb), broken_partitions(oid, jsonb, jsonb), make_trigger(regclass, jsonb),
   watch_table(text, text, text, text, text, int, text), refuse_by_guard(text, text, text),
   watch_safely(text, text, text, text, text, int, text), watch_command(), watch_failed(text, text, text, text, text), watch_drop(),

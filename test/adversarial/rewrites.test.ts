@@ -164,6 +164,84 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
         expect(yield* asOf(host, "1")).toBe("BeforeCapture")
       })
     )
+
+    const computed = [
+      "create table t (id int, w int, v int generated always as (w + 1) stored, pin int generated always as (w) stored, primary key (id)) partition by range (id)",
+      "create table t_1 partition of t for values from (1) to (2)",
+      "create table t_5 partition of t for values from (2) to (9) partition by range (id)",
+      "create table t_2 partition of t_5 for values from (2) to (3)",
+      "create table t_3 partition of t_5 for values from (3) to (4)"
+    ]
+    for (const [what, alter, v] of [
+      ["a partition", "alter table t_1 alter v set expression as (w * 100)", "100 3 4"],
+      ["a partition of a partition", "alter table t_2 alter v set expression as (w * 100)", "2 200 4"],
+      [
+        "a partition, in a transaction that writes afterwards",
+        "begin; alter table t_1 alter v set expression as (w * 100); update t set w = 5 where id = 3; commit",
+        "100 3 6"
+      ],
+      ["partitions of a partition", "alter table t_5 alter v set expression as (w * 100)", "2 200 300"],
+      [
+        "a partition and the table alone",
+        "begin; alter table only t alter v set expression as (w * 100); alter table t_1 alter v set expression as (w * 100); commit",
+        "100 3 4"
+      ],
+      ["all partitions", "alter table t alter v set expression as (w * 100)", "100 200 300"]
+    ] as const) {
+      attack(`of a stored generated column of ${what} with another expression`, (host) =>
+        Effect.gen(function* () {
+          const { apply, capture, db } = host
+          yield* db.run(...computed)
+          yield* apply({ table: "t", mask: ["pin"] })
+          yield* db.run("insert into t values (1, 1), (2, 2), (3, 3)")
+          // Of a redacted column it is no matter.
+          yield* db.run("alter table t_1 alter pin set expression as (w * 7)", "vacuum full t_2")
+          expect([yield* asOf(host, "1"), yield* asOf(host, "2")]).toEqual(["2", "3"])
+          yield* db.run(...alter.split("; "))
+          expect(yield* db.value("select string_agg(v::text, ' ' order by id) from t")).toBe(v)
+          expect([yield* asOf(host, "1"), yield* asOf(host, "2")]).toEqual(["BeforeCapture", "BeforeCapture"])
+          const found = (yield* capture.status()).flatMap(({ findings }) => findings)
+          expect(found.filter(({ kind }) => kind === "RowsRewritten").map(({ subjects }) => subjects)).toEqual([["v"]])
+          yield* apply({ table: "t", mask: ["pin"] })
+          expect(yield* capture.plan([{ table: "t", mask: ["pin"] }])).toEqual([])
+          expect(yield* asOf(host, "1")).toBe("BeforeCapture")
+          yield* db.run("update t set w = 6")
+          expect(yield* asOf(host, "1")).toBe(yield* db.value("select v::text from t where id = 1"))
+          expect(yield* asOf(host, "2")).toBe(yield* db.value("select v::text from t where id = 2"))
+        })
+      )
+    }
+
+    attack("of a partition that came since, after it was attached by apply", (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* db.run(...computed)
+        yield* apply({ table: "t", mask: ["pin"] })
+        yield* db.run("create table t_4 partition of t_5 for values from (4) to (5)")
+        yield* apply({ table: "t", mask: ["pin"] })
+        yield* db.run("insert into t values (1, 1), (4, 4)")
+        expect(yield* asOf(host, "4")).toBe("5")
+        yield* db.run("alter table t_4 alter v set expression as (w * 100)")
+        expect(yield* asOf(host, "4")).toBe("BeforeCapture")
+      })
+    )
+
+    attack("of a partition that gets another expression more than once: the lapse begins before the first", (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* db.run(...computed)
+        yield* apply({ table: "t", mask: ["pin"] })
+        yield* db.run("insert into t values (1, 1), (2, 2)", "alter table t_1 alter v set expression as (w * 100)")
+        const between = yield* host.now
+        yield* db.run("update t set w = 3 where id = 2", "alter table t_1 alter v set expression as (w * 7)")
+        for (const applied of [false, true]) {
+          if (applied) {
+            yield* apply({ table: "t", mask: ["pin"] })
+          }
+          expect([yield* asOf(host, "1", between), yield* asOf(host, "1")]).toEqual(["BeforeCapture", "BeforeCapture"])
+        }
+      })
+    )
   }
 })
 

@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import type * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as Query from "../../src/Query.js"
+import * as TestDatabase from "../harness/TestDatabase.js"
 import { asOf, attacks, type Host, type Session } from "../support/adversarial.js"
 
 const client = (host: Host) => PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })
@@ -272,6 +273,47 @@ attacks("the schema watch", (attack) => {
       })
     )
   )
+
+  if (TestDatabase.serverVersion >= 17) {
+    attack(
+      "sees computed columns that get another expression, of a partition alone too, each time",
+      watched((host, app) =>
+        Effect.gen(function* () {
+          yield* app.run(
+            "create table p (id int primary key, w int, v int generated always as (w + 1) stored) partition by range (id)",
+            "create table p_1 partition of p for values from (1) to (2)",
+            "create table p_2 partition of p for values from (2) to (3)"
+          )
+          yield* host.apply("p")
+          yield* app.run(
+            "insert into p values (1, 1), (2, 2)",
+            "create table p_3 partition of p for values from (3) to (4)",
+            "insert into p values (3, 3)",
+            "alter table p_3 alter v set expression as (w * 2)"
+          )
+          expect(yield* asOf(host, "p", "1")).toBe("BeforeCapture")
+          expect(yield* host.findings()).toEqual([])
+          yield* app.run(
+            "begin",
+            "update p set w = 7",
+            "alter table p_1 alter v set expression as (w * 3)",
+            "update p set w = 8",
+            "alter table p_1 alter v set expression as (w * 4)",
+            "commit"
+          )
+          expect(yield* asOf(host, "p", "1")).toBe("BeforeCapture")
+          yield* app.run("update p set w = 9", "alter table p alter v set expression as (w * 5)")
+          expect(yield* asOf(host, "p", "1")).toBe("BeforeCapture")
+          yield* app.run("update p set w = 10")
+          expect(yield* asOf(host, "p", "1")).toContain("50")
+          expect((yield* events(host)).filter((event) => event?.includes("rewritten") === true)).toEqual(
+            Array.from({ length: 4 }, () => 'ALTER TABLE | table | public.p | lapse | {"rewritten": true}')
+          )
+          expect(yield* lapses(host, "p")).toBe("4")
+        })
+      )
+    )
+  }
 
   attack(
     "sees types inside of keys that are altered and altered back, and does not mistake other types for them",

@@ -213,6 +213,7 @@ export const addPartition = (storage: string, root: Name, partition: Name, label
 set partitions = pg_catalog.array_append(pg_catalog.array_remove(partitions, ${literal(label)}), ${literal(label)}),
   row_marks = row_marks || pg_catalog.jsonb_build_object(
     'files', row_marks -> 'files' || (${qualified(storage, "row_marks")}(${regclass(partition)}, '{}') -> 'files'),
+    'computed', row_marks -> 'computed' || (${qualified(storage, "row_marks")}(${regclass(partition)}, '{}') -> 'computed'),
     'unlogged', row_marks -> 'unlogged' || (${qualified(storage, "row_marks")}(${regclass(partition)}, '{}') -> 'unlogged'),
     'triggers', row_marks -> 'triggers' || ${qualified(storage, "trigger_marks")}(${regclass(partition)})),
   partition_marks = partition_marks || pg_catalog.jsonb_build_object(

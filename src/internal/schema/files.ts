@@ -3820,7 +3820,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "7662d71a1b9553a3ae8330891cde59edbe69484ddc86e343132ed453ffb5b683",
+    checksum: "4a4a8f411e7f133c23d60ffacdf27a0f56a316dbfc6d983c36b8c8237be3563b",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4234,8 +4234,9 @@ return (
 );
 
 -- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, the transaction before which all had
--- ended, and the type of each column in images, with the transaction that last altered it. Also marks that show whether values of an enum
--- or attributes of a composite were renamed meanwhile, and whether triggers were touched.
+-- ended, and the type of each column in images, with the transaction that last altered it. Also marks that show whether a partition has
+-- another expression of a computed column, whether values of an enum or attributes of a composite were renamed meanwhile, and whether
+-- triggers were touched.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -4258,6 +4259,18 @@ begin atomic
         and not a.attisdropped
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
+    ),
+    -- An expression that is set is stored anew, also if it is the same.
+    'computed', (
+      select coalesce(jsonb_object_agg(e.relation, e.expressions), '{}')
+      from (
+        select a.attrelid as relation, jsonb_object_agg(d.oid, true) as expressions
+        from row_holders(row_marks.relation) h (oid)
+        join pg_class c on c.oid = h.oid and c.relispartition
+        join pg_attribute a on a.attrelid = h.oid and a.attgenerated = 's'
+        join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+        group by a.attrelid
+      ) e
     ),
     -- A crash empties these, and what they are later does not tell what they were then.
     'unlogged', (
@@ -4373,18 +4386,21 @@ end
 $$;
 
 -- Columns whose values ALTER TABLE may have rewritten since, and the transaction that altered them last. "unread": the rows, which may tell
--- that it did not, cannot be read now. A change of type without a new file changes no value. A file may be new for another reason: then
+-- that it did not, cannot be read now. "apart": that of a partition was altered alone, of which writes note nothing. A change of type without
+-- a new file changes no value. A file may be new for another reason: then
 -- rows are as they were written (rows_rewritten). Rows may also have been written anew for a column that is new or redacted. Of any other
 -- column the catalog shows only the last alteration, and an earlier one may have written the rows. So if one was altered, something must
--- tell that it kept its type: its version, or what uses it (type_uses). All partitions are rewritten, or none.
-create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid, out unread boolean) returns setof record
+-- tell that it kept its type: its version, or what uses it (type_uses). All partitions are rewritten, or none, unless a computed column of
+-- a partition alone gets another expression: that is always a rewrite.
+create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid, out unread boolean, out apart boolean)
+returns setof record
 language plpgsql stable rows 4
 set search_path from current
 as $$
 #variable_conflict use_column
 declare
   altered text[];
-  rewritten boolean;
+  rewritten boolean := false;
 begin
   select array_agg(a.attname) into altered
   from pg_attribute a
@@ -4400,26 +4416,40 @@ begin
       from jsonb_each_text(type_uses(a.attrelid, a.attnum, m.computed)) u
       where m.uses ->> u.key = u.value
     );
-  if altered is null or not exists (
+  if altered is not null and exists (
     select
     from row_holders(columns_rewritten.relation) h (oid)
     join pg_class c on c.oid = h.oid
     where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-  ) or exists (
+  ) and not exists (
     select
     from row_holders(columns_rewritten.relation) h (oid)
     join pg_class c on c.oid = h.oid and c.relkind <> 'f'
     where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
   ) then
-    return;
+    rewritten := rows_rewritten(relation, marks);
   end if;
-  rewritten := rows_rewritten(relation, marks);
-  return query
-    select a.attname::text, a.xmin, rewritten is null
-    from pg_attribute a
-    where a.attrelid = columns_rewritten.relation
-      and a.attname = any (altered)
-      and rewritten is distinct from false;
+  if rewritten is distinct from false then
+    return query
+      select a.attname::text, a.xmin, rewritten is null, false
+      from pg_attribute a
+      where a.attrelid = columns_rewritten.relation
+        and a.attname = any (altered);
+  end if;
+  if marks -> 'computed' <> '{}' then
+    return query
+      select a.attname::text, (array_agg(d.xmin order by age(d.xmin)))[1], false, true
+      from row_holders(columns_rewritten.relation) h (oid)
+      join pg_attribute c on c.attrelid = h.oid and c.attgenerated = 's'
+      join pg_attrdef d on d.adrelid = c.attrelid and d.adnum = c.attnum
+      join pg_attribute a on a.attrelid = columns_rewritten.relation and a.attname = c.attname
+      join pg_attrdef r on r.adrelid = a.attrelid and r.adnum = a.attnum
+      where columns_rewritten.marks -> 'columns' ? a.attnum::text
+        and not columns_rewritten.marks -> 'computed' -> h.oid::text ? d.oid::text
+        -- With the whole table, which is told above.
+        and not (rewritten is distinct from false and a.attname = any (altered) and d.xmin = r.xmin)
+      group by a.attname;
+  end if;
 end
 $$;
 
@@ -4747,7 +4777,7 @@ begin
   then
     return 'key';
   end if;
-  select case when bool_or(w.unread) then 'unknown' else 'rewritten' end into rewritten
+  select case when bool_and(w.unread) then 'unknown' else 'rewritten' end into rewritten
   from columns_rewritten(relation, policy.row_marks) w
   having count(*) > 0;
   return case
@@ -5015,7 +5045,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "03165e024be18d203e9862a88724798a17edc5adb8e97b949cc4d8780a3f6378",
+    checksum: "108d12ef111deb48351ebdee5a7be51e81aa0571de0f415cbae7012ae7df06a6",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- The last changes under a name that were captured before an instant, by transaction. A table that is always written has changes in
@@ -5144,7 +5174,7 @@ declare
   joined timestamptz;
   broken text[];
   rekeyed xid;
-  rewritten xid;
+  rewritten record;
   inherited xid;
   touched record;
   seen record;
@@ -5325,16 +5355,16 @@ begin
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, seen.first));
     return next;
   end if;
-  if policy.database = here then
-    select w.by into rewritten
-    from columns_rewritten(now_named.oid, policy.row_marks) w
-    order by age(w.by) desc
-    limit 1;
-  end if;
-  if rewritten is not null or seen.rewritten is not null then
+  select bool_or(w.apart) as apart, (array_agg(w.by order by age(w.by) desc))[1] as altered_by into rewritten
+  from columns_rewritten(now_named.oid, policy.row_marks) w
+  where policy.database = here;
+  if rewritten.altered_by is not null or seen.rewritten is not null then
     gap := 'rewritten';
-    since := least(policy.gap_since, known_until(table_schema, table_name, null,
-      least(case when rewritten is not null then written_since(rewritten) end, seen.first)));
+    since := least(
+      policy.gap_since,
+      case when rewritten.apart then greatest(policy.applied_at, policy.watched_at) end,
+      known_until(table_schema, table_name, null,
+        least(case when rewritten.altered_by is not null then written_since(rewritten.altered_by) end, seen.first)));
     return next;
   end if;
   -- The cheaper question first.
@@ -6842,7 +6872,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "e217f3e0a03d63017bf51766c0ad590864b939b9e041f7382f32de8580619501",
+    checksum: "48d102505bbdea8b3eb45dbae518d72a88865383dce6427181b4dc201fdb13fb",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -6949,6 +6979,20 @@ begin atomic
     note_event.role_name, note_event.effect, jsonb_strip_nulls(note_event.details), note_event.old_name, note_event.new_name
   );
 end;
+
+-- Whether this transaction has noted, after an instant, that a table's rows were written anew.
+create function rewrite_noted(table_schema text, table_name text, after timestamptz) returns boolean
+language sql stable
+set search_path from current
+return exists (
+  select
+  from schema_events e
+  where e.table_schema = rewrite_noted.table_schema
+    and e.table_name = rewrite_noted.table_name
+    and e.xid = pg_current_xact_id_if_assigned()
+    and e.occurred_at > rewrite_noted.after
+    and e.details ? 'rewritten'
+);
 
 -- Triggers of a policy that a partition lacks, or that do not fire as they should.
 create function partition_triggers_lacking(relation oid, partition_triggers jsonb) returns jsonb
@@ -7201,23 +7245,31 @@ begin
   )) then
     unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
   end if;
+  -- This command gave columns other values, not another type (watch_rewrite). If an earlier one may have too, the lapse lasts until apply.
+  if policy.gap_since is null
+    and sane
+    and not rewrite_noted(of_schema, of_name, coalesce(policy.watched_at, '-infinity'))
+    and (
+      select bool_and(not w.unread and pg_xact_status(full_xid(w.by)) is not distinct from 'in progress')
+      from columns_rewritten(named.oid, policy.row_marks) w
+    )
+  then
+    lapsed := true;
+    perform note_event(of_schema, of_name, command, 'table', quote_ident(of_schema) || '.' || quote_ident(of_name), role_name, 'lapse',
+      '{"rewritten": true}', at => instant);
+    noted := true;
+  end if;
   update capture_policies p
   set partitions = policy.partitions,
     partition_marks = policy.partition_marks,
     row_marks = case
       when named.oid is null or not sane then p.row_marks
       -- The rewrite is noted. A later one is another rewrite.
-      when exists (
-        select
-        from schema_events e
-        where e.table_schema = of_schema
-          and e.table_name = of_name
-          and e.xid = pg_current_xact_id()
-          and e.details ? 'rewritten'
-      ) then row_marks(named.oid, p.excluded || p.masked)
+      when rewrite_noted(of_schema, of_name, '-infinity') then row_marks(named.oid, p.excluded || p.masked)
         || jsonb_build_object('unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'))
       else p.row_marks || jsonb_build_object(
         'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        'computed', row_marks(named.oid, '{}') -> 'computed' || coalesce(p.row_marks -> 'computed', '{}'),
         'unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'),
         -- Values of an enum that have their names again: when they had not is a lapse of its own.
         'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
@@ -7559,15 +7611,7 @@ begin
       set lapses = p.lapses + tstzmultirange(tstzrange(instant, instant + interval '1 microsecond'))
       where p.table_schema = concerned.table_schema and p.table_name = concerned.table_name;
       -- Each partition is rewritten.
-      if not exists (
-        select
-        from schema_events e
-        where e.table_schema = concerned.table_schema
-          and e.table_name = concerned.table_name
-          and e.xid = pg_current_xact_id()
-          and e.occurred_at >= statement_timestamp()
-          and e.details ? 'rewritten'
-      ) then
+      if not rewrite_noted(concerned.table_schema, concerned.table_name, statement_timestamp()) then
         perform note_event(concerned.table_schema, concerned.table_name, tg_tag, 'table', label, role_name, 'lapse',
           '{"rewritten": true}', at => instant);
       end if;
@@ -7601,7 +7645,7 @@ end;
 
 revoke all on function
   work_begins(text, text), work_ends(), work_ends(text, text, text), is_working(text, text), watched_role(),
-  note_event(text, text, text, text, text, text, text, jsonb, text, text, timestamptz),
+  note_event(text, text, text, text, text, text, text, jsonb, text, text, timestamptz), rewrite_noted(text, text, timestamptz),
   partition_triggers_lacking(oid, jsonb), broken_partitions(oid, jsonb, jsonb), make_trigger(regclass, jsonb),
   watch_table(text, text, text, text, text, int, text), refuse_by_guard(text, text, text),
   watch_safely(text, text, text, text, text, int, text), watch_command(), watch_failed(text, text, text, text, text), watch_drop(),
