@@ -12,6 +12,7 @@ const PartitionRow = Schema.Struct({
   name: Schema.String,
   since: Schema.NullOr(Schema.String),
   until: Schema.NullOr(Schema.String),
+  kind: Schema.String,
   estimate: Schema.String
 })
 
@@ -58,13 +59,13 @@ export const partitions = (storage: Storage): Effect.Effect<ReadonlyArray<Partit
   // Bounds are written as the session writes instants, with their zone.
   const bound = (word: string) =>
     sql`((regexp_match(pg_get_expr(c.relpartbound, c.oid), ${`${word} [(]'(.*?)'`}))[1])::timestamptz`
-  return Effect.map(
+  return Effect.flatMap(
     rows(
       PartitionRow,
       sql`
-      select p.schema, p.name, ${instantColumn(sql, "p.since")} as since, ${instantColumn(sql, "p.until")} as until, p.estimate
+      select p.schema, p.name, p.kind, ${instantColumn(sql, "p.since")} as since, ${instantColumn(sql, "p.until")} as until, p.estimate
       from (
-        select n.nspname::text as schema, c.relname::text as name, c.reltuples::bigint::text as estimate,
+        select n.nspname::text as schema, c.relname::text as name, c.relkind::text as kind, c.reltuples::bigint::text as estimate,
           ${bound("FROM")} as since, ${bound("TO")} as until
         from pg_catalog.pg_inherits i
         join pg_catalog.pg_class c on c.oid = i.inhrelid
@@ -73,12 +74,24 @@ export const partitions = (storage: Storage): Effect.Effect<ReadonlyArray<Partit
       ) p
       order by p.since nulls last, p.name`
     ),
-    (found) =>
-      found.map(({ estimate, name, schema, since, until }) => ({
-        schema,
-        name,
-        bounds: since === null || until === null ? undefined : { from: since, until },
-        estimate: Number(estimate)
-      }))
+    (found) => {
+      // Batches take rows by their place, which is unique in one table alone.
+      const parent = found.find(({ kind }) => kind !== "r")
+      return parent !== undefined
+        ? Effect.fail(
+            new ThreadlineError({
+              reason: "Failed",
+              detail: `retention cannot work with ${parent.schema}.${parent.name}, which is no table of its own: a month of the record is one partition`
+            })
+          )
+        : Effect.succeed(
+            found.map(({ estimate, name, schema, since, until }) => ({
+              schema,
+              name,
+              bounds: since === null || until === null ? undefined : { from: since, until },
+              estimate: Number(estimate)
+            }))
+          )
+    }
   )
 }
