@@ -8,7 +8,6 @@
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
-import * as Cron from "effect/Cron"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -26,9 +25,10 @@ import * as policies from "./internal/retention/policy.js"
 import type { PurgeError } from "./internal/retention/purge.js"
 import { RetentionError } from "./internal/retention/retentionError.js"
 import type { RunFilter } from "./internal/retention/runs.js"
+import { checkedSchedule, type ScheduleOptions } from "./internal/retention/schedule.js"
 import * as service from "./internal/retention/service.js"
 import type { Page } from "./Page.js"
-import { InvalidRequest, type ThreadlineError } from "./ThreadlineError.js"
+import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
 
 /**
  * @since 0.1.0
@@ -73,6 +73,11 @@ export { type MaintainOptions } from "./internal/retention/maintain.js"
  * @since 0.1.0
  */
 export { type RunFilter } from "./internal/retention/runs.js"
+
+/**
+ * @since 0.1.0
+ */
+export { type ScheduleOptions } from "./internal/retention/schedule.js"
 
 /**
  * @since 0.1.0
@@ -238,23 +243,6 @@ export const archiveTo =
 const isBusy = (error: unknown): boolean => RetentionError.is(error) && error.reason === "Busy"
 
 /**
- * When and how retention runs by itself.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ScheduleOptions<E = never, R = never> extends PurgeOptions<E, R>, PlanOptions {
-  /** What is kept, and for how long. */
-  readonly policy: policies.Policy
-  /** As `cron` writes it, with five or six fields: `"0 3 * * *"` is three in the morning. */
-  readonly cron: string
-  /** The zone of the clock, such as `"Europe/Berlin"`; UTC unless given. */
-  readonly timeZone?: string | undefined
-  /** False if partitions are not to be maintained after each purge. */
-  readonly maintain?: boolean | undefined
-}
-
-/**
  * Purges and maintains by a clock, as long as the layer lives. On several machines at once each purge runs once: the others find it `Busy` and
  * do nothing. A purge that fails is logged, recorded as failed, and tried again at the next time.
  *
@@ -272,15 +260,10 @@ export const layerScheduled = <E = never, R = never>(
 ): Layer.Layer<never, InvalidRequest, Retention | R> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
-      const { before, cron, ignoreFeed, maintain: maintains = true, policy, timeZone, ...purging } = options
-      yield* decodePolicy(policy)
-      const schedule = yield* Either.mapLeft(
-        Cron.parse(cron, timeZone ?? "UTC"),
-        ({ message }) => new InvalidRequest({ field: "cron", rule: `must be a schedule of cron: ${message}` })
-      )
+      const { maintains, planning, policy, purging, schedule } = yield* checkedSchedule(options)
       const retention = yield* Retention
       const once = Effect.gen(function* () {
-        const planned = yield* retention.plan(policy, { before, ignoreFeed })
+        const planned = yield* retention.plan(policy, planning)
         yield* retention.purge(planned, purging)
         if (maintains) {
           yield* retention.maintain()

@@ -87,7 +87,7 @@ const wholeNumber = (field: string, value: unknown, otherwise: number, most: num
       ? Effect.succeed(value)
       : Effect.fail(new InvalidRequest({ field, rule: `must be a whole number from 1 to ${most}` }))
 
-const fieldRules = {
+export const optionNames = {
   batchSize: true,
   maxBatches: true,
   pause: true,
@@ -112,7 +112,7 @@ export const lockTimeoutOf = ({ lockTimeout = 3000 }: Pick<PurgeOptions, "lockTi
 export const checkedOptions = Effect.fnUntraced(function* <E, R>(
   options: PurgeOptions<E, R>
 ): Effect.fn.Return<Limits, InvalidRequest> {
-  yield* mustHaveOnly(options, fieldRules)
+  yield* mustHaveOnly(options, optionNames)
   yield* checkActor(options.actor)
   yield* mustBeFunction("onProgress", options.onProgress)
   yield* mustBeFunction("archive", options.archive)

@@ -72,8 +72,10 @@ const notConfigured = () =>
     detail: 'no retention is configured, so nothing is ever removed: give a policy such as { keep: "365 days" }'
   })
 
-const checkedOptions = Effect.fnUntraced(function* (options: PlanOptions) {
-  yield* mustHaveOnly(options, { before: true, ignoreFeed: true })
+export const optionNames = { before: true, ignoreFeed: true } as const
+
+export const checkedPlanOptions = Effect.fnUntraced(function* (options: PlanOptions) {
+  yield* mustHaveOnly(options, optionNames)
   if (options.ignoreFeed !== undefined && typeof options.ignoreFeed !== "boolean") {
     return yield* new InvalidRequest({ field: "ignoreFeed", rule: "must be true or false" })
   }
@@ -342,7 +344,7 @@ export const plan = Effect.fnUntraced(function* (
   options: PlanOptions
 ): Effect.fn.Return<Plan, PlanError> {
   yield* refuseInside
-  const { before, ignoreFeed } = yield* checkedOptions(options)
+  const { before, ignoreFeed } = yield* checkedPlanOptions(options)
   if (policy === undefined || policy === null) {
     return yield* notConfigured()
   }
