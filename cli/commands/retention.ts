@@ -309,7 +309,9 @@ export const maintain = leaf(
             `Run ${run.id} ${run.state}: ${numbered(run.partitions.length, "partition")} made, ` +
               `${numbered(reindexed.length, "index").replace(/indexs$/, "indexes")} rebuilt, ` +
               `${numbered(analysed.length, "partition")} analysed.`,
-            ...(waiting.length === 0 ? [] : [`Left for the next time, because of locks: ${waiting.join(", ")}.`])
+            ...(waiting.length === 0
+              ? []
+              : [`Left for the next time, because of locks or rights: ${waiting.join("; ")}.`])
           ]
             .map(visible)
             .join("\n")

@@ -103,6 +103,8 @@ const monthsIn = (storage: Storage, leaf: Partition) =>
 
 const IndexRow = Schema.Struct({
   name: Schema.String,
+  /** Whether the role has the rights of its owner, and not only after "set role". */
+  mine: Schema.Literal("true", "false"),
   bytes: Schema.NumberFromString,
   rows: Schema.NumberFromString,
   expected: Schema.NumberFromString,
@@ -122,12 +124,12 @@ const indexesOf = (storage: Storage, leaf: Partition) =>
   rows(
     IndexRow,
     storage.sql`
-      select x.name, x.bytes::text as bytes, x.rows::text as rows,
+      select x.name, x.mine, x.bytes::text as bytes, x.rows::text as rows,
         -- A tuple has a header of 8 bytes and a pointer of 4.
         round(x.rows * (12 + 8 * ceil(x.width / 8.0)) + 8192)::bigint::text as expected,
         last.after as rebuilt, last.rows as rebuilt_rows
       from (
-        select i.relname::text as name, pg_relation_size(i.oid) as bytes, greatest(i.reltuples, 0)::bigint as rows,
+        select i.relname::text as name, pg_has_role(i.relowner, 'usage')::text as mine, pg_relation_size(i.oid) as bytes, greatest(i.reltuples, 0)::bigint as rows,
           (
             select coalesce(sum(coalesce(s.avg_width * (1 - s.null_frac), 8)), 8)
             from unnest(x.indkey::int2[]) k (attnum)
@@ -174,7 +176,8 @@ const dropUnfinished = (storage: Storage, leaf: Partition) =>
         select i.relname::text as name
         from pg_index x
         join pg_class i on i.oid = x.indexrelid
-        where x.indrelid = ${leafName(leaf)}::regclass and not x.indisvalid and i.relname ~ '_cc(new|old)[0-9]*$'`
+        where x.indrelid = ${leafName(leaf)}::regclass and not x.indisvalid and i.relname ~ '_cc(new|old)[0-9]*$'
+          and pg_has_role(i.relowner, 'usage')`
     ),
     (found) =>
       Effect.forEach(
@@ -266,6 +269,11 @@ export const maintain = Effect.fnUntraced(function* (
         }
         yield* dropUnfinished(storage, leaf)
         for (const index of mayReindex ? (yield* indexesOf(storage, leaf)).filter(isLoose) : []) {
+          // It is rebuilt outside of a transaction, in which the role could become the owner.
+          if (index.mine === "false") {
+            waiting.push(`index ${index.name}, which needs a role that inherits the rights of the owner`)
+            continue
+          }
           yield* tell(`index ${index.name}`)
           const rebuilt = yield* reindex(storage, leaf, index)
           reindexed.push(rebuilt)

@@ -204,7 +204,7 @@ const Maintained = Schema.Struct({
  *
  * - `analysed`: partitions that were analysed
  * - `reindexed`: indexes that were rebuilt, with their bytes before and after
- * - `waiting`: what was left for the next time, because of locks
+ * - `waiting`: what was left for the next time: because of locks, or because the role does not inherit the rights of the owner
  *
  * @since 0.1.0
  * @category models

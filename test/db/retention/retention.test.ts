@@ -24,6 +24,7 @@ import * as Grants from "../../../src/Grants.js"
 import * as Migrations from "../../../src/Migrations.js"
 import * as Query from "../../../src/Query.js"
 import * as Retention from "../../../src/Retention.js"
+import { ThreadlineError } from "../../../src/ThreadlineError.js"
 import * as log from "../../support/query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 
@@ -313,6 +314,27 @@ describe("Retention", () => {
         expect(
           yield* refused(Effect.scoped(Layer.build(Retention.layerScheduled({ policy, cron: "never" }))))
         ).toMatchObject({ field: "cron" })
+        for (const [field, wrong] of [
+          ["cron", { cron: null }],
+          ["timeZone", { timeZone: 1 }],
+          ["befor", { befor: "2026-01-01" }],
+          ["before", { before: "soon" }],
+          ["ignoreFeed", { ignoreFeed: "no" }],
+          ["maintain", { maintain: "no" }],
+          ["maxBatches", { maxBatches: 0 }],
+          ["archive", { archive: "/archive" }],
+          ["policy", { policy: null }]
+        ] as const) {
+          const options: object = Object.assign({ policy, cron: "0 3 * * *" }, wrong)
+          expect(
+            yield* refused(Effect.scoped(Layer.build(Retention.layerScheduled(options as Retention.ScheduleOptions))))
+          ).toMatchObject({ _tag: "threadline/InvalidRequest", field })
+        }
+        expect(
+          yield* refused(
+            Effect.scoped(Layer.build(Retention.layerScheduled(null as unknown as Retention.ScheduleOptions)))
+          )
+        ).toMatchObject({ _tag: "threadline/InvalidRequest" })
         yield* Layer.build(Retention.layerScheduled({ policy, cron: "* * * * * *" }))
         const isDone = Effect.map(
           Retention.runs({ kind: "maintain", state: "completed" }),
@@ -653,6 +675,32 @@ describe("Retention", () => {
     )
   )
 
+  it.scopedLive("is refused where a partition of the record has partitions of its own, and removes nothing", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        // Rows of two tables then have the same places.
+        yield* sql`alter table threadline.audit_changes detach partition threadline.audit_changes_20260201`
+        yield* sql`create table threadline.february (like threadline.audit_changes) partition by list (table_name)`
+        yield* sql`create table threadline.february_posts partition of threadline.february for values in ('posts')`
+        yield* sql`create table threadline.february_others partition of threadline.february default`
+        yield* sql`insert into threadline.february select * from threadline.audit_changes_20260201`
+        yield* sql`alter table threadline.audit_changes attach partition threadline.february for values from ('2026-02-01') to ('2026-03-01')`
+        const { ownerRole } = yield* TestDatabase.TestDatabase
+        for (const table of ["february", "february_posts", "february_others"]) {
+          yield* sql.unsafe(`alter table threadline.${table} owner to ${ownerRole}`)
+        }
+        const before = yield* changes
+        for (const attempt of [Effect.asVoid(Retention.plan(policy)), Effect.asVoid(Retention.maintain())]) {
+          const error = yield* refused(attempt)
+          expect(ThreadlineError.is(error)).toBe(true)
+          expect(error?.message).toContain("threadline.february, which is no table of its own")
+        }
+        expect(yield* changes).toBe(before)
+      })
+    )
+  )
+
   it.scopedLive("rebuilds indexes of closed partitions that are half empty, once", () =>
     withPosts(
       Effect.gen(function* () {
@@ -662,6 +710,20 @@ describe("Retention", () => {
           select i, '2026-02-02', 'public', 'posts', 'insert', md5(i::text) from generate_series(1, 12000) i`
         yield* sql`delete from threadline.audit_changes where table_name = 'posts' and transaction_id % 4 <> 0 and captured_at = '2026-02-02'`
         yield* sql`vacuum threadline.audit_changes_20260201`
+        // Outside of a transaction a member has the rights of the owner only if it inherits them.
+        const database = yield* TestDatabase.TestDatabase
+        const member = yield* database.role("member", "noinherit")
+        yield* sql.unsafe(`grant ${database.ownerRole} to ${member.name}`)
+        yield* Grants.apply({ operators: [member.name] })
+        const left = yield* Retention.maintain({ months: 1 }).pipe(
+          Effect.provide(Layer.fresh(Retention.layer).pipe(Layer.provide(database.connectLayer("member")), Layer.orDie))
+        )
+        expect([left.state, left.details["reindexed"]]).toEqual(["completed", []])
+        expect(left.details["waiting"]).toContainEqual(
+          expect.stringMatching(
+            /^index .*20260201_row_key.*, which needs a role that inherits the rights of the owner$/
+          )
+        )
         const run = yield* Retention.maintain({ months: 1 })
         const { reindexed } = run.details
         expect(reindexed).toContainEqual(expect.objectContaining({ index: expect.stringMatching(/20260201_row_key/) }))
