@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import { rows, type Storage } from "../record/storage.js"
-import { withGrants } from "../sql/standing.js"
+import { ownerMakers, withGrants } from "../sql/standing.js"
 import { qualified } from "../sql/sqlText.js"
 
 const Roles = Schema.parseJson(Schema.Array(Schema.String))
@@ -33,6 +33,7 @@ export const posture = (storage: Storage): Effect.Effect<Posture | undefined, Th
       Row,
       sql`
       with ${sql.literal(withGrants(schema))},
+      ${sql.literal(ownerMakers)},
       able as (
         select r.oid,
           u.uses and exists (
@@ -41,7 +42,8 @@ export const posture = (storage: Storage): Effect.Effect<Posture | undefined, Th
           u.uses and pg_catalog.has_function_privilege(r.oid, ${set}, 'execute') as writes,
           r.rolsuper or r.oid = s.nspowner or r.rolname = 'pg_write_all_data'
             or exists (select from granted g where g.grantee in (0, r.oid))
-            or exists (select from not_owned n where n.owner = r.oid) as changes
+            or exists (select from not_owned n where n.owner = r.oid)
+            or r.oid in (select m.oid from owner_makers m) as changes
         from storage s
         cross join pg_catalog.pg_roles r
         cross join lateral (select pg_catalog.has_schema_privilege(r.oid, s.oid, 'usage') as uses) u

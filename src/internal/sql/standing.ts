@@ -102,6 +102,18 @@ not_owned as (
     or exists (select from pg_event_trigger e where e.evtfoid = p.oid and e.evtowner <> p.proowner)
 )`
 
+/**
+ * A common table expression after those of `withGrants`: the roles that can make themselves a member of the owner, because before
+ * PostgreSQL 16 one with CREATEROLE can do so with every role that is no superuser.
+ */
+export const ownerMakers = `owner_makers as (
+  select r.oid
+  from storage s
+  join pg_roles r on r.rolcreaterole and not r.rolsuper
+  where not s.rolsuper
+    and pg_catalog.current_setting('server_version_num')::int < 160000
+)`
+
 /** The statement that gives a `Standing` as `standing`, JSON; no row if there is no such schema. Needs no privilege. */
 export const standingOf = (schema: string): string => `
 with ${withGrants(schema)},
