@@ -158,7 +158,8 @@ select
     where w.unread
       and p.database = ${qualified(storage, "this_database")}()
   ) end as unread,
-  coalesce(g.restarted, false) as restarted
+  coalesce(g.restarted, false) as restarted,
+  p.database is distinct from ${qualified(storage, "this_database")}() as elsewhere
 from ${qualified(storage, "capture_policies")} p
 cross join lateral (
   select (array_agg(r.gap order by r.place))[1] as gap, min(r.since) as since, bool_or(r.gap = 'restarted') as restarted

@@ -146,7 +146,9 @@ export const Gap = Schema.Struct({
   /** Another session, or row-level security, keeps its rows from being read. They may show that ALTER TABLE did not write them. */
   unread: Schema.Boolean,
   /** The server has lost what unlogged tables held, or may have. */
-  restarted: Schema.Boolean
+  restarted: Schema.Boolean,
+  /** The policy was written in another database, of which this one is a restore or a copy. */
+  elsewhere: Schema.Boolean
 })
 export type Gap = typeof Gap.Type
 

@@ -36,7 +36,13 @@ const triggersOf = (relation: string): string => `(
         join pg_proc p on p.oid = t.tgfoid
         cross join storage s
         where t.tgrelid = ${relation}
-          and (not t.tgisinternal or t.tgparentid <> 0)
+          and (
+            not t.tgisinternal
+            -- Copies in partitions are internal, and so are those of foreign keys.
+            or t.tgparentid <> 0 and not exists (
+              select from pg_constraint k where k.oid = t.tgconstraint and k.contype = 'f'
+            )
+          )
       )`
 
 /**

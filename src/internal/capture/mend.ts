@@ -51,6 +51,7 @@ export const HostAction = Schema.Literal(
   "dropCast",
   "dropCasts",
   "redactComputed",
+  "keyUncomputed",
   "redactSensitive",
   "removeGap",
   "keepOne",

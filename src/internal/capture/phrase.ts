@@ -189,7 +189,7 @@ export const describeFinding = (finding: Finding): string => {
     case "TableRenamed":
       return `it is now ${finding.now}`
     case "IdentityChanged":
-      return "it was restored or made anew since its policy was applied"
+      return "it was restored, copied or made anew since its policy was applied"
     case "NameFollowed":
       return `it is captured by the triggers of a name that it had before, ${subjects}: each write looks up the one that it has now`
     case "TableReplaced":
@@ -462,10 +462,11 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   correctExpected: () => "correct expected or expectedGaps of the configuration",
   correctKey: () => "correct the key",
   correctRedaction: () => "correct exclude and mask",
-  createUniqueIndex: () => "create one, or leave the key out",
+  createUniqueIndex: () => "create a unique index for the key, or leave the key out",
   declareKey: () => "give it a primary key, or declare a key",
   dropCast: () => "drop the cast, or set acknowledgeCasts; excluding the column does not keep the cast from running",
   redactComputed: (names) => `exclude or mask ${list(names)} too`,
+  keyUncomputed: (names) => `use a key without ${list(names)}: a key is in the clear`,
   redactSensitive: (names) =>
     `exclude or mask ${list(names)}, or name it in sensitive.acknowledged of the configuration`,
   removeGap: (names) => `leave ${list(names)} out of expectedGaps, or end its capture`,

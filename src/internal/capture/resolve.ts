@@ -52,7 +52,8 @@ const noGap = {
   alteredTypes: [],
   rewritten: [],
   unread: false,
-  restarted: false
+  restarted: false,
+  elsewhere: false
 } as const
 
 /** Why nothing is known of a captured table at present, and which of its partitions moved. */

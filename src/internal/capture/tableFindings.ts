@@ -57,7 +57,7 @@ export const reportTable = (
   report: Report
 ): void => {
   const root = table.relations[0]
-  const { gap, moved, alteredTypes, restarted, rewritten, unread } = findGap(catalog, policyName(policy))
+  const { alteredTypes, elsewhere, gap, moved, restarted, rewritten, unread } = findGap(catalog, policyName(policy))
   const described = columnShapes(catalog, table)
   const { partitionOf } = root
   if (partitionOf !== null && !isCaptured(catalog, partitionOf)) {
@@ -65,7 +65,7 @@ export const reportTable = (
     const mend = hostMend("nameRoot", [above], { then: applyCommand })
     report({ kind: "RootNotCaptured", severity: "error", mend, root: above, subjects: [above] })
   }
-  const sameTable = relation === table.oid
+  const sameTable = relation === table.oid && !elsewhere
   const renumbered = policy.columns.some((policyColumn) =>
     described.some(({ shape }) => shape.name === policyColumn.name && shape.attnum !== policyColumn.attnum)
   )
@@ -190,20 +190,21 @@ const reportComputed = (policy: Policy, table: Table, report: Report): void => {
     .filter(({ name }) => !redacted.has(name))
     .map(({ computedFrom, name, virtual }) => ({
       name,
-      virtual,
+      shown: virtual ? "nowhere" : policy.key.some((column) => column.name === name) ? "key" : "image",
       from: computedFrom.filter((source) => redacted.has(source))
     }))
     .filter(({ from }) => from.length > 0)
-  for (const shown of [true, false]) {
-    const columns = computed.filter(({ virtual }) => virtual !== shown)
+  for (const shown of ["image", "key", "nowhere"]) {
+    const columns = computed.filter((column) => column.shown === shown)
     if (columns.length > 0) {
       const names = columns.map(({ name }) => name)
       report({
         kind: "ComputedFromRedacted",
-        severity: shown ? "warning" : "info",
-        mend: shown ? hostMend("redactComputed", names) : null,
+        severity: shown === "nowhere" ? "info" : "warning",
+        // A column of the key cannot be redacted.
+        mend: shown === "nowhere" ? null : hostMend(shown === "key" ? "keyUncomputed" : "redactComputed", names),
         from: [...new Set(columns.flatMap(({ from }) => from))],
-        shown,
+        shown: shown !== "nowhere",
         subjects: names
       })
     }

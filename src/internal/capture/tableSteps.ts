@@ -71,7 +71,9 @@ export const situationOf = (
   )
   const deployed = findDeployed(catalog, name)
   const policy = deployed?.policy.removedAt === null ? deployed.policy : undefined
-  const isSameTable = deployed?.relation === table.oid
+  const { elsewhere, gap } = findGap(catalog, name)
+  // In another database the same OID may be that of another table.
+  const isSameTable = deployed?.relation === table.oid && !elsewhere
   const isUnknown = policy === undefined ? () => false : unknownTo(catalog, policy)
   const joined = options.force === true ? [] : states.filter(({ relation }) => isUnknown(relation))
   const superseded = supersededPolicies(catalog, name, table)
@@ -84,7 +86,7 @@ export const situationOf = (
     policy,
     isSameTable,
     removedAt: deployed?.policy.removedAt ?? null,
-    gap: policy === undefined ? null : findGap(catalog, name).gap,
+    gap: policy === undefined ? null : gap,
     states,
     joined,
     known: states.filter((state) => !joined.includes(state)),

@@ -499,20 +499,32 @@ describe("Capture.apply", () => {
     )
   )
 
-  it.effect("needs no OID that a restore would change", () =>
-    fresh(
-      Effect.gen(function* () {
-        yield* run("create table posts (id int primary key)")
-        yield* apply([{ table: "posts" }])
-        yield* run("update threadline.capture_policies set relation = 1, database = 'elsewhere'")
-        expect(finding(yield* status(), "IdentityChanged")).toMatchObject({ severity: "info" })
-        const steps = yield* apply([{ table: "posts" }])
-        expect(kinds(steps)).toEqual(["refresh public.posts"])
-        expect(yield* value("select relation = 'posts'::regclass from threadline.capture_policies")).toBe(true)
-        expect(yield* plan([{ table: "posts" }])).toEqual([])
-      })
+  // A restore numbers everything anew. A copy of the database does not.
+  for (const [what, relation] of [
+    ["a restore would change", "1"],
+    ["a copy of the database would keep", "relation"]
+  ]) {
+    it.effect(`needs no OID that ${what}`, () =>
+      fresh(
+        Effect.gen(function* () {
+          yield* run("create table posts (id int primary key)")
+          yield* apply([{ table: "posts" }])
+          yield* run(`update threadline.capture_policies set relation = ${relation}, database = 'elsewhere'`)
+          expect(finding(yield* status(), "IdentityChanged")).toMatchObject({ severity: "info" })
+          const steps = yield* apply([{ table: "posts" }])
+          expect(kinds(steps)).toEqual(["refresh public.posts"])
+          expect(
+            yield* value(
+              "select relation = 'posts'::regclass and database = threadline.this_database() from threadline.capture_policies"
+            )
+          ).toBe(true)
+          expect(yield* plan([{ table: "posts" }])).toEqual([])
+          yield* run("insert into posts values (1)", "alter table posts rename to articles")
+          expect(kinds(yield* apply([{ table: "articles" }]))[0]).toBe("follow public.articles")
+        })
+      )
     )
-  )
+  }
 
   it.effect("follows a table to its new name", () =>
     fresh(

@@ -305,6 +305,16 @@ describe("Capture.status", () => {
         ])
         yield* run("insert into people (id, name, secret, hidden) values (1, 'ann', 'pin', 'none')")
         expect(yield* value("select data_after ->> 'both_texts' from threadline.audit_changes")).toBe("annPIN")
+        // A key cannot be redacted.
+        yield* run("create table hashed (secret text, id text primary key generated always as (upper(secret)) stored)")
+        const hashed = [{ table: "hashed", mask: ["secret"] }]
+        yield* apply(hashed)
+        expect(finding(yield* status(hashed), "ComputedFromRedacted")).toMatchObject({
+          severity: "warning",
+          subjects: ["id"],
+          mend: { _tag: "host", action: "keyUncomputed", names: ["id"] }
+        })
+        yield* Capture.remove(["hashed"])
         yield* apply([{ ...table, mask: ["secret", "both_texts"], exclude: ["hidden", "Copy"] }])
         expect(findingKinds(yield* status())).toEqual(virtual ? ["ComputedFromRedacted"] : [])
         yield* run("update people set name = 'bob', secret = 'pun'")
@@ -365,6 +375,19 @@ describe("Capture.status", () => {
         )
         yield* apply(config)
         expect(finding(yield* status(), "HostRowTrigger")).toMatchObject({ severity: "info", subjects: ["touch"] })
+        // Foreign keys have triggers, too, and partitions have copies of them.
+        yield* run(
+          "create table owners (id int primary key) partition by range (id)",
+          "create table owners_1 partition of owners for values from (0) to (10)",
+          "create table cars (id int primary key, owner int references owners) partition by range (id)",
+          "create table cars_1 partition of cars for values from (0) to (10)"
+        )
+        const partitioned = [{ table: "owners" }, { table: "cars" }]
+        yield* apply(partitioned)
+        yield* Capture.remove(["posts"])
+        expect(findingKinds(yield* status(partitioned))).not.toContain("HostRowTrigger")
+        yield* run("create trigger touch after update on cars for each row execute function touch()")
+        expect(finding(yield* status(partitioned), "HostRowTrigger")).toMatchObject({ subjects: ["touch"] })
       })
     )
   )
