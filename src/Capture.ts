@@ -9,7 +9,7 @@ import type { DurationInput } from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { execute, refuseInside } from "./internal/capture/apply.js"
-import { readCatalog, readWholeStanding, refuseUnknown } from "./internal/capture/catalog.js"
+import { readCatalog, readStanding, refuseUnknown } from "./internal/capture/catalog.js"
 import type { CaptureError } from "./internal/capture/captureError.js"
 import { fromFailure } from "./internal/capture/failure.js"
 import type { TableStatus } from "./internal/capture/finding.js"
@@ -276,7 +276,7 @@ const make = Effect.gen(function* () {
           sql,
           Effect.all([
             Effect.tap(readCatalog(sql, storage, configured ?? [], "everything"), refuseUnknown),
-            readWholeStanding(sql, storage)
+            readStanding(sql, storage)
           ])
         ).pipe(
           Effect.mapError((error) => fromFailure<never>(error)),

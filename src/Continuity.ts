@@ -15,7 +15,7 @@ import { CaptureError, type Failure, type TableConfig } from "./Capture.js"
 import type * as Health from "./Health.js"
 import * as telemetry from "./internal/core/telemetry.js"
 import { fromFailure } from "./internal/capture/failure.js"
-import { readCatalog, readWholeStanding } from "./internal/capture/catalog.js"
+import { readCatalog } from "./internal/capture/catalog.js"
 import { hostMend } from "./internal/capture/mend.js"
 import { label, sameName } from "./internal/capture/resolve.js"
 import { reading } from "./internal/capture/settings.js"
@@ -132,7 +132,6 @@ const make = Effect.gen(function* () {
       return yield* reading(
         sql,
         Effect.gen(function* () {
-          yield* readWholeStanding(sql, storage)
           const catalog = yield* readCatalog(sql, storage, configured ?? [], "everything")
           const times = yield* readTimes(sql, storage, catalog.gaps)
           const coverage = coverageOf({

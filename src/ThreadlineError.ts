@@ -7,7 +7,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { withSuggestion } from "./internal/core/suggest.js"
-import { reasonOf, sqlState } from "./internal/sql/sqlState.js"
+import { isRowSecurity, reasonOf, sqlState } from "./internal/sql/sqlState.js"
 
 /**
  * @since 0.1.0
@@ -122,7 +122,7 @@ export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound"
  * - `NotMigrated`: the Threadline schema is missing or behind; run `threadline migrate up`.
  * - `NewerSchema`: the schema was migrated by a newer Threadline.
  * - `InsufficientPrivilege`: the role lacks a grant; `threadline grant` gives it.
- * - `RecordHidden`: row-level security may hide rows of the record from this role.
+ * - `RecordHidden`: row-level security may hide rows of the record from this role, or from the owner of the record.
  * - `Failed`: any other failure of a statement; `sqlState` says which.
  *
  * @since 0.1.0
@@ -186,6 +186,12 @@ export const fromSqlError = (error: SqlError): ThreadlineError => {
   }
   if (state.startsWith("28")) {
     return make("Unreachable", `the database refused the connection: ${reasonOf(error)}`)
+  }
+  if (isRowSecurity(error)) {
+    return make(
+      "RecordHidden",
+      `row-level security may hide rows of the record (${reasonOf(error)}): disable it on its tables, or let the role bypass it`
+    )
   }
   if (state === "42501") {
     return make(

@@ -22,14 +22,18 @@ const decode = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ catalog: Schema
  */
 export type Extent = "everything" | { readonly functions: ReadonlyArray<string> }
 
-/** Reads the catalog. Run it in a transaction whose search path is `pg_catalog, pg_temp`. */
+/**
+ * Reads the catalog. Run it in a transaction whose search path is `pg_catalog, pg_temp`. It fails if row-level security may hide
+ * policies: what is captured would look as if it were not.
+ */
 export const readCatalog = (
   sql: SqlClient,
   storage: string,
   names: ReadonlyArray<Name>,
   extent: Extent
-): Effect.Effect<Catalog, SqlError | ParseError> =>
+): Effect.Effect<Catalog, SqlError | ParseError | ThreadlineError> =>
   Effect.gen(function* () {
+    yield* refuseHidden(sql, storage, "so that nothing can be said of what is captured")
     const everything = extent === "everything"
     const rows = yield* sql.unsafe(catalogStatement(storage), [
       JSON.stringify(names),
@@ -178,13 +182,4 @@ export const readStanding = (sql: SqlClient, storage: string): Effect.Effect<Sta
   sql.unsafe(standingOf(storage)).pipe(
     Effect.flatMap(Schema.decodeUnknown(StandingRow)),
     Effect.map(([{ standing }]) => standing)
-  )
-
-/** Like `readStanding`, but fails if row-level security may hide policies from the role. */
-export const readWholeStanding = (
-  sql: SqlClient,
-  storage: string
-): Effect.Effect<Standing, SqlError | ParseError | ThreadlineError> =>
-  Effect.tap(readStanding(sql, storage), ({ hidden }) =>
-    refuseHidden(hidden, "so that nothing can be said of what is captured")
   )

@@ -22,6 +22,7 @@ import { actorOf, instantColumn } from "../record/change.js"
 import * as cursors from "../record/cursor.js"
 import { pageOf } from "../record/page.js"
 import { all, rows, type Storage } from "../record/storage.js"
+import { mustBeWhole } from "../record/whole.js"
 import { type EvidenceRecord, Origin, type Standing, Status, Subject, subjects } from "./model.js"
 import { literal } from "../sql/sqlText.js"
 import { checkReference, checkSubject } from "./check.js"
@@ -121,6 +122,7 @@ export const list = Effect.fnUntraced(function* (
   if (decoded.from !== undefined && decoded.to !== undefined && decoded.to < decoded.from) {
     return yield* InvalidRequest.of("to", "must not be before ", { field: "from" })
   }
+  yield* mustBeWhole(storage)
   const { sql } = storage
   const query: cursors.Query = { kind: "evidence", order: "ids", text: canonicalRequest(decoded) }
   const after = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)
@@ -166,6 +168,7 @@ const CountRow = Schema.Struct({ subject: Subject, records: Schema.NumberFromStr
 export const overview = Effect.fnUntraced(function* (
   storage: Storage
 ): Effect.fn.Return<ReadonlyArray<Standing>, ThreadlineError> {
+  yield* mustBeWhole(storage)
   const { name, sql } = storage
   const counts = yield* rows(
     CountRow,

@@ -10,6 +10,7 @@ import { stringify } from "../core/json.js"
 import type { JsonValue } from "../core/jsonValue.js"
 import { mustBeObject, unknownField } from "../core/request.js"
 import { rows, type Storage } from "../record/storage.js"
+import { mustBeWhole } from "../record/whole.js"
 import {
   type Details,
   details,
@@ -97,6 +98,7 @@ export const record = Effect.fnUntraced(function* (
   if (Buffer.byteLength(document) > 1_000_000) {
     return yield* new InvalidRequest({ field: "detail", rule: "must not exceed a megabyte" })
   }
+  yield* mustBeWhole(storage)
   const [row] = yield* rows(
     IdRow,
     storage.sql`select ${storage.name("record_evidence")}(${document}::jsonb)::text as id`,

@@ -13,6 +13,7 @@ import { format } from "./snapshot.js"
 import { instantColumn } from "../record/change.js"
 import { request, ShortText } from "../core/request.js"
 import { rows, type Storage } from "../record/storage.js"
+import { mustBeWhole } from "../record/whole.js"
 import { withoutConnection } from "../sql/owned.js"
 
 /** The hold of one runner on a name. */
@@ -25,18 +26,23 @@ export interface Lease {
 const Claimed = Schema.Struct({ checkpoint: Schema.NullOr(Schema.String) })
 
 /** Takes the lease of a name. Gives its checkpoint (null before the first one), or none while another runner holds the name. */
-export const claim = ({ name, sql }: Storage, lease: Lease) =>
-  Effect.map(
+export const claim = (storage: Storage, lease: Lease) => {
+  const { name, sql } = storage
+  return Effect.map(
     withoutConnection(
-      rows(
-        Claimed,
-        sql`
+      Effect.zipRight(
+        mustBeWhole(storage),
+        rows(
+          Claimed,
+          sql`
           select claimed_checkpoint as checkpoint
           from ${name("feed_claim")}(${lease.name}, ${lease.token}, ${lease.seconds})`
+        )
       )
     ),
     ([stored]) => Option.fromNullable(stored)
   )
+}
 
 const YesRow = Schema.Struct({ yes: Schema.Literal("true", "false") })
 
@@ -81,11 +87,13 @@ const decodeName = request(Schema.Struct({ name: ShortText }))
 export const checkName = (name: string): Effect.Effect<string, InvalidRequest> =>
   Effect.map(decodeName({ name }), (checked) => checked.name)
 
-export const forget = (
-  { name: object, sql }: Storage,
-  name: string
-): Effect.Effect<boolean, InvalidRequest | ThreadlineError> =>
-  Effect.flatMap(checkName(name), (checked) => isYes(sql`select ${object("feed_forget")}(${checked})::text as yes`))
+export const forget = (storage: Storage, name: string): Effect.Effect<boolean, InvalidRequest | ThreadlineError> =>
+  Effect.flatMap(checkName(name), (checked) =>
+    Effect.zipRight(
+      withoutConnection(mustBeWhole(storage)),
+      isYes(storage.sql`select ${storage.name("feed_forget")}(${checked})::text as yes`)
+    )
+  )
 
 const ConsumerRow = Schema.Struct({
   name: Schema.String,
@@ -95,11 +103,14 @@ const ConsumerRow = Schema.Struct({
   leased_until: Schema.NullOr(Schema.String)
 })
 
-export const list = ({ name, sql }: Storage): Effect.Effect<ReadonlyArray<Consumer>, ThreadlineError> =>
-  Effect.map(
-    rows(
-      ConsumerRow,
-      sql`
+export const list = (storage: Storage): Effect.Effect<ReadonlyArray<Consumer>, ThreadlineError> => {
+  const { name, sql } = storage
+  return Effect.map(
+    Effect.zipRight(
+      mustBeWhole(storage),
+      rows(
+        ConsumerRow,
+        sql`
         select
           p.name::text as name,
           p.checkpoint,
@@ -109,6 +120,7 @@ export const list = ({ name, sql }: Storage): Effect.Effect<ReadonlyArray<Consum
         from ${name("feed_checkpoints")} p
         left join ${name("feed_pending")}() w on w.name = p.name
         order by p.name`
+      )
     ),
     (consumers) =>
       consumers.map((row) =>
@@ -121,3 +133,4 @@ export const list = ({ name, sql }: Storage): Effect.Effect<ReadonlyArray<Consum
         })
       )
   )
+}

@@ -20,8 +20,9 @@ import { settings } from "../capture/settings.js"
 import { asOwner } from "../capture/statements.js"
 import { told } from "../core/request.js"
 import * as TableName from "../core/tableName.js"
+import { refuseHidden } from "../sql/hidden.js"
 import { beginWriting, transaction } from "../sql/owned.js"
-import { sqlState } from "../sql/sqlState.js"
+import { isRowSecurity, sqlState } from "../sql/sqlState.js"
 import { literal, qualified } from "../sql/sqlText.js"
 import { baselineTarget, hiddenRows } from "./continuity.js"
 
@@ -116,6 +117,7 @@ type Refuse = (refusal: Refusal, mend: Mend) => CaptureError
 
 /** Begins the baseline of a table, or goes on with it, if all of its rows can be read and locked. */
 const begin = Effect.fnUntraced(function* (sql: SqlClient, storage: string, table: Name, refuse: Refuse) {
+  yield* refuseHidden(sql, storage, "and rows that are known would be recorded again")
   const [target] = yield* Effect.flatMap(
     sql.unsafe(baselineTarget(storage, table.schema, table.name)),
     Schema.decodeUnknown(Schema.Array(Target))
@@ -232,7 +234,7 @@ export const recordBaseline = (
     }
   })
   return Effect.mapError(loop, (error) =>
-    error instanceof SqlError && sqlState(error) === "42501"
+    error instanceof SqlError && sqlState(error) === "42501" && !isRowSecurity(error)
       ? refuse(
           {
             reason: "InsufficientPrivilege",
@@ -248,8 +250,9 @@ export const recordBaseline = (
   )
 }
 
+/** If row-level security would hide a row, of the host or of the record, the statement fails. */
 const writing = <A, E, R>(sql: SqlClient, body: Effect.Effect<A, E, R>) =>
-  transaction(sql, beginWriting(settings), body)
+  transaction(sql, beginWriting({ ...settings, row_security: "off" }), body)
 
 /** Runs a statement as the owner of the record. */
 const runAsOwner = <A>(

@@ -4,7 +4,7 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import { fromFailure } from "../capture/failure.js"
-import { readCatalog, readWholeStanding } from "../capture/catalog.js"
+import { readCatalog } from "../capture/catalog.js"
 import type { Catalog } from "../capture/catalogModel.js"
 import type { FindingKind, TableStatus } from "../capture/finding.js"
 import { nameOf, readRedaction, type Redaction, redactionsOf, redactionsOfPolicy } from "../capture/redaction.js"
@@ -93,7 +93,6 @@ export const readPolicies = (sql: SqlClient, storage: string, options: Options) 
     reading(
       sql,
       Effect.gen(function* () {
-        yield* readWholeStanding(sql, storage)
         const catalog = yield* readCatalog(sql, storage, request.configured ?? [], "everything")
         const configured = new Map((request.configured ?? []).map((each) => [label(each), each]))
         return tableStatuses(storage, catalog, request.configured).map((status) =>

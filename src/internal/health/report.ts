@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import { ThreadlineError } from "../../ThreadlineError.js"
 import { fromFailure } from "../capture/failure.js"
 import type { readConfigs } from "../capture/request.js"
-import { readCatalog, readStanding, readWholeStanding } from "../capture/catalog.js"
+import { readCatalog, readStanding } from "../capture/catalog.js"
 import type { Catalog, Name } from "../capture/catalogModel.js"
 import type { CaptureError } from "../capture/captureError.js"
 import type { TableStatus } from "../capture/finding.js"
@@ -91,10 +91,7 @@ export const readCoverage = (
   Effect.flatMap(readOptions(options), (request) =>
     reading(
       sql,
-      Effect.gen(function* () {
-        yield* readWholeStanding(sql, storage)
-        return (yield* readSeen(sql, storage, request, all)).coverage
-      })
+      Effect.map(readSeen(sql, storage, request, all), ({ coverage }) => coverage)
     ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
   )
 
@@ -137,7 +134,6 @@ const canaryTargets = (sql: SqlClient, storage: string) =>
   reading(
     sql,
     Effect.gen(function* () {
-      yield* readWholeStanding(sql, storage)
       const catalog = yield* readCatalog(sql, storage, [], "everything")
       return tableStatuses(storage, catalog, undefined).flatMap(({ findings, policy }) =>
         policy === null

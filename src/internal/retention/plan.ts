@@ -8,6 +8,7 @@ import { mustHaveOnly } from "../core/request.js"
 import { format, type TableName } from "../core/tableName.js"
 import { instantColumn } from "../record/change.js"
 import { rows, type Storage, unionAll } from "../record/storage.js"
+import { mustBeWhole } from "../record/whole.js"
 import { isInside, snapshot } from "../sql/owned.js"
 import {
   actionMayGo,
@@ -349,6 +350,7 @@ export const plan = Effect.fnUntraced(function* (
     return yield* notConfigured()
   }
   const checked = yield* check(policy)
+  yield* mustBeWhole(storage)
   return yield* snapshot(storage.sql, settings, planned(storage, checked, before, ignoreFeed)).pipe(
     Effect.catchTag("SqlError", (error) => fromSqlError(error))
   )

@@ -15,6 +15,7 @@ import { formatMicros, parseMicros } from "../core/instant.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { told } from "../core/request.js"
 import { rows, type Storage } from "../record/storage.js"
+import { mustBeWhole } from "../record/whole.js"
 import { snapshot } from "../sql/owned.js"
 import { purgeActions, purgeChanges, purgeTransactions } from "./batches.js"
 import { allExpire, type Conditions, conditionsOf } from "./conditions.js"
@@ -219,6 +220,7 @@ export const purge = Effect.fnUntraced(function* <E, R>(
   yield* refuseInside
   const limits = yield* checkedOptions(options)
   const plan = yield* checkedPlan(given)
+  yield* mustBeWhole(storage)
   const { conditions, epoch } = yield* snapshot(storage.sql, settings, resolved(storage, plan)).pipe(
     Effect.catchTag("SqlError", (error) => fromSqlError(error))
   )

@@ -25,6 +25,7 @@ import { actorOf, instantColumn } from "../record/change.js"
 import * as cursors from "../record/cursor.js"
 import { pageOf } from "../record/page.js"
 import { all, rows, type Storage } from "../record/storage.js"
+import { mustBeWhole } from "../record/whole.js"
 import { beginWriting, transaction } from "../sql/owned.js"
 import { literal } from "../sql/sqlText.js"
 import { type Run, State } from "./model.js"
@@ -74,6 +75,7 @@ export const begin = Effect.fnUntraced(function* (
   given: Actor.Actor | undefined,
   lastRun: string | null | undefined
 ): Effect.fn.Return<Lease, RetentionError | ThreadlineError> {
+  yield* mustBeWhole(storage)
   const { name, sql } = storage
   const actor = given ?? (yield* currentActor)
   return yield* asOwner(
@@ -321,6 +323,7 @@ export const runs = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Page<Run>, InvalidRequest | ThreadlineError> {
   yield* mustBeObject(filter, "filter")
   const decoded = yield* request(Request)(filter)
+  yield* mustBeWhole(storage)
   const { sql } = storage
   const query: cursors.Query = { kind: "retentionRuns", order: "ids", text: canonicalRequest(decoded) }
   const after = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
 import { migrationFiles } from "./files.js"
+import { refuseHidden } from "../sql/hidden.js"
 import { identifier } from "../sql/sqlText.js"
 import { StorageSchema } from "../sql/storageSchema.js"
 
@@ -19,6 +20,9 @@ export const checkVersion: Effect.Effect<void, ThreadlineError, SqlClient.SqlCli
   const [{ version }] = yield* Effect.orDie(Schema.decodeUnknown(Answer)(rows))
   const latest = migrationFiles.length
   if (version < latest) {
+    yield* refuseHidden(sql, schema, "and its version cannot be known").pipe(
+      Effect.catchTags({ SqlError: (error) => fromSqlError(error), ParseError: (error) => Effect.die(error) })
+    )
     return yield* new ThreadlineError({
       reason: "NotMigrated",
       detail: `the schema ${schema} is at ${version} of ${latest} migrations; run "threadline migrate up"`

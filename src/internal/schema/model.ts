@@ -45,6 +45,7 @@ export interface Migration {
  * - `TooOld`: the server is older than PostgreSQL 15.
  * - `NewerSchema`: the schema was migrated by a newer Threadline.
  * - `InsufficientPrivilege`: the role may not create the schema, or not act as its owner.
+ * - `RecordHidden`: row-level security may hide the migrations that are applied.
  * - `ChecksumMismatch`: an applied migration had other statements than the one that this library has.
  * - `SchemaTaken`: the schema exists and holds something else.
  * - `OwnerRefused`: the owner role asked for is a superuser.
@@ -59,6 +60,7 @@ export const Reason = Schema.Literal(
   "TooOld",
   "NewerSchema",
   "InsufficientPrivilege",
+  "RecordHidden",
   "ChecksumMismatch",
   "SchemaTaken",
   "OwnerRefused",

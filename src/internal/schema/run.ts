@@ -134,6 +134,21 @@ const StandingRow = Schema.Struct({ standing: Standing })
 const standingIn = (sql: SqlClient.SqlClient, schema: string) =>
   Effect.map(query(sql, standingOf(schema), StandingRow), (rows) => rows.map(({ standing }) => standing))
 
+/** Migrations that are applied, and hidden, would look as if they were pending. What hides other tables is a concern of the status. */
+const refuseHiddenMigrations = (standings: ReadonlyArray<Standing>): Effect.Effect<void, MigrationError> => {
+  const hidden = standings.flatMap((standing) => standing.hidden).find((table) => table.endsWith(".migrations"))
+  return hidden === undefined
+    ? Effect.void
+    : Effect.fail(
+        new MigrationError({
+          reason: "RecordHidden",
+          detail:
+            `row-level security may hide rows of ${hidden} from this role or from the owner of the record, ` +
+            "and migrations would look as if they were not applied: disable it on this table"
+        })
+      )
+}
+
 const watchIn = (sql: SqlClient.SqlClient, schema: string) =>
   Effect.map(query(sql, watchStatement(schema), WatchRow), ([row]) =>
     row === undefined ? ({ state: "off", problems: [] } as const) : watchOf(schema, row.watch)
@@ -158,12 +173,13 @@ export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect
   const body = Effect.gen(function* () {
     yield* sql.unsafe(bookkeeping.preamble)
     const installation = yield* installationOf(sql, schema)
+    const standings = installation?.installed === true ? yield* standingIn(sql, schema) : []
+    yield* refuseHiddenMigrations(standings)
     const rows =
       installation?.installed === true
         ? yield* query(sql, bookkeeping.appliedMigrations(schema), compare.AppliedRow)
         : []
     const watch = yield* watchIn(sql, schema)
-    const standings = installation?.installed === true ? yield* standingIn(sql, schema) : []
     yield* sql.unsafe(bookkeeping.epilogue)
     const comparison = compare.compare(migrationFiles, rows)
     return makeStatus({
@@ -204,7 +220,9 @@ const lacking = (sql: SqlClient.SqlClient, schema: string, error: SqlError): Eff
 /** Objects of other roles may be the reason why the owner of the record is refused something. */
 const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: Settings) {
   yield* sql.unsafe(bookkeeping.preamble)
-  const [notOwned] = (yield* standingIn(sql, settings.schema)).flatMap(notOwnedIn)
+  const standings = yield* standingIn(sql, settings.schema)
+  yield* refuseHiddenMigrations(standings)
+  const [notOwned] = standings.flatMap(notOwnedIn)
   return yield* notOwned === undefined
     ? applied(sql, settings)
     : Effect.mapError(applied(sql, settings), (error) =>

@@ -35,6 +35,12 @@ export const sqlState = (error: SqlError): string | undefined => {
   return code !== undefined && /^(?=.*[0-9])[0-9A-Z]{5}$/.test(code) ? code : undefined
 }
 
+/**
+ * Whether a statement was refused because row-level security would hide rows from it (`row_security = off`). It has the SQLSTATE of
+ * a missing privilege, and its text is translated.
+ */
+export const isRowSecurity = (error: SqlError): boolean => textOf(error, "routine") === "check_enable_rls"
+
 /** Messages that our own SQL raises begin with this. So the log of the server shows where they come from. */
 const signature = "threadline: "
 

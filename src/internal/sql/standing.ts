@@ -3,6 +3,7 @@
  * statement reads the catalog for every status.
  */
 import * as Schema from "effect/Schema"
+import { mayHide } from "./hidden.js"
 import { literal } from "./sqlText.js"
 
 const Names = Schema.Array(Schema.String)
@@ -16,7 +17,7 @@ export const Standing = Schema.Struct({
   ownerMembers: Names,
   /** Tables whose rows row-level security may hide. */
   rowSecurity: Names,
-  /** Tables whose rows it may hide from the connected role. */
+  /** Tables whose rows it may hide from the connected role, or from the owner. */
   hidden: Names,
   /** Tables whose rows a publication could not identify. If a publication covers such a table, an update or a delete fails. */
   unidentified: Names,
@@ -138,7 +139,7 @@ select pg_catalog.jsonb_build_object(
     select pg_catalog.jsonb_agg(t.label order by t.label) from tables t where t.relrowsecurity
   ), '[]'),
   'hidden', coalesce((
-    select pg_catalog.jsonb_agg(t.label order by t.label) from tables t where not t.relispartition and pg_catalog.row_security_active(t.oid)
+    select pg_catalog.jsonb_agg(t.label order by t.label) from tables t where not t.relispartition and ${mayHide("t", "s.nspowner")}
   ), '[]'),
   'unidentified', coalesce((
     select pg_catalog.jsonb_agg(t.label order by t.label)

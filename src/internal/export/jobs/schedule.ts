@@ -14,6 +14,7 @@ import { JsonFromText } from "../../core/jsonSchema.js"
 import { choice, mustBeObject, request } from "../../core/request.js"
 import { instantColumn } from "../../record/change.js"
 import { rows, type Storage, unreadable } from "../../record/storage.js"
+import { mustBeWhole } from "../../record/whole.js"
 import { withoutConnection } from "../../sql/owned.js"
 import { ExportError } from "../exportError.js"
 import { NamedScope, StoredRequest } from "./model.js"
@@ -165,9 +166,11 @@ const schedules = (storage: Storage, isDue: boolean) => {
   const { name, sql } = storage
   return withoutConnection(
     Effect.flatMap(
-      rows(
-        ScheduleRow,
-        sql`
+      Effect.zipRight(
+        mustBeWhole(storage),
+        rows(
+          ScheduleRow,
+          sql`
         select
           pg_catalog.jsonb_build_object(
             'name', s.name,
@@ -184,6 +187,7 @@ const schedules = (storage: Storage, isDue: boolean) => {
         from ${name("export_schedules")} s
         ${isDue ? sql`where s.next_tick <= clock_timestamp()` : sql``}
         order by s.name`
+        )
       ),
       (found) =>
         Effect.mapError(

@@ -14,6 +14,7 @@ import type { JsonValue } from "../../core/jsonValue.js"
 import type { Reached } from "../../feed/since.js"
 import { instantColumn } from "../../record/change.js"
 import { all, rows, type Storage, unreadable } from "../../record/storage.js"
+import { mustBeWhole } from "../../record/whole.js"
 import { withoutConnection } from "../../sql/owned.js"
 import type { Manifest } from "../manifest.js"
 import { Job, type JobError, type NamedScope, type State, type StoredRequest } from "./model.js"
@@ -66,13 +67,16 @@ const jobs = (
 ): Effect.Effect<ReadonlyArray<Job>, ThreadlineError> =>
   withoutConnection(
     Effect.flatMap(
-      rows(
-        JobRow,
-        storage.sql`
+      Effect.zipRight(
+        mustBeWhole(storage),
+        rows(
+          JobRow,
+          storage.sql`
         select ${jobColumn(storage)}
         from ${storage.name("export_jobs")} j
         where ${all(conditions)}
         ${rest}`
+        )
       ),
       (found) =>
         Effect.mapError(
@@ -154,6 +158,10 @@ const TextRow = Schema.Struct({ outcome: Schema.NullOr(Schema.String) })
 const outcomeOf = (statement: Statement<unknown>): Effect.Effect<Option.Option<string>, ThreadlineError> =>
   Effect.map(withoutConnection(rows(TextRow, statement)), ([row]) => Option.fromNullable(row?.outcome))
 
+/** The same for a function that looks through jobs or schedules. One that is given a job finds that it is hidden by itself. */
+const lookingThrough = (storage: Storage, statement: Statement<unknown>) =>
+  Effect.zipRight(withoutConnection(mustBeWhole(storage)), outcomeOf(statement))
+
 /** What is requested, and who requests it. */
 export interface Asked {
   readonly request: StoredRequest
@@ -164,17 +172,20 @@ export interface Asked {
 
 /** Queues a job. Gives its id; none if the actor has too many waiting jobs. */
 export const queue = (
-  { name, sql }: Storage,
+  storage: Storage,
   { context, request, requestedBy, scope }: Asked,
   attempts: number,
   mostWaiting: number | undefined,
   action: Action
 ) =>
-  outcomeOf(sql`
-    select ${name("export_queue")}(
+  lookingThrough(
+    storage,
+    storage.sql`
+    select ${storage.name("export_queue")}(
       ${stringify(request)}::jsonb, ${scope === undefined ? null : scopeDocument(scope)}::jsonb, ${json(requestedBy)}::jsonb,
       ${AuditContext.encode(context)}::jsonb, ${attempts}, ${mostWaiting ?? null}::int, ${json(action)}::jsonb
-    )::text as outcome`)
+    )::text as outcome`
+  )
 
 /** Cancels a job. Gives its state before the call; none if there is no such job. */
 export const cancel = ({ name, sql }: Storage, id: string, action: Action, context: AuditContext.Fields) =>
@@ -216,11 +227,14 @@ export const claim = (
   const { name, sql } = storage
   return Effect.flatMap(
     withoutConnection(
-      rows(
-        ClaimRow,
-        sql`
+      Effect.zipRight(
+        mustBeWhole(storage),
+        rows(
+          ClaimRow,
+          sql`
         select k.job::text as job, k.former_location, k.goes_on::text as goes_on, k.checkpoint
         from ${name("export_claim")}(${token}, ${seconds}, ${wanted ?? null}::bigint) k`
+        )
       )
     ),
     ([row]) =>
@@ -252,9 +266,9 @@ export const place = ({ name, sql }: Storage, id: string, { token }: Lease) =>
   outcomeOf(sql`select ${name("export_place")}(${id}::bigint, ${token}) as outcome`)
 
 /** Removes the rows of at most a thousand jobs that ended so long ago, and says how many. */
-export const forget = ({ name, sql }: Storage, seconds: number) =>
+export const forget = (storage: Storage, seconds: number) =>
   Effect.map(
-    outcomeOf(sql`select ${name("export_forget")}(${seconds})::text as outcome`),
+    lookingThrough(storage, storage.sql`select ${storage.name("export_forget")}(${seconds})::text as outcome`),
     Option.match({ onNone: () => 0, onSome: Number })
   )
 
@@ -342,21 +356,27 @@ export interface NewSchedule {
 }
 
 /** Adds a schedule. False if the name is taken. */
-export const addSchedule = ({ name, sql }: Storage, schedule: NewSchedule) => {
+export const addSchedule = (storage: Storage, schedule: NewSchedule) => {
+  const { name, sql } = storage
   const { asked, cron, first, missed, timeZone, window } = schedule
   return isYes(
-    outcomeOf(sql`
+    lookingThrough(
+      storage,
+      sql`
       select ${name("export_schedule_add")}(
         ${schedule.name}, ${cron}, ${timeZone}, ${window}, ${missed}, ${stringify(asked.request)}::jsonb,
         ${asked.scope === undefined ? null : scopeDocument(asked.scope)}::jsonb, ${json(asked.requestedBy)}::jsonb,
         ${AuditContext.encode(asked.context)}::jsonb, ${first}::timestamptz
-      )::text as outcome`)
+      )::text as outcome`
+    )
   )
 }
 
 /** Removes a schedule. False if there is none of that name. */
-export const removeSchedule = ({ name: object, sql }: Storage, name: string) =>
-  isYes(outcomeOf(sql`select ${object("export_schedule_remove")}(${name})::text as outcome`))
+export const removeSchedule = (storage: Storage, name: string) =>
+  isYes(
+    lookingThrough(storage, storage.sql`select ${storage.name("export_schedule_remove")}(${name})::text as outcome`)
+  )
 
 export interface Tick {
   readonly name: string
