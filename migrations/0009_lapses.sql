@@ -108,7 +108,7 @@ $$;
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing, do not
 -- fire, or do not see what is written to the table. "touched": triggers were disabled or dropped and are there again, or the table was in an
 -- inheritance tree for a while. "partitions": some left with their rows. "key": rows are told apart by something else.
--- "rewritten": ALTER TABLE may have given columns other values, or a write saw the table in an inheritance tree. "restarted": an unlogged table may have been emptied.
+-- "rewritten": columns may have other values, by ALTER TABLE or because a type was altered, or a write saw the table in an inheritance tree. "restarted": an unlogged table may have been emptied.
 -- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
 -- instant.
 create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
@@ -308,7 +308,7 @@ begin
     return next;
   end if;
   select bool_or(w.apart) as apart, (array_agg(w.by order by age(w.by) desc))[1] as altered_by into rewritten
-  from columns_rewritten(now_named.oid, policy.row_marks) w
+  from columns_rewritten(now_named.oid, policy.row_marks, policy.key_columns) w
   where policy.database = here;
   if rewritten.altered_by is not null or seen.rewritten is not null then
     gap := 'rewritten';

@@ -370,13 +370,13 @@ begin
   )) then
     unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
   end if;
-  -- This command gave columns other values, not another type (watch_rewrite). If an earlier one may have too, the lapse lasts until apply.
+  -- This command gave columns other values, and did not rewrite them for another type (watch_rewrite). If an earlier one may have too, the lapse lasts until apply.
   if policy.gap_since is null
     and sane
     and not rewrite_noted(of_schema, of_name, coalesce(policy.watched_at, '-infinity'))
     and (
       select bool_and(not w.unread and pg_xact_status(full_xid(w.by)) is not distinct from 'in progress')
-      from columns_rewritten(named.oid, policy.row_marks) w
+      from columns_rewritten(named.oid, policy.row_marks, policy.key_columns) w
     )
   then
     lapsed := true;
@@ -394,6 +394,12 @@ begin
         || jsonb_build_object('unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'))
       else p.row_marks || jsonb_build_object(
         'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        -- With the values that were added.
+        'columns', (
+          select coalesce(jsonb_object_agg(c.key, case when (c.value ->> 'type')::oid < 16384 then c.value
+            else c.value || jsonb_build_object('values', value_marks(named.oid, array[c.key::int2]) || (c.value -> 'values')) end), '{}')
+          from jsonb_each(p.row_marks -> 'columns') c
+        ),
         'computed', row_marks(named.oid, '{}') -> 'computed' || coalesce(p.row_marks -> 'computed', '{}'),
         'unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'),
         -- Values of an enum that have their names again: when they had not is a lapse of its own.
@@ -552,14 +558,18 @@ begin
         select k.relation as attrelid
         where t.classid = 'pg_type'::regclass
           and t.objid in (select types_within(k.relation, array(
-            select (e ->> 'attnum')::int2 from jsonb_array_elements(k.key_columns) e)))
+            select (e ->> 'attnum')::int2 from jsonb_array_elements(k.key_columns) e
+            union
+            select e.key::int2 from jsonb_each(k.row_marks -> 'columns') e where (e.value ->> 'type')::oid >= 16384)))
         union all
-        -- The attributes of a composite within the key are those of its relation.
+        -- The attributes of a composite are those of its relation.
         select k.relation
         from pg_class c
         where t.classid = 'pg_class'::regclass
           and c.oid = t.objid
-          and k.key_values ? format_type(c.reltype, null)
+          and (k.key_values ? format_type(c.reltype, null)
+            or (c.relkind = 'c' and exists (
+              select from jsonb_each(k.row_marks -> 'columns') e where e.value -> 'values' ? c.reltype::text)))
       ) a
       union all
       select c.oid, n.nspname, c.relname, s.command_tag, s.object_type, s.object_identity, 0

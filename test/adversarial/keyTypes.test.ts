@@ -278,7 +278,8 @@ attacks("a type inside of a key", (attack) => {
         "create table plain (id int primary key, o other, v text)",
         "create table t (k ck primary key, o other, v text)"
       )
-      yield* apply("t", "plain")
+      // Outside the key a type is no matter if its column is redacted.
+      yield* apply({ table: "t", mask: ["o"] }, { table: "plain", mask: ["o"] })
       yield* db.run("insert into t values (row('a', 1, '{b}'), null, 'one')", "insert into plain values (1, null, 'v')")
       yield* db.run(
         "alter type e add value 'c' before 'a'",

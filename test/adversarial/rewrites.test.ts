@@ -245,6 +245,119 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
   }
 })
 
+/** Types of a column `v` outside the key, what shows its values otherwise, and what a value is then, as JSON. */
+const shown: ReadonlyArray<readonly [what: string, type: string, value: string, alter: string, now: string]> = [
+  ["an enum", "e", "'a'", "alter type e rename value 'a' to 'aa'", '"aa"'],
+  ["an array of an enum", "e[]", "'{a}'", "alter type e rename value 'a' to 'aa'", '["aa"]'],
+  ["a domain over an enum", "d", "'a'", "alter type e rename value 'a' to 'aa'", '"aa"'],
+  ["a range of an enum", "er", "'[a,b]'", "alter type e rename value 'a' to 'aa'", '"[aa,b]"'],
+  ["an enum within a composite", "c", "row('a', 1)", "alter type e rename value 'a' to 'aa'", '{"x":"aa","y":1}'],
+  [
+    "a composite with a renamed attribute",
+    "c",
+    "row('a', 1)",
+    "alter type c rename attribute x to z",
+    '{"y":1,"z":"a"}'
+  ],
+  [
+    "a composite with a new attribute",
+    "c",
+    "row('a', 1)",
+    "alter type c add attribute z int",
+    '{"x":"a","y":1,"z":null}'
+  ],
+  ["a composite with fewer attributes", "c", "row('a', 1)", "alter type c drop attribute y", '{"x":"a"}'],
+  ["an address that is a network no more", "cidr", "'10.0.0.1/32'", "alter table t alter v type inet", '"10.0.0.1"'],
+  ["a number that is an OID now", "int", "-1", "alter table t alter v type oid", '"4294967295"']
+]
+const types = `drop type if exists e, c cascade; create type e as enum ('a', 'b'); create domain d as e;
+  create type er as range (subtype = e); create type c as (x e, y int)`
+
+attacks("values that are shown otherwise, although nothing was written", (attack) => {
+  for (const [what, type, value, alter, present] of shown) {
+    attack(`of ${what}: nothing is claimed of rows until they change, and the past keeps its texts`, (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run(types, `create table t (id int primary key, v ${type}, w int)`)
+        yield* apply("t")
+        yield* db.run(`insert into t values (1, ${value}, 1), (2, ${value}, 2)`)
+        const before = String(yield* db.value("select max(captured_at)::text from threadline.audit_changes"))
+        const former = yield* asOf(host, "1", before)
+        expect(former).not.toBe("BeforeCapture")
+        yield* db.run(alter)
+        // Nobody has looked yet.
+        expect(yield* asOf(host, "1")).toBe("BeforeCapture")
+        const found = (yield* capture.status()).flatMap(({ findings }) => findings)
+        expect(found.filter(({ severity }) => severity === "error")).toMatchObject([
+          {
+            kind: "ValuesShownOtherwise",
+            subjects: ["v"],
+            types: [alter.startsWith("alter type ") ? `public.${alter.charAt(11)}` : alter.split(" ").at(-1)]
+          }
+        ])
+        const steps = yield* capture.plan([{ table: "t" }])
+        expect(steps.some((step) => "lapse" in step && step.lapse === true)).toBe(true)
+        yield* apply("t")
+        expect([yield* asOf(host, "1"), yield* asOf(host, "1", before)]).toEqual(["BeforeCapture", former])
+        expect(yield* host.findings()).toEqual([])
+        expect(yield* capture.plan([{ table: "t" }])).toEqual([])
+        yield* db.run("update t set w = 7 where id = 1")
+        expect(yield* asOf(host, "1")).toBe(present)
+        expect(yield* asOf(host, "2")).toBe("BeforeCapture")
+      })
+    )
+  }
+
+  attack("are noted by the next write of a session that learns of it", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(types, "create table t (id int primary key, v c, w int)")
+      yield* apply("t")
+      yield* db.run(
+        "insert into t values (1, row('a', 1), 1), (2, row('a', 1), 2)",
+        "alter type c rename attribute x to z"
+      )
+      const between = yield* host.now
+      yield* db.run("update t set w = 7 where id = 2", "alter type c rename attribute z to zz")
+      expect(yield* db.column("select what from threadline.capture_alterations")).toEqual(["rewritten"])
+      expect([yield* asOf(host, "1", between), yield* asOf(host, "1")]).toEqual(["BeforeCapture", "BeforeCapture"])
+      yield* apply("t")
+      expect(yield* asOf(host, "1", between)).toBe("BeforeCapture")
+      yield* db.run("alter type e rename value 'b' to 'bb'")
+      const other = yield* host.session()
+      yield* other.run("update t set w = 8 where id = 2")
+      expect(yield* db.column("select what from threadline.capture_alterations")).toEqual(["rewritten"])
+    })
+  )
+
+  attack("are none if no text is another: values that are added, other lengths, other names of a type", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(
+        types,
+        "create domain word as varchar",
+        "create table t (id int primary key, v e, w varchar(9), x text, y bit(3), q e, o c)"
+      )
+      yield* apply({ table: "t", exclude: ["q"], mask: ["o"] })
+      yield* db.run(
+        "insert into t values (1, 'a', 'w', 'x', '101', 'b', row('b', 1))",
+        "alter type e add value 'c' before 'a'",
+        "alter table t alter w type text, alter x type word, alter y type varbit",
+        "alter type e rename to ee",
+        "create schema other",
+        "alter type ee set schema other",
+        "alter type c add attribute z int"
+      )
+      expect(yield* asOf(host, "1")).toBe('"a"')
+      expect(yield* db.column("select gap from threadline.capture_gaps('public', 't')")).toEqual([])
+      const other = yield* host.session()
+      yield* other.run("update t set w = 'ww'")
+      expect(yield* db.column("select what from threadline.capture_alterations")).toEqual([])
+      yield* db.run("drop schema other cascade")
+    })
+  )
+})
+
 // PostgreSQL makes what uses a column anew when the column gets another type, or refuses to alter it.
 attacks("what uses a column tells that ALTER TABLE kept its type", (attack) => {
   const policy = { table: "t", mask: ["pin"] }

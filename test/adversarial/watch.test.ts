@@ -316,6 +316,45 @@ attacks("the schema watch", (attack) => {
   }
 
   attack(
+    "sees values outside of keys that are shown otherwise, each time, also those that were added since apply",
+    watched((host, app) =>
+      Effect.gen(function* () {
+        yield* app.run(
+          "create type mood as enum ('good', 'bad')",
+          "create type place as (x int, y text)",
+          "create table p (id int primary key, v mood, w place[], n int)"
+        )
+        yield* host.apply("p")
+        yield* app.run(
+          "alter type mood add value 'new'",
+          "insert into p values (1, 'new', null, 1), (2, 'good', null, 2)"
+        )
+        expect(yield* asOf(host, "p", "1")).toContain("new")
+        for (const alter of [
+          "alter type mood rename value 'new' to 'newer'",
+          "alter type mood rename value 'newer' to 'new'",
+          "alter type place rename attribute x to z",
+          "alter type place add attribute q int",
+          "alter type place drop attribute z",
+          "alter table p alter n type oid"
+        ]) {
+          yield* app.run(alter)
+          expect([alter, yield* asOf(host, "p", "1")]).toEqual([alter, "BeforeCapture"])
+          yield* app.run("update p set n = (n::int + 1)")
+          expect([alter, yield* asOf(host, "p", "1")]).toEqual([alter, expect.stringContaining("new")])
+        }
+        expect((yield* host.findings()).filter((kind) => kind !== "ColumnsChanged")).toEqual([])
+        expect((yield* events(host)).filter((event) => event?.startsWith("ALTER") === true)).toEqual([
+          "ALTER TYPE | type | public.mood | none",
+          ...Array.from({ length: 5 }, () => 'ALTER TYPE | table | public.p | lapse | {"rewritten": true}'),
+          'ALTER TABLE | table | public.p | lapse | {"rewritten": true}'
+        ])
+        expect(yield* lapses(host, "p")).toBe("6")
+      })
+    )
+  )
+
+  attack(
     "sees types inside of keys that are altered and altered back, and does not mistake other types for them",
     watched((host, app) =>
       Effect.gen(function* () {

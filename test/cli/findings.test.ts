@@ -66,6 +66,11 @@ const cases: ReadonlyArray<Case> = [
     setup: "create type %_mood as enum ('good'); create table % (id %_mood primary key)",
     damage: "alter type %_mood rename value 'good' to 'well'"
   },
+  {
+    code: "ValuesShownOtherwise",
+    setup: "create type %_mood as enum ('good'); create table % (id int primary key, m %_mood)",
+    damage: "alter type %_mood rename value 'good' to 'well'"
+  },
   { code: "NoKey", setup: "create table % (id int not null)", host: "alter table % add primary key (id)" },
   { code: "RedactedColumnMissing", first: { mask: ["v"] }, damage: "alter table % drop v", mended: {} },
   {

@@ -104,7 +104,8 @@ const decodeGaps = Schema.decodeUnknown(
       moved: Schema.parseJson(Gap.fields.moved),
       otherPartitions: Schema.parseJson(Gap.fields.otherPartitions),
       alteredTypes: Schema.parseJson(Gap.fields.alteredTypes),
-      rewritten: Schema.parseJson(Gap.fields.rewritten)
+      rewritten: Schema.parseJson(Gap.fields.rewritten),
+      shownOtherwise: Schema.parseJson(Gap.fields.shownOtherwise)
     })
   )
 )
@@ -150,15 +151,24 @@ select
     where p.database = ${qualified(storage, "this_database")}()
   ), '[]')::text as "alteredTypes",
   case when g.gap is null then '[]' else coalesce((
-    select jsonb_agg(w.name order by w.name)
+    select jsonb_agg(distinct w.name)
     from pg_class c
-    cross join lateral ${qualified(storage, "columns_rewritten")}(c.oid, p.row_marks) w
+    cross join lateral ${qualified(storage, "columns_rewritten")}(c.oid, p.row_marks, p.key_columns) w
     where c.oid = p.relation
+      and w.type is null
       and p.database = ${qualified(storage, "this_database")}()
   ), '[]')::text end as rewritten,
+  case when g.gap is null then '[]' else coalesce((
+    select jsonb_agg(distinct jsonb_build_object('column', w.name, 'type', w.type))
+    from pg_class c
+    cross join lateral ${qualified(storage, "columns_rewritten")}(c.oid, p.row_marks, p.key_columns) w
+    where c.oid = p.relation
+      and w.type is not null
+      and p.database = ${qualified(storage, "this_database")}()
+  ), '[]')::text end as "shownOtherwise",
   case when g.gap is null then false else exists (
     select
-    from ${qualified(storage, "columns_rewritten")}(p.relation, p.row_marks) w
+    from ${qualified(storage, "columns_rewritten")}(p.relation, p.row_marks, p.key_columns) w
     where w.unread
       and p.database = ${qualified(storage, "this_database")}()
   ) end as unread,

@@ -143,6 +143,8 @@ export const Gap = Schema.Struct({
   otherPartitions: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })),
   /** Columns whose values ALTER TABLE may have written anew. */
   rewritten: Schema.Array(Schema.String),
+  /** Columns outside the key whose values are shown otherwise, each with the type within it that was altered, or that it has now. */
+  shownOtherwise: Schema.Array(Schema.Struct({ column: Schema.String, type: Schema.String })),
   /** Another session, or row-level security, keeps its rows from being read. They may show that ALTER TABLE did not write them. */
   unread: Schema.Boolean,
   /** The server has lost what unlogged tables held, or may have. */

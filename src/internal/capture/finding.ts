@@ -53,6 +53,8 @@ export const Finding = Schema.Union(
     /** Perhaps it did not. A lock of another session, or row-level security, keeps the rows from being read. */
     unread: Schema.Boolean
   }),
+  /** A type within these columns was altered, or they have another one that needed no rewrite: equal values have other texts. */
+  kind("ValuesShownOtherwise", { types: Names }),
   kind("ColumnsChanged", { columns: ColumnDifferences }),
   kind("KeyChanged", {
     /** Columns of the key, in its order. */

@@ -51,6 +51,7 @@ const noGap = {
   otherPartitions: [],
   alteredTypes: [],
   rewritten: [],
+  shownOtherwise: [],
   unread: false,
   restarted: false,
   elsewhere: false

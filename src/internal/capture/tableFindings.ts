@@ -57,7 +57,10 @@ export const reportTable = (
   report: Report
 ): void => {
   const root = table.relations[0]
-  const { alteredTypes, elsewhere, gap, moved, restarted, rewritten, unread } = findGap(catalog, policyName(policy))
+  const { alteredTypes, elsewhere, gap, moved, restarted, rewritten, shownOtherwise, unread } = findGap(
+    catalog,
+    policyName(policy)
+  )
   const described = columnShapes(catalog, table)
   const { partitionOf } = root
   if (partitionOf !== null && !isCaptured(catalog, partitionOf)) {
@@ -113,6 +116,15 @@ export const reportTable = (
       subjects: rewritten
     })
   }
+  if (shownOtherwise.length > 0) {
+    report({
+      kind: "ValuesShownOtherwise",
+      severity: "error",
+      mend: apply.mend,
+      types: [...new Set(shownOtherwise.map(({ type }) => type))],
+      subjects: [...new Set(shownOtherwise.map(({ column }) => column))]
+    })
+  }
   const redacted = [...policy.exclude, ...policy.mask, ...Object.keys(policy.paths)]
   const lostColumns = redacted.filter((name) => !table.columns.some((column) => column.name === name))
   if (lostColumns.length > 0) {
@@ -143,7 +155,7 @@ export const reportTable = (
   }
   if (
     (gap === "key" && !isKeyChanged && alteredTypes.length === 0 && changes.retyped.length === 0) ||
-    (gap === "rewritten" && rewritten.length === 0) ||
+    (gap === "rewritten" && rewritten.length === 0 && shownOtherwise.length === 0) ||
     gap === "touched" ||
     // A partition that came since the policy was written has left.
     (gap === "partitions" && moved.length === 0) ||

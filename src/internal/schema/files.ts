@@ -3820,7 +3820,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "4a4a8f411e7f133c23d60ffacdf27a0f56a316dbfc6d983c36b8c8237be3563b",
+    checksum: "5686def8ec4f2a76f1296e2400da92fcbbf8d00b3992dfc0ca0566921a6f4937",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4097,9 +4097,9 @@ begin
 end
 $$;
 
--- What the columns in unique indexes of a table have within them: the values of enums, each with the transaction that last touched it, and
--- composites, each with the transactions that last touched its attributes. Those of dropped attributes stay.
-create function label_marks(relation oid) returns jsonb
+-- What columns have within them: the values of enums, each with the transaction that last touched it, and composites, each with the
+-- transactions that last touched its attributes. Those of dropped attributes stay.
+create function value_marks(relation oid, attnums int2[]) returns jsonb
 language plpgsql stable
 set search_path from current
 set enable_hashjoin = off
@@ -4110,13 +4110,7 @@ as $$
 begin
   return (
     select coalesce(jsonb_object_agg(m.oid, m.mark), '{}')
-    from (
-      select array_agg(k.attnum) as attnums
-      from pg_index i
-      cross join lateral unnest(i.indkey::int2[]) k (attnum)
-      where i.indrelid = label_marks.relation and i.indisunique
-    ) i
-    cross join lateral types_within(label_marks.relation, i.attnums) w (type)
+    from types_within(value_marks.relation, value_marks.attnums) w (type)
     join pg_type t on t.oid = w.type
     cross join lateral (
       select e.oid, e.xmin::text as mark
@@ -4129,6 +4123,72 @@ begin
       having count(*) > 0
     ) m
   );
+end
+$$;
+
+-- The same of the columns in unique indexes of a table.
+create function label_marks(relation oid) returns jsonb
+language sql stable
+set search_path from current
+return value_marks(relation, array(
+  select k.attnum
+  from pg_index i
+  cross join lateral unnest(i.indkey::int2[]) k (attnum)
+  where i.indrelid = label_marks.relation and i.indisunique
+));
+
+-- Types of which a value or an attribute was renamed, added to a composite or dropped since it was marked, each with the first transaction
+-- that the catalog still shows. Each mark is looked up where it came from, so a value that was added to an enum is no such thing.
+create function values_touched(marks jsonb, out type text, out by xid) returns setof record
+language plpgsql stable rows 1
+set search_path from current
+set quote_all_identifiers = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select format_type(x.type, null), (array_agg(x.by order by age(x.by) desc))[1]
+    from (
+      select e.enumtypid as type, e.xmin as by
+      from jsonb_each_text(values_touched.marks) m
+      join pg_enum e on e.oid = m.key::oid
+      where e.xmin::text <> m.value
+      union all
+      select t.oid, a.xmin
+      from jsonb_each_text(values_touched.marks) m
+      join pg_type t on t.oid = m.key::oid and t.typtype = 'c'
+      join pg_attribute a on a.attrelid = t.typrelid and a.attnum > 0
+      where (string_to_array(m.value, ' '))[a.attnum] is distinct from a.xmin::text
+    ) x
+    group by x.type;
+end
+$$;
+
+-- What the text of a value depends on: types with the same form show a value alike.
+create function text_form(type oid) returns text
+language plpgsql stable
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+  form record;
+  arrays text := '';
+begin
+  loop
+    select t.typtype, t.typbasetype, t.typcategory, t.typelem into form from pg_type t where t.oid = text_form.type;
+    if form.typtype = 'd' then
+      text_form.type := form.typbasetype;
+    elsif form.typcategory = 'A' then
+      text_form.type := form.typelem;
+      arrays := '[]';
+    else
+      -- All texts, and all strings of bits.
+      return case when form.typcategory in ('S', 'V') then form.typcategory::text else text_form.type::text end || arrays;
+    end if;
+  end loop;
 end
 $$;
 
@@ -4252,7 +4312,9 @@ begin atomic
         'by', a.xmin::text, 'is', column_state(a.attrelid, a.attnum), 'missing', a.atthasmissing,
         'version', type_version(a.attoptions), 'computed', a.attgenerated <> '',
         'uses', type_uses(a.attrelid, a.attnum, a.attgenerated <> ''),
-        'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+        'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod),
+        -- Types of PostgreSQL's own never change.
+        'values', case when a.atttypid < 16384 then '{}' else value_marks(a.attrelid, array[a.attnum]) end)), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
         and a.attnum > 0
@@ -4385,38 +4447,45 @@ begin
 end
 $$;
 
--- Columns whose values ALTER TABLE may have rewritten since, and the transaction that altered them last. "unread": the rows, which may tell
--- that it did not, cannot be read now. "apart": that of a partition was altered alone, of which writes note nothing. A change of type without
--- a new file changes no value. A file may be new for another reason: then
--- rows are as they were written (rows_rewritten). Rows may also have been written anew for a column that is new or redacted. Of any other
--- column the catalog shows only the last alteration, and an earlier one may have written the rows. So if one was altered, something must
--- tell that it kept its type: its version, or what uses it (type_uses). All partitions are rewritten, or none, unless a computed column of
--- a partition alone gets another expression: that is always a rewrite.
-create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid, out unread boolean, out apart boolean)
-returns setof record
+-- Columns that may have other values since, without a change that tells them, and the transaction that altered them last. ALTER TABLE may
+-- have written the rows anew. "unread": the rows, which may tell that it did not, cannot be read now. "apart": the rows of a partition alone,
+-- of which writes note nothing. Or values are shown otherwise: "type" is the altered type within the column, or its new one. The columns of
+-- the key are left out of that: they are watched more closely (key_changed, labels_touched).
+-- A file may be new for another reason: then rows are as they were written (rows_rewritten). Rows may also have been written anew for a
+-- column that is new or redacted. Of any other column the catalog shows only the last alteration, and an earlier one may have written the
+-- rows. So if one was altered, something must tell that it kept its type: its version, or what uses it (type_uses). All partitions are
+-- rewritten, or none, unless a computed column of a partition alone gets another expression: that is always a rewrite.
+create function columns_rewritten(
+  relation oid, marks jsonb, key_columns jsonb, out name text, out by xid, out unread boolean, out apart boolean, out type text
+) returns setof record
 language plpgsql stable rows 4
 set search_path from current
 as $$
 #variable_conflict use_column
 declare
   altered text[];
+  doubted int2[];
+  has_new_files boolean;
   rewritten boolean := false;
 begin
-  select array_agg(a.attname) into altered
+  select
+    array_agg(a.attname) filter (
+      where m.by <> a.xmin::text
+        and not coalesce(m.version = type_version(a.attoptions) and not m.computed, false)
+        and not exists (
+          select
+          from jsonb_each_text(type_uses(a.attrelid, a.attnum, m.computed)) u
+          where m.uses ->> u.key = u.value
+        )),
+    array_agg(a.attnum) filter (where m.by <> a.xmin::text or m.values <> '{}')
+  into altered, doubted
   from pg_attribute a
   cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text)
-    m (by text, version text, computed boolean, uses jsonb)
+    m (by text, version text, computed boolean, uses jsonb, "values" jsonb)
   where a.attrelid = columns_rewritten.relation
     and a.attnum > 0
-    and not a.attisdropped
-    and m.by <> a.xmin::text
-    and not coalesce(m.version = type_version(a.attoptions) and not m.computed, false)
-    and not exists (
-      select
-      from jsonb_each_text(type_uses(a.attrelid, a.attnum, m.computed)) u
-      where m.uses ->> u.key = u.value
-    );
-  if altered is not null and exists (
+    and not a.attisdropped;
+  has_new_files := altered is not null and exists (
     select
     from row_holders(columns_rewritten.relation) h (oid)
     join pg_class c on c.oid = h.oid
@@ -4426,19 +4495,20 @@ begin
     from row_holders(columns_rewritten.relation) h (oid)
     join pg_class c on c.oid = h.oid and c.relkind <> 'f'
     where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
-  ) then
+  );
+  if has_new_files then
     rewritten := rows_rewritten(relation, marks);
   end if;
   if rewritten is distinct from false then
     return query
-      select a.attname::text, a.xmin, rewritten is null, false
+      select a.attname::text, a.xmin, rewritten is null, false, null::text
       from pg_attribute a
       where a.attrelid = columns_rewritten.relation
         and a.attname = any (altered);
   end if;
   if marks -> 'computed' <> '{}' then
     return query
-      select a.attname::text, (array_agg(d.xmin order by age(d.xmin)))[1], false, true
+      select a.attname::text, (array_agg(d.xmin order by age(d.xmin)))[1], false, true, null::text
       from row_holders(columns_rewritten.relation) h (oid)
       join pg_attribute c on c.attrelid = h.oid and c.attgenerated = 's'
       join pg_attrdef d on d.adrelid = c.attrelid and d.adnum = c.attnum
@@ -4450,6 +4520,29 @@ begin
         and not (rewritten is distinct from false and a.attname = any (altered) and d.xmin = r.xmin)
       group by a.attname;
   end if;
+  if doubted is null then
+    return;
+  end if;
+  return query
+    select a.attname::text, t.by, false, false, t.type
+    from pg_attribute a
+    cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (type oid, "values" jsonb)
+    cross join lateral (
+      select v.type, v.by
+      from values_touched(m.values) v
+      where m.type = a.atttypid and m.values <> '{}'
+      union all
+      select format_type(a.atttypid, a.atttypmod), a.xmin
+      where m.type <> a.atttypid
+        and text_form(m.type) is distinct from text_form(a.atttypid)
+        -- Another type that needs no rewrite. If the files are new all the same, it was not for this one.
+        and (not has_new_files or exists (
+          select from pg_cast c where c.castsource = m.type and c.casttarget = a.atttypid and c.castmethod = 'b'
+        ))
+    ) t
+    where a.attrelid = columns_rewritten.relation
+      and a.attnum = any (doubted)
+      and a.attnum <> all (array(select (k ->> 'attnum')::int2 from jsonb_array_elements(columns_rewritten.key_columns) k));
 end
 $$;
 
@@ -4589,13 +4682,14 @@ begin
 end
 $$;
 
--- Whether a value of an enum in the key, or an attribute of a composite, had another name for a while. Then their marks differ.
+-- Whether a value of an enum in the key, or an attribute of a composite, had another name for a while. Then their marks differ. The same
+-- question as that of values_touched, without its answers: every statement on a table with such a key asks it.
 create function labels_touched(relation oid, key_values jsonb, row_marks jsonb) returns boolean
 language plpgsql stable
 set search_path from current
 as $$
 begin
-  -- Every statement on such a table asks, so each mark is looked up where it came from. A value that was added has none.
+  -- Each mark is looked up where it came from. A value that was added has none.
   return key_values <> '{}' and exists (
     select
     from jsonb_each_text(row_marks -> 'labels') m
@@ -4778,7 +4872,7 @@ begin
     return 'key';
   end if;
   select case when bool_and(w.unread) then 'unknown' else 'rewritten' end into rewritten
-  from columns_rewritten(relation, policy.row_marks) w
+  from columns_rewritten(relation, policy.row_marks, policy.key_columns) w
   having count(*) > 0;
   return case
     when rewritten = 'rewritten' then rewritten
@@ -4947,6 +5041,12 @@ declare
     select coalesce(string_agg(format('%L::pg_catalog.regclass, ', c.oid), '' order by c.oid), '')
     from partitions_below(relation) t (oid)
     join pg_class c on c.oid = t.oid and c.relkind = 'p');
+  -- An alteration of a composite ends the plan too. One of an enum does not.
+  composites text := (
+    select coalesce(string_agg(format('%L::pg_catalog.regclass, ', t.typrelid), '' order by t.typrelid), '')
+    from types_within(relation, array(
+      select a.attnum from pg_attribute a where a.attrelid = make_watchful.relation and a.attnum > 0 and a.atttypid >= 16384)) w (type)
+    join pg_type t on t.oid = w.type and t.typtype = 'c');
   has_labels boolean := exists (
     select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}');
 begin
@@ -4965,7 +5065,7 @@ begin
           ' and (%1$I.unknown_partitions(%2$L::pg_catalog.regclass) operator(pg_catalog.=) ''{}''::pg_catalog.jsonb'
           ' or %1$I.note_joined(%2$L::pg_catalog.regclass, %1$I.unknown_partitions(%2$L::pg_catalog.regclass)))' else ')' end
         || case when has_labels then ' and %1$I.labels_unaltered(%2$L::pg_catalog.regclass)' else '' end,
-      current_schema(), relation::oid, parents));
+      current_schema(), relation::oid, parents || composites));
   execute format('revoke all on function %I(oid) from public', function_name);
   -- The policy knows by now.
   delete from capture_alterations a
@@ -5036,7 +5136,7 @@ revoke all on function
   trigger_marks(oid), triggers_touched(oid, jsonb), inherits(oid), disinherited_by(oid, jsonb), is_outdated(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), unknown_partitions(regclass), add_joined(regclass, jsonb), note_joined(regclass, jsonb), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), unseen_partition_marks(oid), partition_identities(text), partitions_moved(oid, jsonb), row_holders(oid), types_within(oid, int2[]), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb),
+  partition_marks(oid), unseen_partition_marks(oid), partition_identities(text), partitions_moved(oid, jsonb), row_holders(oid), types_within(oid, int2[]), value_marks(oid, int2[]), values_touched(jsonb), text_form(oid), label_marks(oid), type_version(text[]), column_state(oid, int2), row_marks(oid, text[]), type_uses(oid, int2, boolean), rows_rewritten(oid, jsonb), columns_rewritten(oid, jsonb, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
@@ -5045,7 +5145,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "108d12ef111deb48351ebdee5a7be51e81aa0571de0f415cbae7012ae7df06a6",
+    checksum: "0c399ae43791983e0660751ab51edbd95ae55c2685c6c393d8d5b655488dd4f5",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- The last changes under a name that were captured before an instant, by transaction. A table that is always written has changes in
@@ -5156,7 +5256,7 @@ $$;
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing, do not
 -- fire, or do not see what is written to the table. "touched": triggers were disabled or dropped and are there again, or the table was in an
 -- inheritance tree for a while. "partitions": some left with their rows. "key": rows are told apart by something else.
--- "rewritten": ALTER TABLE may have given columns other values, or a write saw the table in an inheritance tree. "restarted": an unlogged table may have been emptied.
+-- "rewritten": columns may have other values, by ALTER TABLE or because a type was altered, or a write saw the table in an inheritance tree. "restarted": an unlogged table may have been emptied.
 -- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
 -- instant.
 create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
@@ -5356,7 +5456,7 @@ begin
     return next;
   end if;
   select bool_or(w.apart) as apart, (array_agg(w.by order by age(w.by) desc))[1] as altered_by into rewritten
-  from columns_rewritten(now_named.oid, policy.row_marks) w
+  from columns_rewritten(now_named.oid, policy.row_marks, policy.key_columns) w
   where policy.database = here;
   if rewritten.altered_by is not null or seen.rewritten is not null then
     gap := 'rewritten';
@@ -6872,7 +6972,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "48d102505bbdea8b3eb45dbae518d72a88865383dce6427181b4dc201fdb13fb",
+    checksum: "f6150c42bb51a49d74e4b865ef1f0db46916017cc293ae1b02c74dafc49346eb",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -7245,13 +7345,13 @@ begin
   )) then
     unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
   end if;
-  -- This command gave columns other values, not another type (watch_rewrite). If an earlier one may have too, the lapse lasts until apply.
+  -- This command gave columns other values, and did not rewrite them for another type (watch_rewrite). If an earlier one may have too, the lapse lasts until apply.
   if policy.gap_since is null
     and sane
     and not rewrite_noted(of_schema, of_name, coalesce(policy.watched_at, '-infinity'))
     and (
       select bool_and(not w.unread and pg_xact_status(full_xid(w.by)) is not distinct from 'in progress')
-      from columns_rewritten(named.oid, policy.row_marks) w
+      from columns_rewritten(named.oid, policy.row_marks, policy.key_columns) w
     )
   then
     lapsed := true;
@@ -7269,6 +7369,12 @@ begin
         || jsonb_build_object('unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'))
       else p.row_marks || jsonb_build_object(
         'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        -- With the values that were added.
+        'columns', (
+          select coalesce(jsonb_object_agg(c.key, case when (c.value ->> 'type')::oid < 16384 then c.value
+            else c.value || jsonb_build_object('values', value_marks(named.oid, array[c.key::int2]) || (c.value -> 'values')) end), '{}')
+          from jsonb_each(p.row_marks -> 'columns') c
+        ),
         'computed', row_marks(named.oid, '{}') -> 'computed' || coalesce(p.row_marks -> 'computed', '{}'),
         'unlogged', p.row_marks -> 'unlogged' || (row_marks(named.oid, '{}') -> 'unlogged'),
         -- Values of an enum that have their names again: when they had not is a lapse of its own.
@@ -7427,14 +7533,18 @@ begin
         select k.relation as attrelid
         where t.classid = 'pg_type'::regclass
           and t.objid in (select types_within(k.relation, array(
-            select (e ->> 'attnum')::int2 from jsonb_array_elements(k.key_columns) e)))
+            select (e ->> 'attnum')::int2 from jsonb_array_elements(k.key_columns) e
+            union
+            select e.key::int2 from jsonb_each(k.row_marks -> 'columns') e where (e.value ->> 'type')::oid >= 16384)))
         union all
-        -- The attributes of a composite within the key are those of its relation.
+        -- The attributes of a composite are those of its relation.
         select k.relation
         from pg_class c
         where t.classid = 'pg_class'::regclass
           and c.oid = t.objid
-          and k.key_values ? format_type(c.reltype, null)
+          and (k.key_values ? format_type(c.reltype, null)
+            or (c.relkind = 'c' and exists (
+              select from jsonb_each(k.row_marks -> 'columns') e where e.value -> 'values' ? c.reltype::text)))
       ) a
       union all
       select c.oid, n.nspname, c.relname, s.command_tag, s.object_type, s.object_identity, 0

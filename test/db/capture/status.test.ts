@@ -114,9 +114,20 @@ describe("Capture.status", () => {
         yield* run("create type pair as (a int)", "create table pairs (id int primary key, p pair)")
         yield* apply([{ table: "pairs" }])
         yield* run("alter type pair add attribute at timestamptz")
-        expect(finding(yield* status(), "ColumnsChanged")).toMatchObject({ subjects: ["p"] })
+        const before = yield* status()
+        expect(finding(before, "ColumnsChanged")).toMatchObject({ subjects: ["p"] })
+        expect(finding(before, "ValuesShownOtherwise")).toMatchObject({
+          severity: "error",
+          detail:
+            "values of p have other texts, because types were altered or are new: public.pair; nothing is known of its rows since then",
+          types: ["public.pair"],
+          subjects: ["p"]
+        })
         expect(yield* apply([{ table: "pairs" }])).toMatchObject([
-          { kind: "regenerate", summary: "regenerate: other types of p" }
+          {
+            kind: "regenerate",
+            summary: "regenerate: other types of p; note the lapse since the table was last known"
+          }
         ])
         expect(yield* plan([{ table: "pairs" }])).toEqual([])
         const sql = yield* SqlClient.SqlClient
