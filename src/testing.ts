@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream"
 import { randomBytes } from "node:crypto"
 import { isDeepStrictEqual } from "node:util"
 import type * as Actor from "./Actor.js"
+import { many, shortTable } from "./internal/core/words.js"
 import * as owned from "./internal/sql/owned.js"
 import { identifier } from "./internal/sql/sqlText.js"
 import * as Json from "./Json.js"
@@ -135,8 +136,6 @@ const isSame = (left: Json.JsonValue | undefined, right: Json.JsonValue | undefi
 const valueText = (value: Json.JsonValue | undefined): string =>
   value === undefined ? "nothing" : Json.stringify(value)
 
-const tableText = (table: string): string => table.replace(/^public\./, "")
-
 const actorText = (actor: Actor.Given | null | undefined): string =>
   actor === null || actor === undefined
     ? "nobody"
@@ -169,7 +168,7 @@ const valuesOf = (op: Query.Operation, value: Json.JsonValue): ReadonlyArray<Jso
 
 const expectedChange = ([op, table, fields = {}]: ExpectedChange): string =>
   [
-    `    ${op} ${tableText(table)}`,
+    `    ${op} ${shortTable(table)}`,
     ...Object.entries(fields).map(([field, value]) => `        ${fieldText(field, ...valuesOf(op, value))}`)
   ].join("\n")
 
@@ -183,7 +182,7 @@ const auditedChange = (change: Query.Change, expected: ExpectedChange | undefine
   const diffs = new Map(Query.fieldDiffs(change).map((diff) => [diff.field, diff]))
   const shown = alike ? Object.keys(fields ?? {}) : [...diffs.keys()]
   return [
-    `    ${change.op} ${alike && table !== undefined ? tableText(table) : tableText(nameOf(change))}`,
+    `    ${change.op} ${alike && table !== undefined ? shortTable(table) : shortTable(nameOf(change))}`,
     ...shown.map((field) => {
       const diff = diffs.get(field)
       if (diff === undefined) {
@@ -367,12 +366,12 @@ const make = Effect.gen(function* () {
     if (unattributed.length > 0) {
       yield* new AuditMismatch({
         detail: [
-          `${unattributed.length} ${unattributed.length === 1 ? "change has" : "changes have"} no actor:`,
+          `${many(unattributed.length, "change has", "changes have")} no actor:`,
           ...unattributed
             .slice(0, 20)
             .map(
               (change) =>
-                `  ${change.op} ${tableText(nameOf(change))} ${change.rowKey ?? ""} by the database user ${change.transaction.dbUser}${
+                `  ${change.op} ${shortTable(nameOf(change))} ${change.rowKey ?? ""} by the database user ${change.transaction.dbUser}${
                   change.transaction.contextError === null ? "" : `; ${change.transaction.contextError}`
                 }`
             ),

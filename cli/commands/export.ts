@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Export from "../../src/Export.js"
 import * as Json from "../../src/Json.js"
+import { many } from "../../src/internal/core/words.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { AnsweredNo, UsageError } from "../exit.js"
 import { format, inOptions, requestOf, requestOptions } from "../exporting.js"
@@ -67,7 +68,7 @@ const toFile = Effect.fnUntraced(function* (options: Options, file: string, requ
     () => Json.stringify(manifest),
     () =>
       visible(
-        `${manifest.count} record${manifest.count === 1 ? "" : "s"}, ${sizeText(manifest.bytes)} in ${file}; its manifest is ${file}.manifest.json.`
+        `${many(manifest.count, "record")}, ${sizeText(manifest.bytes)} in ${file}; its manifest is ${file}.manifest.json.`
       )
   )
 })
@@ -101,7 +102,7 @@ export const verify = leaf(
             ? visible(
                 `${options.file} is what its manifest says: ${Option.match(manifest, {
                   onNone: () => "",
-                  onSome: ({ bytes, count }) => `${count} record${count === 1 ? "" : "s"}, ${sizeText(bytes)}.`
+                  onSome: ({ bytes, count }) => `${many(count, "record")}, ${sizeText(bytes)}.`
                 })}`
               )
             : differences

@@ -4,6 +4,7 @@ import * as Stream from "effect/Stream"
 import * as Export from "../../src/Export.js"
 import * as ExportJobs from "../../src/ExportJobs.js"
 import * as Json from "../../src/Json.js"
+import { many } from "../../src/internal/core/words.js"
 import { when, who } from "../describe.js"
 import { AnsweredNo, UsageError } from "../exit.js"
 import { inOptions, format, requestOf, requestOptions, requesterOf } from "../exporting.js"
@@ -28,7 +29,7 @@ const resultOf = ({ bytes, error, records, state }: ExportJobs.Job): string =>
     ? visible(`${error.reason}: ${error.detail}`)
     : records === 0 && state !== "completed"
       ? ""
-      : `${records} record${records === 1 ? "" : "s"}, ${sizeText(bytes)}`
+      : `${many(records, "record")}, ${sizeText(bytes)}`
 
 const table = (jobs: ReadonlyArray<ExportJobs.Job>, width: number): string =>
   layout(
@@ -170,16 +171,14 @@ export const retry = onOne("export retry", ExportJobs.retry, ({ id }) => `The ex
 const endedText = (ended: ExportJobs.Job): string =>
   `export ${ended.id} ${ended.state}${resultOf(ended) === "" ? "" : `: ${resultOf(ended)}`}`
 
-const plural = (count: number, word: string): string => `${count} ${word}`
-
 const ranText = ({ completed, expired, failed, postponed }: ExportJobs.Ran): string =>
   completed + expired + failed + postponed === 0
     ? "Nothing was to be done."
     : [
-        plural(completed, "completed"),
-        plural(failed, "failed"),
+        `${completed} completed`,
+        `${failed} failed`,
         ...(postponed === 0 ? [] : [`${postponed} to be tried again`]),
-        ...(expired === 0 ? [] : [plural(expired, "expired")])
+        ...(expired === 0 ? [] : [`${expired} expired`])
       ].join(", ") + "."
 
 export const run = leaf(
@@ -265,7 +264,7 @@ export const download = leaf(
         () => Json.stringify(manifest),
         () =>
           visible(
-            `${manifest.count} record${manifest.count === 1 ? "" : "s"}, ${sizeText(manifest.bytes)} in ${output}; its manifest is ${output}.manifest.json.`
+            `${many(manifest.count, "record")}, ${sizeText(manifest.bytes)} in ${output}; its manifest is ${output}.manifest.json.`
           )
       )
     })
@@ -277,7 +276,7 @@ export const expire = leaf("export expire", { ...common, ...storeOptions }, (opt
     yield* answerExact(
       options,
       () => Json.stringify({ expired }),
-      () => `${expired === 1 ? "1 file has" : `${expired} files have`} expired.`
+      () => `${many(expired, "file has", "files have")} expired.`
     )
   })
 )

@@ -5,6 +5,7 @@ import * as Actor from "../../src/Actor.js"
 import type * as Page from "../../src/Page.js"
 import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
+import { shortTable } from "../../src/internal/core/words.js"
 import { type ColumnsOf, columnsOf, unordered } from "../columns.js"
 import { changeTable, when, whoColumn, whoShort } from "../describe.js"
 import { actionFilterOf, actionFilters, changeFilterOf, changeFilters, type ChangeFilters } from "../filter.js"
@@ -44,7 +45,7 @@ const transactionTable = (
       provenance ? (transaction.dbUser ?? "") : whoShort(transaction.actor),
       provenance ? (transaction.applicationName ?? "") : (action?.name ?? ""),
       counted(changes),
-      tables.map((table) => table.replace(/^public\./, "")).join(", "),
+      tables.map(shortTable).join(", "),
       ...(failures ? [transaction.contextError ?? ""] : [])
     ]),
     width

@@ -7,6 +7,7 @@ import * as Json from "../../src/Json.js"
 import type * as Page from "../../src/Page.js"
 import * as Retention from "../../src/Retention.js"
 import { InvalidRequest } from "../../src/ThreadlineError.js"
+import { many } from "../../src/internal/core/words.js"
 import { configuration, inputFirst, inputOnly, migratedClient, withSchema } from "../database.js"
 import { when } from "../describe.js"
 import { Refused, UsageError } from "../exit.js"
@@ -74,10 +75,8 @@ const planOptionsOf = (options: Given<typeof planning>): Retention.PlanOptions =
   ignoreFeed: options.ignoreFeed
 })
 
-const numbered = (count: number, one: string): string => `${count} ${one}${count === 1 ? "" : "s"}`
-
 const summary = ({ actions, changes, transactions }: Pick<Retention.Plan, "actions" | "changes" | "transactions">) =>
-  `${numbered(changes, "change")}, ${numbered(transactions, "transaction")} and ${numbered(actions, "action")}`
+  `${many(changes, "change")}, ${many(transactions, "transaction")} and ${many(actions, "action")}`
 
 const words: Readonly<Record<Retention.How, string>> = {
   drop: "partition dropped",
@@ -112,14 +111,12 @@ const planText = (plan: Retention.Plan, width: number): string =>
     plan.changes + plan.transactions + plan.actions === 0
       ? "Nothing would go."
       : `${summary(plan)} would go${plan.cutoff === null ? "" : `; nothing captured from ${when(plan.cutoff)} UTC on`}.`,
-    ...(plan.held === 0
-      ? []
-      : [`${numbered(plan.held, "change")} ${plan.held === 1 ? "stays" : "stay"} because of a hold:`]),
+    ...(plan.held === 0 ? [] : [`${many(plan.held, "change stays", "changes stay")} because of a hold:`]),
     ...(plan.held === 0 ? [] : holdsOf(plan).map((hold) => `  ${hold}`)),
     ...(plan.awaited === 0
       ? []
       : [
-          `${numbered(plan.awaited, "change")} ${plan.awaited === 1 ? "stays" : "stay"} for a consumer of the feed ("threadline consumers list").`
+          `${many(plan.awaited, "change stays", "changes stay")} for a consumer of the feed ("threadline consumers list").`
         ])
   ].join("\n")
 
@@ -147,7 +144,7 @@ const purging = {
 
 const runText = (run: Retention.Run): string =>
   [
-    `Run ${run.id} ${run.state}: ${summary(run)} removed in ${numbered(run.batches, "batch").replace(/batchs$/, "batches")}.`,
+    `Run ${run.id} ${run.state}: ${summary(run)} removed in ${many(run.batches, "batch", "batches")}.`,
     ...(run.partitions.length === 0 ? [] : [`Partitions: ${run.partitions.join(", ")}.`]),
     ...(run.problem === null ? [] : [`${run.problem}.`])
   ]
@@ -306,9 +303,9 @@ export const maintain = leaf(
         () => Json.stringify(run),
         () =>
           [
-            `Run ${run.id} ${run.state}: ${numbered(run.partitions.length, "partition")} made, ` +
-              `${numbered(reindexed.length, "index").replace(/indexs$/, "indexes")} rebuilt, ` +
-              `${numbered(analysed.length, "partition")} analysed.`,
+            `Run ${run.id} ${run.state}: ${many(run.partitions.length, "partition")} made, ` +
+              `${many(reindexed.length, "index", "indexes")} rebuilt, ` +
+              `${many(analysed.length, "partition")} analysed.`,
             ...(waiting.length === 0
               ? []
               : [`Left for the next time, because of locks or rights: ${waiting.join("; ")}.`])

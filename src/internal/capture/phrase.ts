@@ -1,6 +1,7 @@
 /**
  * Steps, findings, refusals and mends in words. No other file of capture writes sentences, and no program reads them.
  */
+import { didYouMean, many } from "../core/words.js"
 import type { ColumnDifferences, Difference } from "./difference.js"
 import type { Finding } from "./finding.js"
 import type { Argv, HostAction, Mend } from "./mend.js"
@@ -80,7 +81,7 @@ export const describeStep = (step: Step): string => {
         `capture by ${step.mode} triggers`,
         ...(step.lapsedSince === null ? [] : [`again, after a lapse since ${step.lapsedSince}`]),
         step.key.length === 0 ? "no key" : `key ${keyText(step.key)}`,
-        ...(step.partitions > 0 ? [`${step.partitions} partition${step.partitions === 1 ? "" : "s"}`] : []),
+        ...(step.partitions > 0 ? [many(step.partitions, "partition")] : []),
         ...(step.exclude.length > 0 ? [`without ${list(step.exclude)}`] : []),
         ...(step.mask.length > 0 ? [`masking ${list(step.mask)}`] : []),
         ...(step.truncate === "event" ? [] : [`truncate: ${step.truncate}`]),
@@ -483,7 +484,7 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   nameAsInSql: () => "name it as in SQL; a table without a schema is looked up in public",
   nameColumnsExactly: () => "columns are given by their exact names",
   nameInConfiguration: () => "name it in threadline.config.ts",
-  nameMeant: (names) => `did you mean ${list(names)}?`,
+  nameMeant: (names) => `${didYouMean} ${list(names)}?`,
   nameRenamed: (names) => `it seems to have been renamed to ${list(names)}: name that instead`,
   nameRoot: (names) => `name ${list(names)}: its partitions are captured with it`,
   renameFunction: () => "rename that function",

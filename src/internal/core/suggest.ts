@@ -1,4 +1,5 @@
 /** "Did you mean": the name or word that was probably meant. */
+import { didYouMean } from "./words.js"
 
 /** How many letters are wrong, missing or too many. Two neighbours that changed places count as one mistake. */
 const mistakes = (a: string, b: string): number => {
@@ -47,4 +48,4 @@ export const nearest = (word: string, candidates: ReadonlyArray<string>): string
 
 /** A sentence that ends with what was probably meant, if that is known. */
 export const withSuggestion = (sentence: string, meant: string | undefined): string =>
-  meant === undefined ? sentence : `${sentence}; did you mean ${meant}?`
+  meant === undefined ? sentence : `${sentence}; ${didYouMean} ${meant}?`

@@ -10,7 +10,7 @@ import type { Storage } from "../record/storage.js"
  * The columns of the contract (`docs/exports.md`), each with its name in the rows of a read: of the action with `a_`, of the
  * transaction with `t_`.
  */
-const contract = {
+const ofChange = {
   id: "id",
   transaction_id: "transaction_id",
   captured_at: "captured_at",
@@ -24,7 +24,11 @@ const contract = {
   changed_fields: "changed_fields",
   changed_from: "changed_from",
   data_after: "data_after",
-  details: "details",
+  details: "details"
+} as const
+
+/** Those that are the same for all changes of a transaction. */
+const ofTransaction = {
   occurred_at: "t_occurred_at",
   actor_type: "t_actor_type",
   actor_id: "t_actor_id",
@@ -45,6 +49,8 @@ const contract = {
   action_status: "a_status",
   action_correlation_id: "a_correlation_id"
 } as const
+
+const contract = { ...ofChange, ...ofTransaction } as const
 
 export const contractColumns = Object.keys(contract) as ReadonlyArray<keyof typeof contract>
 
@@ -147,8 +153,7 @@ const isOfPerson = (column: Column): column is (typeof personColumns)[number] =>
 const expressionOf = (column: Column): string => (isOfPerson(column) ? person[column] : `s.${contract[column]}`)
 
 /** Whether a column is the same for all changes of a transaction. */
-const isOfTransaction = (column: Column): boolean =>
-  column === "who" || (!isOfPerson(column) && /^[at]_/.test(contract[column]))
+const isOfTransaction = (column: Column): boolean => column === "who" || Object.hasOwn(ofTransaction, column)
 
 const cell = ({ anyBytes, sql }: Storage, column: Column): Fragment => {
   const text = sql.literal(`(${expressionOf(column)})::text`)

@@ -9,6 +9,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
@@ -96,16 +97,22 @@ export interface Continuing {
  */
 const settings = { jit: "off", seq_page_cost: "1", random_page_cost: "1.1", max_parallel_workers_per_gather: "0" }
 
-const planRows = /rows=(\d+) width=/
+const Plans = Schema.NonEmptyArray(Schema.Struct({ Plan: Schema.Struct({ "Plan Rows": Schema.Number }) }))
+
+/** A host may have told its driver to leave JSON as it comes. */
+const Explained = Schema.Union(Plans, Schema.parseJson(Plans))
+
+/** The rows that a plan says it has, as EXPLAIN writes it with `format json`. */
+const planRows = (plan: unknown): number | undefined =>
+  Option.getOrUndefined(Option.map(Schema.decodeUnknownOption(Explained)(plan), ([{ Plan }]) => Plan["Plan Rows"]))
 
 /** The number of rows that the planner expects. EXPLAIN also fails if the role may not read a table of the statement. */
 const estimated = (connection: Connection, { anyBytes, query }: Rows): Effect.Effect<number | undefined, SqlError> =>
   anyBytes
     ? Effect.succeed(undefined)
-    : Effect.map(connection.executeValues(`explain ${query}`, []), ([first]) => {
-        const rows = planRows.exec((first as ReadonlyArray<string> | undefined)?.[0] ?? "")?.[1]
-        return rows === undefined ? undefined : Number(rows)
-      })
+    : Effect.map(connection.executeValues(`explain (format json) ${query}`, []), ([first]) =>
+        planRows((first as ReadonlyArray<unknown> | undefined)?.[0])
+      )
 
 interface Prepared {
   readonly storage: Storage

@@ -1,15 +1,15 @@
 /**
  * The facts of health in words.
  */
+import { many } from "../core/words.js"
+import { mostDefaultRows, mostTransactions } from "./bounds.js"
 import type { Fact } from "./fact.js"
 
 const list = (names: ReadonlyArray<string>): string => names.join(", ")
 
-const many = (count: number, one: string, several: string): string => `${count} ${count === 1 ? one : several}`
-
 const toTheSecond = (instant: string): string => `${instant.slice(0, 19).replace("T", " ")} UTC`
 
-const ofNewest = (sampled: boolean): string => (sampled ? " of the newest 100000" : "")
+const ofNewest = (sampled: boolean): string => (sampled ? ` of the newest ${mostTransactions}` : "")
 
 const canaryReasons: Readonly<Record<Extract<Fact, { readonly kind: "CanaryUnknown" }>["why"], string>> = {
   empty: "it has no row",
@@ -41,7 +41,7 @@ export const describeFact = (fact: Fact): string => {
           ? `its last partition ended at ${toTheSecond(fact.until)}: changes go to the default partition`
           : `its last partition ends at ${toTheSecond(fact.until)}: changes after it go to the default partition`
     case "DefaultPartitionUsed":
-      return `${fact.atLeast >= 1000 ? "1000 changes or more are" : many(fact.atLeast, "change is", "changes are")} in its default partition, which reads always look through`
+      return `${fact.atLeast >= mostDefaultRows ? `${mostDefaultRows} changes or more are` : many(fact.atLeast, "change is", "changes are")} in its default partition, which reads always look through`
     case "IndexMissing":
       return `indexes are missing, and reads are slow without them: ${list(fact.indexes)}`
     case "IndexInvalid":

@@ -9,6 +9,7 @@ import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { Gap } from "../capture/catalogModel.js"
 import { literal, qualified } from "../sql/sqlText.js"
+import { mostDefaultRows, mostTransactions } from "./bounds.js"
 import { recordIndexes } from "./indexes.js"
 
 type Reading<A> = Effect.Effect<A, SqlError | ParseError>
@@ -224,9 +225,6 @@ select
 from bounds b`
   )
 
-/** How many rows of the default partition are counted. */
-const mostRows = 1000
-
 const Counted = Schema.Struct({ rows: Schema.Int })
 
 /** How many changes are in the default partition, up to a bound. */
@@ -235,7 +233,7 @@ export const readDefaultPartition = (sql: SqlClient, storage: string): Reading<n
     readOne(
       sql,
       Counted,
-      `select count(*)::int as rows from (select from ${qualified(storage, "audit_changes_default")} limit ${mostRows}) x`
+      `select count(*)::int as rows from (select from ${qualified(storage, "audit_changes_default")} limit ${mostDefaultRows}) x`
     ),
     ({ rows }) => rows
   )
@@ -254,9 +252,6 @@ where f.change_id is not null
 order by f.name`),
     Schema.decodeUnknown(Schema.Array(Consumer))
   )
-
-/** The most transactions of the last day that are looked at. */
-const mostTransactions = 100_000
 
 const Writers = Schema.Struct({
   sampled: Schema.Boolean,

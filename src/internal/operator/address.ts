@@ -169,9 +169,6 @@ const plain = (text: string): boolean =>
 const segment = (text: string): string =>
   encodeURIComponent(text).replaceAll("%3A", ":").replaceAll("%40", "@").replaceAll("%2C", ",")
 
-/** Removes the schema `public`: `public.posts` is `posts`. */
-export const shortTable = (table: string): string => table.replace(/^public\./, "")
-
 /** Makes addresses under a prefix. `carried` are the parameters that every address keeps, such as the time zone. */
 export const make = (prefix: string, carried: Parameters = {}) => {
   const address = (path: string, parameters: Parameters = {}): string => {

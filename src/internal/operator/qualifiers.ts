@@ -6,6 +6,7 @@ import * as Either from "effect/Either"
 import * as Actor from "../../Actor.js"
 import * as Query from "../../Query.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
+import { shortTable } from "../core/words.js"
 import { dayOf, durationOf, instantOfLocal } from "./zone.js"
 
 /** The parameter of a filter that each word stands for. */
@@ -154,11 +155,7 @@ export const write = (filter: Query.Filter, since?: string): string => {
       default: {
         const word = wordOf.get(name)
         // People leave out the schema `public`.
-        parts.push(
-          ...(word === undefined
-            ? []
-            : [`${word}:${quoted(name === "table" ? value.replace(/^public\./, "") : value)}`])
-        )
+        parts.push(...(word === undefined ? [] : [`${word}:${quoted(name === "table" ? shortTable(value) : value)}`]))
       }
     }
   }

@@ -9,6 +9,7 @@ import { InvalidRequest } from "../../ThreadlineError.js"
 import { formatMicros, parseMicros } from "../core/instant.js"
 import { notAnObject, unknownField } from "../core/request.js"
 import { format, parse as parseTableName, type TableName } from "../core/tableName.js"
+import { many } from "../core/words.js"
 import { shortTextRule, textRule } from "../core/text.js"
 import type { JsonObject } from "../core/jsonValue.js"
 
@@ -130,7 +131,7 @@ const durationText = (millis: Millis): string => {
   }
   const [size, unit] = units.find(([size]) => millis % size === 0) ?? [1, "milli"]
   const count = millis / size
-  return `${count} ${unit}${count === 1 ? "" : "s"}`
+  return many(count, unit)
 }
 
 const fieldOf = (parent: string, name: string): string =>

@@ -85,9 +85,25 @@ const LifeRow = Schema.Struct({
   follows: Schema.NullOr(Schema.String)
 })
 
-const changeNames =
-  "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, " +
-  "changed_fields, changed_from, data_after, details"
+const changeNames = [
+  "id",
+  "transaction_id",
+  "captured_at",
+  "table_schema",
+  "table_name",
+  "partition_name",
+  "op",
+  "row_pk",
+  "row_key",
+  "previous_row_key",
+  "changed_fields",
+  "changed_from",
+  "data_after",
+  "details"
+]
+
+/** The columns of a change, of a row with this alias. */
+const columnsOf = (alias: string): string => changeNames.map((name) => `${alias}.${name}`).join(", ")
 
 /** TRUNCATEs of a whole table. It is the SQL after a select list, with the alias `r`. */
 const truncatesOf = (storage: Storage, table: Table): Fragment => storage.sql`
@@ -275,7 +291,7 @@ export const known = (
           offset 0
           ) c`
   return sql`(
-        select ${sql.literal(`o.key, o.nth, ${changeNames.replaceAll(/\w+/g, "o.$&")}`)}
+        select ${sql.literal(`o.key, o.nth, ${columnsOf("o")}`)}
         from (
           select k.*, pg_catalog.lead(k.transaction_id) over (partition by k.key order by k.nth) as next_transaction
           from (${found}) k
@@ -359,10 +375,10 @@ const statement = (storage: Storage, row: Row, span: Span) => {
       c.side as side,
       c.follows::text as follows
     from (
-      select ${sql.literal(changeNames)}, side, null::bigint as follows
+      select ${sql.literal(columnsOf("own"))}, side, null::bigint as follows
       from own
       union all
-      select ${sql.literal(changeNames)}, side, follows
+      select ${sql.literal(columnsOf("truncates"))}, side, follows
       from truncates
     ) c
     join ${name("audit_transactions")} t on t.id = c.transaction_id

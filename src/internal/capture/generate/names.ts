@@ -26,19 +26,32 @@ const suffixOf = (table: TableName): string => {
   return `${readable}_${hashOf(table)}`
 }
 
-export const functionName = (table: TableName, purpose: Purpose): string => `capture_${purpose}_${suffixOf(table)}`
+const guardedBeginning = (purpose: Purpose): string => `capture_${purpose}_`
+
+const openBeginning = (purpose: Purpose): string => `open_${purpose}_`
+
+/** What the name of every trigger function begins with. */
+const beginnings = [...guarded.map(guardedBeginning), ...open.map(openBeginning)]
+
+const watchful = "unaltered_"
+
+export const functionName = (table: TableName, purpose: Purpose): string =>
+  `${guardedBeginning(purpose)}${suffixOf(table)}`
 
 /** The name says that every role may execute the function: the database relies on it (`is_open_function`). */
-export const openFunctionName = (table: TableName, purpose: Purpose): string => `open_${purpose}_${suffixOf(table)}`
+export const openFunctionName = (table: TableName, purpose: Purpose): string =>
+  `${openBeginning(purpose)}${suffixOf(table)}`
 
 /** The function by which the others ask whether the table was altered (`make_watchful`). It is no trigger function. */
-export const watchfulName = (table: TableName): string => `unaltered_${suffixOf(table)}`
+export const watchfulName = (table: TableName): string => `${watchful}${suffixOf(table)}`
 
-export const isWatchful = (functionName: string): boolean => functionName.startsWith("unaltered_")
+export const isWatchful = (functionName: string): boolean => functionName.startsWith(watchful)
 
 /** The name of that function for the table that a trigger function was generated for. */
-export const watchfulOf = (triggerFunction: string): string =>
-  triggerFunction.replace(/^(capture|open)_[a-z]+_/, "unaltered_")
+export const watchfulOf = (triggerFunction: string): string => {
+  const beginning = beginnings.find((each) => triggerFunction.startsWith(each))
+  return beginning === undefined ? triggerFunction : `${watchful}${triggerFunction.slice(beginning.length)}`
+}
 
 /** The names of all functions that a table of this name can have. */
 export const functionNames = (table: TableName): ReadonlyArray<string> => [

@@ -2,6 +2,7 @@
 import type { ComponentChildren, VNode } from "preact"
 import * as Json from "../../../Json.js"
 import * as Query from "../../../Query.js"
+import { many } from "../../core/words.js"
 import { entriesOf } from "../columnOrder.js"
 import { masked } from "../masks.js"
 import { useSite } from "../site.js"
@@ -33,7 +34,7 @@ const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
   const most = Math.min(6, room.fields)
   return (
     <>
-      <span class="sub">{fields.length === 1 ? "1 field" : `${fields.length} fields`} </span>
+      <span class="sub">{many(fields.length, "field")} </span>
       <span class="brief">
         {telling.slice(0, most).map(([field, value], index) => (
           <>

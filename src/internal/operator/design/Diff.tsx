@@ -5,6 +5,7 @@
 import type { VNode } from "preact"
 import * as Json from "../../../Json.js"
 import type * as Query from "../../../Query.js"
+import { many } from "../../core/words.js"
 import { masked, type Masks, type Redaction } from "../masks.js"
 import { useSite } from "../site.js"
 import { type Segment, structuralDiff, wordDiff } from "../wordDiff.js"
@@ -95,7 +96,7 @@ const Places = ({
         </li>
       ))}
       {places.length > room.places ? <li class="sub">and {places.length - room.places} more places</li> : null}
-      {equal > 0 ? <li class="sub">{equal === 1 ? "1 member is equal" : `${equal} members are equal`}</li> : null}
+      {equal > 0 ? <li class="sub">{many(equal, "member is equal", "members are equal")}</li> : null}
     </ul>
   )
 }
@@ -227,7 +228,7 @@ export const Diff = ({
         <>
           <dt class="dim">…</dt>
           <dd class="sub">
-            {further > 0 ? `${further} more ${further === 1 ? "field" : "fields"}` : ""}
+            {further > 0 ? many(further, "more field") : ""}
             {further > 0 && empty > 0 ? ", " : ""}
             {empty > 0 ? `${empty} null` : ""}
           </dd>

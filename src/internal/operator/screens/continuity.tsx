@@ -1,7 +1,7 @@
 /** What can be asked about each captured table, and since when. A part of the coverage page. */
 import type { VNode } from "preact"
 import type * as Continuity from "../../../Continuity.js"
-import { shortTable } from "../address.js"
+import { shortTable } from "../../core/words.js"
 import { Tag, type Tone } from "../design/Badge.js"
 import { Table } from "../design/Table.js"
 import { Text } from "../design/Text.js"

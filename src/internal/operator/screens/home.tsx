@@ -6,6 +6,7 @@ import type * as ExportJobs from "../../../ExportJobs.js"
 import type * as Health from "../../../Health.js"
 import type * as Query from "../../../Query.js"
 import type { InvalidRequest } from "../../../ThreadlineError.js"
+import { agreeing, shortTable } from "../../core/words.js"
 import { subjectText } from "../design/Actions.js"
 import { Empty } from "../design/Empty.js"
 import { ActionName, ActorName, Who } from "../design/Names.js"
@@ -24,7 +25,7 @@ import { openView, type OwnViews, ownViewsOf, ViewList } from "./views.js"
 const shown = 12
 
 const shortTables = (tables: ReadonlyArray<string>): string => {
-  const names = tables.map((table) => table.replace(/^public\./, ""))
+  const names = tables.map(shortTable)
   return names.length > 3 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ")
 }
 
@@ -50,7 +51,7 @@ const Recent = ({ transactions }: { readonly transactions: ReadonlyArray<Query.T
                 {action === null ? (
                   <a href={to.transaction(transaction.id)}>
                     {changes.count}
-                    {changes.exact ? "" : "+"} {changes.count === 1 ? "change" : "changes"}
+                    {changes.exact ? "" : "+"} {agreeing(changes.count, "change")}
                   </a>
                 ) : (
                   <ActionName action={action} transactionId={transaction.id} />
@@ -190,7 +191,7 @@ const State = ({ coverage: { isAllowed, seen } }: { readonly coverage: Seen }): 
       <b>
         {uncovered.length === 0
           ? `${coverage.length === 1 ? "The one table is captured or declared as a gap" : `All ${coverage.length} tables are captured or declared as gaps`}.`
-          : `${uncovered.length} of ${coverage.length} tables ${uncovered.length === 1 ? "is" : "are"} not captured as they should be.`}
+          : `${uncovered.length} of ${coverage.length} tables ${agreeing(uncovered.length, "is", "are")} not captured as they should be.`}
       </b>
       {uncovered.length === 0 ? null : (
         <span>

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { many } from "../../core/words.js"
 import { read } from "../filterForm.js"
 import { answer, type ScreenContext, type Screened } from "../screen.js"
 import { notProvided } from "./trouble.js"
@@ -27,10 +28,7 @@ export const live = (context: ScreenContext): Screened =>
             .stream({ from: "now", live: true, ...(filter.table === undefined ? {} : { tables: filter.table }) })
             .pipe(
               Stream.filter(({ changes }) => changes.length > 0),
-              Stream.map(
-                ({ changes }) =>
-                  `event: changes\ndata: ${changes.length === 1 ? "1 change" : `${changes.length} changes`}\n\n`
-              )
+              Stream.map(({ changes }) => `event: changes\ndata: ${many(changes.length, "change")}\n\n`)
             )
           const beats = Stream.repeatEffect(Effect.as(Effect.sleep(beat), ":\n\n"))
           const events = Stream.make("retry: 3000\n\n").pipe(

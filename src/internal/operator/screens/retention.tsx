@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import type { VNode } from "preact"
 import * as Json from "../../../Json.js"
 import type * as Retention from "../../../Retention.js"
+import { shortTable } from "../../core/words.js"
 import { ActionForm } from "../design/ActionForm.js"
 import { Tag, type Tone } from "../design/Badge.js"
 import { Facts } from "../design/Facts.js"
@@ -14,7 +15,6 @@ import { Panel } from "../design/Panel.js"
 import { Table } from "../design/Table.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
-import { shortTable } from "../address.js"
 import { page, type ScreenContext, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { plural } from "./timeline.js"
@@ -55,7 +55,7 @@ const PolicyWords = ({ policy }: { readonly policy: Retention.Plan["policy"] }):
 }
 
 const PlainValue = ({ value }: { readonly value: Json.JsonValue }): VNode => (
-  <Text text={typeof value === "string" ? value.replace(/^1 (\w+)s$/, "1 $1") : Json.stringify(value)} limit={200} />
+  <Text text={typeof value === "string" ? value : Json.stringify(value)} limit={200} />
 )
 
 const RetentionView = ({

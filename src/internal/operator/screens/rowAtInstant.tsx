@@ -2,7 +2,7 @@
 import type { VNode } from "preact"
 import * as Json from "../../../Json.js"
 import * as Query from "../../../Query.js"
-import { shortTable } from "../address.js"
+import { shortTable } from "../../core/words.js"
 import { entriesOf } from "../columnOrder.js"
 import { Tag } from "../design/Badge.js"
 import { isReadAsTree, JsonView } from "../design/JsonView.js"

@@ -1,7 +1,7 @@
 /** The history of one row: its changes, schema events of its table, and lapses of capture. */
 import type { VNode } from "preact"
 import * as Query from "../../../Query.js"
-import { shortTable } from "../address.js"
+import { shortTable } from "../../core/words.js"
 import { Tag } from "../design/Badge.js"
 import { ChangeArticle } from "../design/Changes.js"
 import { ActionName, CorrelationName, tableOf, TransactionName, Who } from "../design/Names.js"

@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as Either from "effect/Either"
 import type { VNode } from "preact"
 import * as Query from "../../../Query.js"
+import { agreeing, shortTable } from "../../core/words.js"
 import { kindsOfLists, labelOf } from "../exportKinds.js"
 import { ChangeTable } from "../design/Changes.js"
 import { Empty } from "../design/Empty.js"
@@ -30,8 +31,8 @@ const numbers = new Intl.NumberFormat("en")
 
 export const counted = (count: number): string => numbers.format(count)
 
-export const plural = (count: number, one: string, several = `${one}s`): string =>
-  `${counted(count)} ${count === 1 ? one : several}`
+export const plural = (count: number, one: string, several?: string): string =>
+  `${counted(count)} ${agreeing(count, one, several)}`
 
 const redactions = (changes: ReadonlyArray<Query.Change>): number =>
   changes.reduce(
@@ -44,7 +45,7 @@ const about = ({ filter, since }: Listing): string => {
   const { action, actor, op, table } = filter
   return [
     op === undefined ? "changes" : `${op.join(" or ")} changes`,
-    table === undefined ? "" : ` to ${table.map((name) => name.replace(/^public\./, "")).join(" and ")}`,
+    table === undefined ? "" : ` to ${table.map(shortTable).join(" and ")}`,
     filter.key === undefined ? "" : ` ${typeof filter.key === "string" ? filter.key : ""}`,
     actor === undefined ? "" : ` by ${actor.type.replace("_", " ")}${actor.id === undefined ? "" : ` ${actor.id}`}`,
     filter.unattributed === true ? " by nobody known" : "",

@@ -6,6 +6,7 @@ import type { ComponentChildren, VNode } from "preact"
 import type { ExportError } from "../../../Export.js"
 import type { SavedViewError } from "../../../SavedViews.js"
 import type { InvalidRequest, NotFound } from "../../../ThreadlineError.js"
+import { didYouMean, many } from "../../core/words.js"
 import { hostLink } from "../address.js"
 import { Copy } from "../design/Copy.js"
 import { Notice } from "../design/Notice.js"
@@ -181,7 +182,7 @@ export const invalid = (error: InvalidRequest): Page =>
         {error.suggestion === undefined ? "." : null}
         {error.suggestion === undefined ? null : (
           <>
-            ; did you mean <Text text={error.suggestion} limit={100} />?
+            ; {didYouMean} <Text text={error.suggestion} limit={100} />?
           </>
         )}
       </p>
@@ -195,9 +196,8 @@ export const tooSlow = (reference: string, seconds: number): Page =>
     "This took too long",
     <>
       <p class="facts">
-        The answer needed more than {seconds === 1 ? "1 second" : `${seconds} seconds`}, and the database was told to
-        stop. If the page has a filter, ask for less time, or for one table, row or actor. Otherwise try again in a
-        moment.
+        The answer needed more than {many(seconds, "second")}, and the database was told to stop. If the page has a
+        filter, ask for less time, or for one table, row or actor. Otherwise try again in a moment.
       </p>
       <Reference reference={reference} />
       <Start />
