@@ -11,9 +11,9 @@ import type { Given } from "./parser/declare.js"
 import { nameOf } from "./reading.js"
 import { wholeNumber } from "./values.js"
 
-const shapes = ["ocsf", "cloudevents", "debezium"] as const
+const formats = Export.Manifest.fields.format.literals
 
-const formats = ["csv", "ndjson", "json", "parquet"] as const
+const shapes = Export.Manifest.fields.shape.members[0].literals
 
 /** Which changes, and how they are written. */
 export const requestOptions = {

@@ -16,6 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as columns from "./internal/export/columns.js"
 import type { ExportError } from "./internal/export/exportError.js"
+import type { Format as FormatName } from "./internal/export/formats.js"
 import type { Manifest } from "./internal/export/manifest.js"
 import { formats as formatsHere } from "./internal/export/parquet.js"
 import { makeRecorder } from "./internal/export/recorder.js"
@@ -36,7 +37,7 @@ import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineErro
  * @since 0.1.0
  * @category models
  */
-export type Format = "csv" | "ndjson" | "json" | "parquet"
+export type Format = FormatName
 
 /**
  * The formats that can be written here: `parquet` only if its package is installed.

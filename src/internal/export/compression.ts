@@ -5,8 +5,7 @@ import * as Either from "effect/Either"
 import type { Transform } from "node:stream"
 import * as zlib from "node:zlib"
 import { ExportError } from "./exportError.js"
-
-export type Compression = "gzip" | "zstd"
+import type { Compression } from "./formats.js"
 
 interface Codec {
   readonly compress: () => Transform

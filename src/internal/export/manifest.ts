@@ -15,6 +15,7 @@ import { tableOf } from "../record/key.js"
 import { Lapses, lapsesOf } from "../record/lapses.js"
 import { rows, type Storage } from "../record/storage.js"
 import { canonicalFilter } from "../search/everything.js"
+import { compressions, formats, shapes } from "./formats.js"
 import { formatVersions, hasColumns, type Request } from "./request.js"
 import { shapeVersions } from "./shapes.js"
 
@@ -38,14 +39,14 @@ export interface Knowledge extends Schema.Schema.Type<typeof Knowledge> {}
  * @category schemas
  */
 export const Manifest = Schema.Struct({
-  format: Schema.Literal("csv", "ndjson", "json", "parquet"),
+  format: Schema.Literal(...formats),
   formatVersion: Schema.Int,
   /** For NDJSON in the form of another system: which one. Null if each line is the JSON of a change. */
-  shape: Schema.NullOr(Schema.Literal("ocsf", "cloudevents", "debezium")),
+  shape: Schema.NullOr(Schema.Literal(...shapes)),
   /** The version of the standard that the shape follows. Null if there is no shape. */
   shapeVersion: Schema.NullOr(Schema.String),
   /** For a Parquet file: what compresses its pages, if it is not Snappy. */
-  compression: Schema.NullOr(Schema.Literal("gzip", "zstd")),
+  compression: Schema.NullOr(Schema.Literal(...compressions)),
   /** The columns of a CSV or of Parquet. Null for formats that have every field. */
   columns: Schema.NullOr(Schema.Array(Schema.String)),
   /** For a CSV: true if no cell is marked that a spreadsheet takes for a formula. */

@@ -9,7 +9,7 @@ import * as zlib from "node:zlib"
 import { legibleText } from "../core/notUtf8.js"
 import { type Column, kindOf } from "./columns.js"
 import { ExportError } from "./exportError.js"
-import type { Format } from "./request.js"
+import { type Format, formats as everyFormat } from "./formats.js"
 import type { Body } from "./lines.js"
 import { TupleReader, wholeCells } from "./tuples.js"
 
@@ -28,8 +28,8 @@ export const library: Effect.Effect<Writing, ExportError> = Effect.tryPromise({
 
 /** The formats that can be written, with what is installed. */
 export const formats: Effect.Effect<ReadonlyArray<Format>> = Effect.match(library, {
-  onFailure: () => ["csv", "ndjson", "json"],
-  onSuccess: () => ["csv", "ndjson", "json", "parquet"]
+  onFailure: () => everyFormat.filter((format) => format !== "parquet"),
+  onSuccess: () => everyFormat
 })
 
 type WriterOptions = ConstructorParameters<Writing["ParquetWriter"]>[0]

@@ -11,21 +11,13 @@ import { decodeEverything, type Everything, type EverythingFilter } from "../sea
 import { type Column, contractColumns, isColumn, personColumns } from "./columns.js"
 import { availability } from "./compression.js"
 import type { ExportError } from "./exportError.js"
-import { Shape } from "./shapes.js"
-
-export const Format = choice("csv", "ndjson", "json", "parquet")
-
-export type Format = "csv" | "ndjson" | "json" | "parquet"
+import { type Compression, compressions, type Format, formats, type Shape, shapes } from "./formats.js"
 
 /** The version of each format. It rises if readers of the format must change. */
 export const formatVersions: Readonly<Record<Format, number>> = { csv: 1, ndjson: 1, json: 1, parquet: 1 }
 
 /** Whether a format has columns to choose from. */
 export const hasColumns = (format: Format): boolean => format === "csv" || format === "parquet"
-
-export const Compression = choice("gzip", "zstd")
-
-export type Compression = "gzip" | "zstd"
 
 /** The compression of the whole file. In a Parquet file, each page is compressed by itself. */
 export const outerCompression = ({
@@ -37,6 +29,7 @@ export const outerCompression = ({
 }): Compression | undefined => (format === "parquet" ? undefined : (compression ?? undefined))
 
 export interface Options {
+  /** The form of the file: a CSV, JSON with one change a line (`ndjson`), one JSON document, or Parquet. */
   readonly format: Format
   /** The filter, as for a timeline; all changes unless given. If a decoded filter has options of pages, they are ignored. */
   readonly filter?: EverythingFilter | undefined
@@ -50,6 +43,7 @@ export interface Options {
   readonly raw?: boolean | undefined
   /** Of NDJSON: the form in which another system reads a change, instead of its JSON. */
   readonly shape?: Shape | undefined
+  /** The compression of the file, or of the pages of a Parquet file; none unless given. */
   readonly compression?: Compression | undefined
   /** Who asked for the export; the actor of the context unless given. */
   readonly requestedBy?: Actor.Actor | undefined
@@ -62,7 +56,7 @@ const flagRule = { message: () => "must be true or false" }
 const countRule = "must be a whole number, at least 1"
 
 const ExportRequest = Schema.Struct({
-  format: Format,
+  format: choice(...formats),
   filter: Schema.optional(Schema.Unknown),
   order: Schema.optionalWith(Order, { default: () => "oldest" as const }),
   limit: Schema.optional(
@@ -76,8 +70,8 @@ const ExportRequest = Schema.Struct({
     })
   ),
   raw: Schema.optionalWith(Schema.Boolean.annotations(flagRule), { default: () => false }),
-  shape: Schema.optional(Shape),
-  compression: Schema.optional(Compression),
+  shape: Schema.optional(choice(...shapes)),
+  compression: Schema.optional(choice(...compressions)),
   requestedBy: Schema.optional(Schema.Unknown),
   scopeName: Schema.optional(ShortText)
 })

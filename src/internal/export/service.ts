@@ -12,8 +12,9 @@ import { notAnObject, told } from "../core/request.js"
 import type { ReadScope } from "../record/scope.js"
 import { contentEncodings } from "./compression.js"
 import { toFile } from "./file.js"
+import type { Format } from "./formats.js"
 import type { Manifest } from "./manifest.js"
-import { type Format, type Options, outerCompression, type Request } from "./request.js"
+import { type Options, outerCompression, type Request } from "./request.js"
 import { bytesOf, lentBytesOf, check, decoded, type Exporting, type Failure, type Hooks } from "./stream.js"
 
 export interface StreamOptions extends Options, Hooks {}

@@ -3,14 +3,10 @@
  * shape does not know, and that its standard leaves no other place for, is under `unmapped` (OCSF) or `threadline` (Debezium).
  */
 import type { Fragment } from "@effect/sql/Statement"
-import { choice } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { beforeImage, visibleBefore } from "../record/visible.js"
 import { changeDocument, restOfDocument } from "./document.js"
-
-export const Shape = choice("ocsf", "cloudevents", "debezium")
-
-export type Shape = "ocsf" | "cloudevents" | "debezium"
+import type { Shape } from "./formats.js"
 
 /** The version of the standard that a shape follows. */
 export const shapeVersions: Readonly<Record<Shape, string>> = { ocsf: "1.6.0", cloudevents: "1.0", debezium: "2.6" }

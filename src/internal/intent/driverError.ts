@@ -37,8 +37,6 @@ export const outcomeUnknown = (error: unknown): AuditError =>
     cause: error
   })
 
-export const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
-
 /** The error to throw for a failed statement of Threadline's own. */
 const ownFailure = (error: unknown): unknown => {
   const state = stateOf(error)?.code

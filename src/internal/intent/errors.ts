@@ -182,6 +182,9 @@ export const connectionLost = (error: SqlError): AuditError =>
 
 const serializationStates: ReadonlySet<unknown> = new Set(["40001", "40P01"])
 
+/** Whether an error says that a transaction may or may not have been committed. */
+export const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
+
 /** Whether an error, or one that it wraps, says that running the transaction once more may succeed. */
 export const isSerializationFailure = (error: unknown): boolean => {
   let current = error

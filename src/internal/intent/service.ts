@@ -14,7 +14,7 @@ import type * as Tracer from "effect/Tracer"
 import type * as AuditContext from "../../AuditContext.js"
 import type { InvalidRequest } from "../../ThreadlineError.js"
 import { type Action, encodeAction } from "./action.js"
-import { AuditError, type Audited, closed, isSerializationFailure, makeAuditError } from "./errors.js"
+import { AuditError, type Audited, closed, isOutcomeUnknown, isSerializationFailure, makeAuditError } from "./errors.js"
 import type { FailedAction } from "./level.js"
 import { makeRecorder, recordFailures } from "./recorder.js"
 import { ofCall } from "./refusals.js"
@@ -283,8 +283,6 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
 /** Why an action could not be encoded, without its values. A defect of the host may hold anything. */
 const reasonOf = (cause: Cause.Cause<InvalidRequest>): string =>
   Option.match(Cause.failureOption(cause), { onNone: () => "it threw", onSome: ({ message }) => message })
-
-const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
 
 /** An interrupted attempt has not failed, and one of unknown outcome may have succeeded. */
 const hasFailed = (cause: Cause.Cause<unknown>): boolean =>

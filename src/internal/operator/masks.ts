@@ -4,11 +4,13 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Capture from "../../Capture.js"
 import type * as Health from "../../Health.js"
 import * as Json from "../../Json.js"
 import { remembering } from "./remembered.js"
 
-export type Mask = "[masked]" | "last4" | "hash" | "null"
+export type Mask = Capture.Mask
 
 /** A masked place inside a document. If the path leads through an array, the place is masked in every element. */
 export interface Place {
@@ -28,8 +30,7 @@ export type Masks = ReadonlyMap<string, Redaction>
 
 export type MasksByTable = ReadonlyMap<string, Masks>
 
-const isMask = (shown: Health.Shown | null): shown is Mask =>
-  shown === "[masked]" || shown === "last4" || shown === "hash" || shown === "null"
+const isMask = Schema.is(Capture.Mask)
 
 const masksOf = (policies: ReadonlyArray<Health.PolicyComparison>): MasksByTable =>
   new Map(

@@ -17,7 +17,9 @@ import type { Owner } from "./model.js"
  * @category models
  */
 export interface OwnerInput {
+  /** The type of the actor, such as `user`. */
   readonly type: string
+  /** The id of the actor; an anonymous actor has none. */
   readonly id?: string | number | bigint | undefined
 }
 

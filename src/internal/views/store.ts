@@ -23,7 +23,9 @@ import { Owner, type SavedView, SavedViewError } from "./model.js"
  * @category models
  */
 export interface ViewFilter extends Paging {
+  /** Only views of this owner. */
   readonly owner?: OwnerInput | undefined
+  /** Only views of this name. */
   readonly name?: string | undefined
 }
 

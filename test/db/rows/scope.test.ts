@@ -91,7 +91,7 @@ const moved = [
 
 describe("reads of one row under a scope", () => {
   it.layer(layer)("of a log", (it) => {
-    it.effect("show a row that changed hands to each only while it was his", () =>
+    it.effect("show a row that changed hands to each tenant only while the tenant owned it", () =>
       Effect.gen(function* () {
         yield* record(moved)
         const ids = moved.map(({ id }) => id)

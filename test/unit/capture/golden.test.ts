@@ -76,6 +76,69 @@ const relation = (name: string, more: Partial<RelationShape> = {}): RelationShap
 })
 
 const leaf = relation("jobs_done", { position: "partition" })
+const foreignLeaf = relation("jobs_archived", { position: "partition", kind: "foreign" })
+
+const masks = table({
+  name: "people",
+  columns: [
+    column("id", 1, "uuid"),
+    column("card", 2, "text"),
+    column("email", 3, "text"),
+    column("phone", 4, "text"),
+    column("name", 5, "text")
+  ],
+  key: [{ name: "id", attnum: 1, type: "uuid", text: "text" }],
+  masked: ["card", "email", "name", "phone"],
+  masks: { card: "last4", email: "hash", phone: "null" }
+})
+
+const paths = table({
+  name: "events",
+  columns: [column("id", 1, "bigint"), column("payload", 2, "jsonb", { comparison: "jsonb" })],
+  key: [{ name: "id", attnum: 1, type: "bigint", text: "text" }],
+  paths: {
+    payload: [
+      { path: ["card", "number"], as: "last4" },
+      { path: ["secret"], as: "exclude" }
+    ]
+  }
+})
+
+const virtual = table({
+  name: "orders",
+  columns: [column("id", 1, "bigint"), column("net", 2, "numeric"), column("gross", 3, "numeric", { virtual: true })],
+  key: [{ name: "id", attnum: 1, type: "bigint", text: "text" }]
+})
+
+const keyless = table({
+  name: "log_lines",
+  columns: [column("at", 1, "timestamp with time zone", { pins: ["timezone"] }), column("line", 2, "text")],
+  key: []
+})
+
+const comparisons = table({
+  name: "measures",
+  columns: [
+    column("id", 1, "bigint"),
+    column("value", 2, "double precision", { comparison: "image" }),
+    column("labels", 3, "public.hstore", { comparison: "cast" })
+  ],
+  key: [{ name: "id", attnum: 1, type: "bigint", text: "text" }]
+})
+
+const images = table({
+  name: "samples",
+  columns: [column("id", 1, "bigint"), column("value", 2, "double precision", { comparison: "image" })],
+  key: [{ name: "id", attnum: 1, type: "bigint", text: "text" }]
+})
+
+const refusing = table({
+  name: "ledger",
+  columns: [column("id", 1, "bigint"), column("account", 2, "text"), column("note", 3, "text")],
+  key: [{ name: "id", attnum: 1, type: "bigint", text: "text" }],
+  masked: ["account"],
+  onTruncate: "refuse"
+})
 
 const cases: ReadonlyArray<
   readonly [what: string, file: string, shape: TableShape, relations: ReadonlyArray<RelationShape>]
@@ -93,7 +156,21 @@ const cases: ReadonlyArray<
     "row",
     { ...partitioned, mode: "row", always: true },
     [relation("jobs", { kind: "partitioned" }), leaf]
-  ]
+  ],
+  ["a table with every mask of a column", "masks", masks, [relation("people")]],
+  ["a table with redacted paths inside a json column", "paths", paths, [relation("events")]],
+  ["a table with a virtual column", "virtual", virtual, [relation("orders")]],
+  ["a table without a key", "keyless", keyless, [relation("log_lines")]],
+  ["a table with values that have the same image", "images", images, [relation("samples")]],
+  ["a table with a type that an extension casts to json", "casts", comparisons, [relation("measures")]],
+  [
+    "a partitioned table with a foreign partition",
+    "foreign",
+    partitioned,
+    [relation("jobs", { kind: "partitioned" }), foreignLeaf]
+  ],
+  ["a table without partitions, by row triggers", "row-plain", { ...plain, mode: "row" }, [relation("posts")]],
+  ["a masked table that refuses TRUNCATE", "refuse", refusing, [relation("ledger")]]
 ]
 
 it.each(cases)("the generated triggers of %s are those of test/golden", async (_, file, shape, relations) => {

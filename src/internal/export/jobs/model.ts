@@ -6,6 +6,7 @@ import * as Actor from "../../../Actor.js"
 import { InstantText } from "../../core/instant.js"
 import { JsonObject } from "../../core/jsonValue.js"
 import { Id, ShortText } from "../../core/request.js"
+import { compressions, formats, shapes } from "../formats.js"
 import { Manifest } from "../manifest.js"
 
 /**
@@ -46,15 +47,15 @@ export interface NamedScope extends Schema.Schema.Encoded<typeof NamedScope> {}
 
 /** What is exported, as it is stored. */
 export const StoredRequest = Schema.Struct({
-  format: Schema.Literal("csv", "ndjson", "json", "parquet"),
+  format: Schema.Literal(...formats),
   /** The filter as its one document. */
   filter: JsonObject,
   order: Schema.Literal("newest", "oldest"),
   limit: Schema.NullOr(Schema.Number),
   columns: Schema.NullOr(Schema.Array(Schema.String)),
   raw: Schema.Boolean,
-  shape: Schema.NullOr(Schema.Literal("ocsf", "cloudevents", "debezium")),
-  compression: Schema.NullOr(Schema.Literal("gzip", "zstd"))
+  shape: Schema.NullOr(Schema.Literal(...shapes)),
+  compression: Schema.NullOr(Schema.Literal(...compressions))
 })
 
 export interface StoredRequest extends Schema.Schema.Type<typeof StoredRequest> {}

@@ -29,6 +29,7 @@ export interface Options {
   readonly scopeRequired?: boolean | undefined
   /** False to record no action of a job. */
   readonly record?: boolean | undefined
+  /** How many jobs of one actor may wait or run, and how large a file may become. */
   readonly limits?: Limits | undefined
   /** The attempts of a job, 1 to 100. The default is 3. */
   readonly attempts?: number | undefined

@@ -27,7 +27,9 @@ export interface ScopeOption {
 }
 
 export interface ListOptions extends ScopeOption {
+  /** Only jobs in this state, or in one of these. */
   readonly state?: State | ReadonlyArray<State> | undefined
+  /** Only jobs that the schedule of this name has made. */
   readonly schedule?: string | undefined
   /** Only jobs that this actor asked for. Without an `id`: any actor of this type. */
   readonly requestedBy?: { readonly type: Actor.Type; readonly id?: string | undefined } | undefined
