@@ -111,9 +111,7 @@ const planRows = (plan: unknown): number | undefined =>
 const estimated = (connection: Connection, { anyBytes, query }: Rows): Effect.Effect<number | undefined, SqlError> =>
   anyBytes
     ? Effect.succeed(undefined)
-    : Effect.map(connection.executeValues(`explain (format json) ${query}`, []), ([first]) =>
-        planRows((first as ReadonlyArray<unknown> | undefined)?.[0])
-      )
+    : Effect.map(connection.executeValues(`explain (format json) ${query}`, []), ([first]) => planRows(first?.[0]))
 
 interface Prepared {
   readonly storage: Storage

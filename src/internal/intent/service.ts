@@ -14,7 +14,14 @@ import type * as Tracer from "effect/Tracer"
 import type * as AuditContext from "../../AuditContext.js"
 import type { InvalidRequest } from "../../ThreadlineError.js"
 import { type Action, encodeAction } from "./action.js"
-import { AuditError, type Audited, closed, isOutcomeUnknown, isSerializationFailure, makeAuditError } from "./errors.js"
+import {
+  type AuditError,
+  type Audited,
+  closed,
+  isOutcomeUnknown,
+  isSerializationFailure,
+  makeAuditError
+} from "./errors.js"
 import type { FailedAction } from "./level.js"
 import { makeRecorder, recordFailures } from "./recorder.js"
 import { ofCall } from "./refusals.js"
