@@ -273,6 +273,50 @@ const shown: ReadonlyArray<readonly [what: string, type: string, value: string, 
 const types = `drop type if exists e, c cascade; create type e as enum ('a', 'b'); create domain d as e;
   create type er as range (subtype = e); create type c as (x e, y int)`
 
+attacks("a column that has the name of one that was dropped", (attack) => {
+  for (const [what, table] of [
+    ["a table", plain],
+    ["a partitioned table", partitioned]
+  ] as const) {
+    attack(`is another one, of ${what}: nothing is claimed of its rows until they change`, (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run(...table)
+        yield* apply({ table: "t", mask: ["pin"] })
+        yield* db.run("insert into t values (1, 1, 'a'), (2, 2, 'b')")
+        // A redacted column, and a new name, are no matter.
+        yield* db.run("alter table t drop pin, drop w", "alter table t add pin text, add e text")
+        expect(yield* asOf(host, "1")).toBe("1")
+        yield* db.run("alter table t drop v", "alter table t add v numeric")
+        expect(yield* asOf(host, "1")).toBe("BeforeCapture")
+        const found = (yield* capture.status()).flatMap(({ findings }) => findings)
+        expect(found.filter(({ kind }) => kind === "RowsRewritten").map(({ subjects }) => subjects)).toEqual([["v"]])
+        const between = yield* host.now
+        yield* db.run("update t set e = 'e' where id = 2", "alter table t alter v set default 3")
+        expect(yield* asOf(host, "1", between)).toBe("BeforeCapture")
+        yield* apply({ table: "t", mask: ["pin"] })
+        expect([yield* asOf(host, "1", between), yield* asOf(host, "1")]).toEqual(["BeforeCapture", "BeforeCapture"])
+        expect(yield* capture.plan([{ table: "t", mask: ["pin"] }])).toEqual([])
+        yield* db.run("update t set v = 7 where id = 1")
+        expect(yield* asOf(host, "1")).toBe("7")
+        // Also if the table was without it for a while.
+        yield* db.run("alter table t drop v")
+        for (const more of ["text", "int"]) {
+          yield* db.run(`alter table t add more_${more} ${more}`)
+          yield* apply({ table: "t", mask: ["pin"] })
+        }
+        expect(yield* asOf(host, "1")).toBe("7")
+        yield* db.run("alter table t add v numeric")
+        expect(yield* asOf(host, "1")).toBe("BeforeCapture")
+        yield* apply({ table: "t", mask: ["pin"] })
+        expect(yield* capture.plan([{ table: "t", mask: ["pin"] }])).toEqual([])
+        yield* db.run("update t set v = 8 where id = 1")
+        expect(yield* asOf(host, "1")).toBe("8")
+      })
+    )
+  }
+})
+
 attacks("values that are shown otherwise, although nothing was written", (attack) => {
   for (const [what, type, value, alter, present] of shown) {
     attack(`of ${what}: nothing is claimed of rows until they change, and the past keeps its texts`, (host) =>

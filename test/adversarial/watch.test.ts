@@ -336,7 +336,8 @@ attacks("the schema watch", (attack) => {
           "alter type place rename attribute x to z",
           "alter type place add attribute q int",
           "alter type place drop attribute z",
-          "alter table p alter n type oid"
+          "alter table p alter n type oid",
+          "alter table p drop column w; alter table p add column w text"
         ]) {
           yield* app.run(alter)
           expect([alter, yield* asOf(host, "p", "1")]).toEqual([alter, "BeforeCapture"])
@@ -347,9 +348,12 @@ attacks("the schema watch", (attack) => {
         expect((yield* events(host)).filter((event) => event?.startsWith("ALTER") === true)).toEqual([
           "ALTER TYPE | type | public.mood | none",
           ...Array.from({ length: 5 }, () => 'ALTER TYPE | table | public.p | lapse | {"rewritten": true}'),
+          'ALTER TABLE | table | public.p | lapse | {"rewritten": true}',
+          "ALTER TABLE | table column | public.p.w | none",
+          "ALTER TABLE | table | public.p | none",
           'ALTER TABLE | table | public.p | lapse | {"rewritten": true}'
         ])
-        expect(yield* lapses(host, "p")).toBe("6")
+        expect(yield* lapses(host, "p")).toBe("7")
       })
     )
   )

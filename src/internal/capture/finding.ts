@@ -48,7 +48,7 @@ export const Finding = Schema.Union(
   kind("TriggersElsewhere", {}),
   /** Partitions left and came back, or others have their names. */
   kind("PartitionReplaced", {}),
-  /** ALTER TABLE wrote the rows anew, and may have given these columns other values. */
+  /** ALTER TABLE wrote the rows anew, and may have given these columns other values. Or they have the names of columns that were dropped. */
   kind("RowsRewritten", {
     /** Perhaps it did not. A lock of another session, or row-level security, keeps the rows from being read. */
     unread: Schema.Boolean

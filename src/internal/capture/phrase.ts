@@ -206,7 +206,7 @@ export const describeFinding = (finding: Finding): string => {
     case "RowsRewritten":
       return finding.unread
         ? `ALTER TABLE may have changed ${subjects}, and its rows cannot be read now: until then nothing is said of them`
-        : `ALTER TABLE has written its rows anew, and may have changed ${subjects}: nothing is known of its rows since then`
+        : `ALTER TABLE has written its rows anew, or made columns anew, and may have changed ${subjects}: nothing is known of its rows since then`
     case "ValuesShownOtherwise":
       return `values of ${subjects} have other texts, because types were altered or are new: ${list(finding.types)}; nothing is known of its rows since then`
     case "ColumnsChanged":

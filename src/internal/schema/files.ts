@@ -3820,7 +3820,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "5686def8ec4f2a76f1296e2400da92fcbbf8d00b3992dfc0ca0566921a6f4937",
+    checksum: "784154aa9d47b56aac7543496c759673a8226dea703f8fa9d577a3b83b03746b",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4309,7 +4309,7 @@ begin atomic
     ),
     'columns', (
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
-        'by', a.xmin::text, 'is', column_state(a.attrelid, a.attnum), 'missing', a.atthasmissing,
+        'name', a.attname, 'by', a.xmin::text, 'is', column_state(a.attrelid, a.attnum), 'missing', a.atthasmissing,
         'version', type_version(a.attoptions), 'computed', a.attgenerated <> '',
         'uses', type_uses(a.attrelid, a.attnum, a.attgenerated <> ''),
         'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod),
@@ -4321,6 +4321,17 @@ begin atomic
         and not a.attisdropped
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
+    ) || (
+      -- Columns that were dropped, until another one has the name: changes still show their values.
+      select coalesce(jsonb_object_agg(m.key, m.value), '{}')
+      from capture_policies p
+      cross join lateral jsonb_each(p.row_marks -> 'columns') m
+      join pg_attribute d on d.attrelid = p.relation and d.attnum = m.key::int2 and d.attisdropped
+      where p.relation = row_marks.relation
+        and p.database = this_database()
+        and not exists (
+          select from pg_attribute a where a.attrelid = p.relation and a.attname = m.value ->> 'name' and not a.attisdropped
+        )
     ),
     -- An expression that is set is stored anew, also if it is the same.
     'computed', (
@@ -4448,7 +4459,7 @@ end
 $$;
 
 -- Columns that may have other values since, without a change that tells them, and the transaction that altered them last. ALTER TABLE may
--- have written the rows anew. "unread": the rows, which may tell that it did not, cannot be read now. "apart": the rows of a partition alone,
+-- have written the rows anew, or a column was dropped and another one has its name. "unread": the rows, which may tell that it did not, cannot be read now. "apart": the rows of a partition alone,
 -- of which writes note nothing. Or values are shown otherwise: "type" is the altered type within the column, or its new one. The columns of
 -- the key are left out of that: they are watched more closely (key_changed, labels_touched).
 -- A file may be new for another reason: then rows are as they were written (rows_rewritten). Rows may also have been written anew for a
@@ -4465,26 +4476,28 @@ as $$
 declare
   altered text[];
   doubted int2[];
+  dropped text[];
   has_new_files boolean;
   rewritten boolean := false;
 begin
   select
     array_agg(a.attname) filter (
-      where m.by <> a.xmin::text
+      where not a.attisdropped
+        and m.by <> a.xmin::text
         and not coalesce(m.version = type_version(a.attoptions) and not m.computed, false)
         and not exists (
           select
           from jsonb_each_text(type_uses(a.attrelid, a.attnum, m.computed)) u
           where m.uses ->> u.key = u.value
         )),
-    array_agg(a.attnum) filter (where m.by <> a.xmin::text or m.values <> '{}')
-  into altered, doubted
+    array_agg(a.attnum) filter (where not a.attisdropped and (m.by <> a.xmin::text or m.values <> '{}')),
+    array_agg(m.name) filter (where a.attisdropped and m.by is not null)
+  into altered, doubted, dropped
   from pg_attribute a
   cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text)
-    m (by text, version text, computed boolean, uses jsonb, "values" jsonb)
+    m (name text, by text, version text, computed boolean, uses jsonb, "values" jsonb)
   where a.attrelid = columns_rewritten.relation
-    and a.attnum > 0
-    and not a.attisdropped;
+    and a.attnum > 0;
   has_new_files := altered is not null and exists (
     select
     from row_holders(columns_rewritten.relation) h (oid)
@@ -4519,6 +4532,16 @@ begin
         -- With the whole table, which is told above.
         and not (rewritten is distinct from false and a.attname = any (altered) and d.xmin = r.xmin)
       group by a.attname;
+  end if;
+  -- Another column has the name of one that was dropped.
+  if dropped is not null then
+    return query
+      select a.attname::text, a.xmin, false, false, null::text
+      from pg_attribute a
+      where a.attrelid = columns_rewritten.relation
+        and a.attnum > 0
+        and a.attname = any (dropped)
+        and not columns_rewritten.marks -> 'columns' ? a.attnum::text;
   end if;
   if doubted is null then
     return;
