@@ -1,6 +1,7 @@
 /**
  * Steps, findings, refusals and mends in words. No other file of capture writes sentences, and no program reads them.
  */
+import { shellWord } from "../core/shell.js"
 import { didYouMean, many } from "../core/words.js"
 import type { ColumnDifferences, Difference } from "./difference.js"
 import type { Finding } from "./finding.js"
@@ -13,10 +14,7 @@ const list = (names: ReadonlyArray<string>): string => names.join(", ")
 
 const keyText = (key: ReadonlyArray<string>): string => (key.length === 0 ? "none" : `(${list(key)})`)
 
-/** A word for a shell: names may hold quotes. */
-const word = (text: string): string => (/^[\w.$-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`)
-
-const commandLine = (argv: Argv): string => argv.map(word).join(" ")
+const commandLine = (argv: Argv): string => argv.map(shellWord).join(" ")
 
 const differenceWords = (difference: Difference): ReadonlyArray<string> => {
   switch (difference._tag) {

@@ -4,6 +4,7 @@
 import * as BigDecimal from "effect/BigDecimal"
 import * as Json from "../../Json.js"
 import type * as Query from "../../Query.js"
+import { shellWord } from "../core/shell.js"
 
 /** The command that belongs to a page. */
 export type Question =
@@ -123,13 +124,10 @@ export const wordsOf = (question: Question): ReadonlyArray<string> => {
  * shown.
  */
 const quoted = (word: string): string => {
-  if (/^[A-Za-z0-9_./:@%+,=-]+$/.test(word)) {
-    return word
-  }
   // eslint-disable-next-line no-control-regex
   return /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/.test(word)
     ? `$'${[...word].map(escaped).join("")}'`
-    : `'${word.replaceAll("'", `'\\''`)}'`
+    : shellWord(word)
 }
 
 const escaped = (character: string): string => {
