@@ -9,6 +9,7 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -16,7 +17,7 @@ import * as Schema from "effect/Schema"
 import * as Health from "./Health.js"
 import * as Capture from "./Capture.js"
 import { nameOf, redactionsOf, redactionsOfPolicy } from "./internal/capture/redaction.js"
-import { formatMicros, instant, type InstantInput, instantRule } from "./internal/core/instant.js"
+import { instant, type InstantInput, instantRule } from "./internal/core/instant.js"
 import { idRule, isId, mustHaveOnly } from "./internal/core/request.js"
 import * as html from "./internal/evidence/html.js"
 import type { Details, EvidenceRecord, Standing, Status, Subject } from "./internal/evidence/model.js"
@@ -26,7 +27,7 @@ import type { Given } from "./internal/evidence/record.js"
 import { operation } from "./internal/core/telemetry.js"
 import * as service from "./internal/evidence/service.js"
 import * as storage from "./internal/record/storage.js"
-import { check } from "./internal/retention/policy.js"
+import { check, cutoffsOf, latestOf } from "./internal/retention/policy.js"
 import type * as Page from "./Page.js"
 import * as Query from "./Query.js"
 import * as Retention from "./Retention.js"
@@ -214,18 +215,27 @@ interface Derived<S extends Subject> {
   readonly detail: Details[S]
 }
 
-const coverageOf = (options: Health.Options | undefined) =>
-  Effect.map(Health.coverage(options), (tables) =>
-    tables.map(({ keptSince, lapses, reason, refused, since, status, table }) => ({
+/**
+ * The coverage that is asked for, and besides that of tables whose capture was ended: nobody has to name them any more, and what
+ * was not captured since is a lapse.
+ */
+const coverageOf = (options: Health.Options = {}) =>
+  Effect.gen(function* () {
+    const named = yield* Health.coverage(options)
+    const former = yield* Effect.flatMap(recorder, (own) => own.former)
+    const ended = former.filter((table) => named.every((each) => each.table !== table))
+    const expected = options.expected ?? (options.tables ?? []).map(({ table }) => table)
+    const all = ended.length === 0 ? named : yield* Health.coverage({ ...options, expected: [...expected, ...ended] })
+    return all.map(({ keptSince, lapses, reason, refused, since, status, table }) => ({
       table,
       status,
       since,
       keptSince,
       lapses: lapses.map((lapse) => ({ since: lapse.since, until: lapse.until })),
       reason,
-      refused
+      refused: ended.includes(table) ? null : refused
     }))
-  )
+  })
 
 /** Columns, and paths inside of columns. */
 const partsOf = (policy: Capture.Policy) => {
@@ -266,7 +276,8 @@ const derivations: {
     Effect.map(coverageOf(health), (tables) => ({
       status: tables.some(({ refused }) => refused !== null)
         ? "failed"
-        : tables.some(({ lapses }) => lapses.length > 0)
+        : // Nothing captured is nothing proven.
+          tables.length === 0 || tables.some(({ lapses }) => lapses.length > 0)
           ? "attention"
           : "ok",
       detail: { tables: tables.map(({ refused: _, ...table }) => table) }
@@ -333,7 +344,8 @@ const derivations: {
 /**
  * Looks at a subject itself and records what it found, marked `derived`:
  *
- * - `trigger_coverage`: from `Health.coverage`; `failed` if a table does not pass the gate, `attention` if one has lapses
+ * - `trigger_coverage`: from `Health.coverage`; `failed` if a table does not pass the gate, `attention` if one has lapses, or if nothing
+ *   was ever captured
  * - `redaction_policy`: what is deployed; `attention` if capture has a finding that is an error
  * - `retention_policy`: the policy given; `attention` if there is none
  * - `retention_run`: a run as it is recorded
@@ -443,22 +455,58 @@ const isNames = Schema.is(Schema.Array(Schema.NonEmptyString))
 
 const mostLines = 5000
 
-/** Pages of a list until they have passed, or there are too many for one document. */
+/** Pages of a list until there are no more, or too many for one document. */
 const gathered = <A, E, R>(
-  read: (cursor: string | undefined) => Effect.Effect<Page.Page<A>, E, R>,
-  isPast: (item: A) => boolean = () => false
+  read: (cursor: string | undefined) => Effect.Effect<Page.Page<A>, E, R>
 ): Effect.Effect<{ readonly items: ReadonlyArray<A>; readonly isWhole: boolean }, E, R> =>
   Effect.gen(function* () {
     const items: Array<A> = []
     let cursor: string | undefined
     for (;;) {
       const page = yield* read(cursor)
-      items.push(...page.items.filter((item) => !isPast(item)))
-      if (page.nextCursor._tag === "None" || page.items.some(isPast)) {
+      items.push(...page.items)
+      if (page.nextCursor._tag === "None") {
         return { items: items.slice(0, mostLines), isWhole: items.length <= mostLines }
       }
       if (items.length >= mostLines) {
         return { items: items.slice(0, mostLines), isWhole: false }
+      }
+      cursor = page.nextCursor.value
+    }
+  })
+
+/** Before which instant a purge may have removed some of these actions. Null if it removed none. */
+const actionsGoneBefore = (run: Retention.Run, names: ReadonlyArray<string>): string | null =>
+  run.actions === 0
+    ? null
+    : Either.match(check(run.policy), {
+        // It cannot be known, and a run removes nothing that is younger than itself.
+        onLeft: () => run.startedAt,
+        onRight: (policy) => {
+          const { actions, otherActions } = cutoffsOf(policy, run.startedAt, undefined)
+          return latestOf(
+            names.map((name) => {
+              const named = actions.find((action) => action.name === name)
+              return named === undefined ? otherActions : named.cutoff
+            })
+          )
+        }
+      })
+
+/** The newest purge that may have removed some of these actions of the time after an instant. */
+const removedActions = (from: string, names: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    let cursor: string | undefined
+    for (;;) {
+      const page = yield* Retention.runs({ kind: "purge", from, limit: 500, cursor })
+      for (const run of page.items) {
+        const before = actionsGoneBefore(run, names)
+        if (before !== null && before > from) {
+          return { id: run.id, before }
+        }
+      }
+      if (page.nextCursor._tag === "None") {
+        return undefined
       }
       cursor = page.nextCursor.value
     }
@@ -473,7 +521,8 @@ const bound = (field: string, given: InstantInput): Effect.Effect<string, Invali
 
 /**
  * Gathers what an auditor needs for a period: coverage with its lapses, redaction, runs of retention, exports and who looked, the evidence
- * recorded, each with its id in the record. At most 5000 lines of each; `incomplete` names what is longer. It records nothing.
+ * recorded, each with its id in the record. At most 5000 lines of each; `incomplete` names what is longer, and what
+ * retention has removed from. It records nothing.
  *
  * @since 0.1.0
  * @category proof
@@ -498,14 +547,12 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
       return yield* InvalidRequest.of("to", "must not be before ", { field: "from" })
     }
     const evidence = yield* Evidence
-    const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+    const madeAt = yield* Effect.flatMap(recorder, (own) => own.now)
     const overlaps = (lapse: { readonly since: string | null; readonly until: string | null }) =>
       (lapse.since === null || lapse.since <= to) && (lapse.until === null || lapse.until >= from)
     const tables = yield* coverageOf(options.health)
-    const runs = yield* gathered(
-      (cursor) => Retention.runs({ limit: 500, cursor }),
-      ({ startedAt }) => startedAt < from
-    )
+    const runs = yield* gathered((cursor) => Retention.runs({ from, to, limit: 500, cursor }))
+    const removal = yield* removedActions(from, [...exportActions, ...lookedActions])
     const looked = yield* gathered((cursor) =>
       Query.actions({ action: [...exportActions, ...lookedActions], from, to, limit: 500, cursor })
     )
@@ -513,42 +560,42 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
     return {
       from,
       to,
-      madeAt: formatMicros(BigInt(now) * 1000n),
+      madeAt,
       notes,
       overview: yield* evidence.overview,
       coverage: tables.map(({ lapses, refused: _, ...table }) => ({ ...table, lapses: lapses.filter(overlaps) })),
       redaction: redactionOf(yield* Capture.status()),
-      retentionRuns: runs.items
-        .filter(({ startedAt }) => startedAt <= to)
-        .map(
-          ({
-            actions,
-            actor,
-            changes,
-            cutoff,
-            dbUser,
-            finishedAt,
-            id,
-            kind,
-            policy,
-            startedAt,
-            state,
-            transactions
-          }) => ({
-            id,
-            kind,
-            state,
-            startedAt,
-            finishedAt,
-            cutoff,
-            changes,
-            transactions,
-            actions,
-            policy,
-            actor,
-            dbUser
-          })
-        ),
+      retentionRuns: runs.items.map(
+        ({
+          actions,
+          actor,
+          changes,
+          cutoff,
+          dbUser,
+          finishedAt,
+          id,
+          kind,
+          policy,
+          problem,
+          startedAt,
+          state,
+          transactions
+        }) => ({
+          id,
+          kind,
+          state,
+          startedAt,
+          finishedAt,
+          cutoff,
+          changes,
+          transactions,
+          actions,
+          policy,
+          problem,
+          actor,
+          dbUser
+        })
+      ),
       looked: looked.items.map(({ actor, data, id, name, occurredAt, status }) => ({
         id,
         occurredAt,
@@ -561,6 +608,11 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
       incomplete: [
         ...(runs.isWhole ? [] : ["retention runs"]),
         ...(looked.isWhole ? [] : ["exports and who looked"]),
+        ...(removal === undefined
+          ? []
+          : [
+              `exports and who looked: retention run ${removal.id} removed actions, and may have removed these up to ${removal.before}`
+            ]),
         ...(recorded.isWhole ? [] : ["evidence"])
       ]
     }

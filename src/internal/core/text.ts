@@ -64,6 +64,23 @@ const strict = (key: string, value: unknown): unknown => {
   return value
 }
 
+const storable = (key: string, value: unknown): unknown => {
+  if (!isStorable(key) || (typeof value === "string" && !isStorable(value))) {
+    throw new NotJson("must not hold a NUL or half of a surrogate pair")
+  }
+  return typeof value === "bigint" ? value.toString() : value
+}
+
+/** The rule that a document breaks before its schema is looked at: one with a cycle would be walked for ever. Undefined if none. */
+export const documentRule = (value: unknown): string | undefined => {
+  try {
+    JSON.stringify(value, storable)
+    return undefined
+  } catch (error) {
+    return error instanceof NotJson ? error.message : "must be a JSON value"
+  }
+}
+
 /** The value as JSON that jsonb accepts, or the rule that the value breaks. */
 export const jsonText = (value: unknown): Either.Either<string, string> => {
   try {

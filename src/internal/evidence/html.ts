@@ -33,7 +33,12 @@ h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid 
 table{border-collapse:collapse;width:100%;font-size:9pt}th,td{border:1px solid #bbb;padding:.25rem .4rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
 th{background:#eee;white-space:nowrap}caption{text-align:left}@page{margin:15mm}@media print{h2{break-after:avoid}tr{break-inside:avoid}}`
 
-const who = (actor: Actor): string => `${actor.type} ${"id" in actor ? actor.id : ""}`
+/** In full: who acted for whom is what an auditor asks. */
+const who = (actor: Actor): string => {
+  const name = actor.type === "anonymous" ? actor.type : `${actor.type} ${actor.id}`
+  const label = actor.label === undefined ? "" : ` (${actor.label})`
+  return `${name}${label}${actor.impersonator === undefined ? "" : ` by ${who(actor.impersonator)}`}`
+}
 
 const lapsesText = (lapses: Proof["coverage"][number]["lapses"]): string =>
   lapses.map(({ since, until }) => `${since ?? "the beginning"} to ${until ?? "now"}`).join("; ")
@@ -81,17 +86,33 @@ ${table(
 )}
 <h2>Retention runs</h2>
 ${table(
-  ["run", "kind", "state", "started", "cutoff", "changes", "transactions", "actions", "by"],
+  [
+    "run",
+    "kind",
+    "state",
+    "started",
+    "finished",
+    "cutoff",
+    "changes",
+    "transactions",
+    "actions",
+    "by",
+    "policy",
+    "problem"
+  ],
   proof.retentionRuns.map((run) => [
     `retention run ${run.id}`,
     run.kind,
     run.state,
     run.startedAt,
+    run.finishedAt,
     run.cutoff,
     run.changes,
     run.transactions,
     run.actions,
-    run.actor === null ? run.dbUser : who(run.actor)
+    run.actor === null ? run.dbUser : `${who(run.actor)}, as ${run.dbUser}`,
+    run.policy,
+    run.problem
   ])
 )}
 <h2>Exports delivered, and who looked</h2>

@@ -2,7 +2,7 @@
 import * as Schema from "effect/Schema"
 import * as Actor from "../../Actor.js"
 import { InstantText } from "../core/instant.js"
-import { Id } from "../core/request.js"
+import { choice, Id } from "../core/request.js"
 import { JsonObject } from "../core/jsonValue.js"
 
 /** The subjects. The list is closed. */
@@ -84,7 +84,7 @@ export const details = {
     tables: Schema.Array(
       Schema.Struct({
         table: Text,
-        status: Schema.Literal("covered", "uncovered", "gap"),
+        status: choice("covered", "uncovered", "gap"),
         since: Schema.optional(Schema.NullOr(At)),
         keptSince: Schema.optional(Schema.NullOr(At)),
         lapses: Schema.optional(Schema.Array(Schema.Struct({ since: Schema.NullOr(At), until: Schema.NullOr(At) }))),
@@ -95,8 +95,8 @@ export const details = {
   }),
   retention_run: Schema.Struct({
     run: Id,
-    kind: Schema.Literal("purge", "maintain"),
-    state: Schema.Literal("running", "completed", "stopped", "cancelled", "failed"),
+    kind: choice("purge", "maintain"),
+    state: choice("running", "completed", "stopped", "cancelled", "failed"),
     startedAt: At,
     finishedAt: Schema.NullOr(At),
     cutoff: Schema.NullOr(At),

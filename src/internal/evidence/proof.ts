@@ -53,7 +53,9 @@ export const Proof = Schema.Struct({
       changes: Schema.Number,
       transactions: Schema.Number,
       actions: Schema.Number,
+      /** As it was given, with its holds. */
       policy: Schema.NullOr(JsonObject),
+      problem: MaybeText,
       actor: Schema.NullOr(Actor.Actor),
       dbUser: Schema.String
     })
@@ -71,7 +73,7 @@ export const Proof = Schema.Struct({
   ),
   /** Evidence recorded in the period. */
   evidence: Schema.Array(EvidenceRecord),
-  /** What was too much for one document: the lists that end early. */
+  /** Lists that do not have everything: they end early, because they are too much for one document, or retention removed some. */
   incomplete: Schema.Array(Schema.String)
 }).annotations({ identifier: "threadline.Evidence.Proof" })
 
@@ -84,5 +86,6 @@ export interface Proof extends Schema.Schema.Type<typeof Proof> {}
 /** Which parts of a proof are about its period, and which are not. */
 export const notes = [
   "Verdicts, the status of coverage, and redaction are those of the time when this proof was made, not of the period.",
+  "A table whose capture was ended is part of coverage, and what is not captured any more is a lapse.",
   "Lapses, retention runs, exports, actions of looking, and recorded evidence are those of the period."
 ]

@@ -21,7 +21,8 @@ import {
 import { actorOf, instantColumn } from "../record/change.js"
 import * as cursors from "../record/cursor.js"
 import { pageOf } from "../record/page.js"
-import { all, rows, type Storage } from "../record/storage.js"
+import { format } from "../core/tableName.js"
+import { all, rows, type Storage, unreadable } from "../record/storage.js"
 import { mustBeWhole } from "../record/whole.js"
 import { type EvidenceRecord, Origin, type Standing, Status, Subject, subjects } from "./model.js"
 import { literal } from "../sql/sqlText.js"
@@ -161,6 +162,33 @@ export const latest = Effect.fnUntraced(function* (
   })
   return Option.fromNullable(page.items[0])
 })
+
+const NowRow = Schema.Struct({ now: Schema.String })
+
+/** The clock of the database. */
+export const now = ({ sql }: Storage): Effect.Effect<string, ThreadlineError> =>
+  Effect.flatMap(rows(NowRow, sql`select ${instantColumn(sql, "clock_timestamp()")} as now`), ([row]) =>
+    row === undefined ? unreadable() : Effect.succeed(row.now)
+  )
+
+const FormerRow = Schema.Struct({ schema: Schema.String, name: Schema.String })
+
+/** Tables whose capture was ended, by name. */
+export const former = (storage: Storage): Effect.Effect<ReadonlyArray<string>, ThreadlineError> =>
+  Effect.zipRight(
+    mustBeWhole(storage),
+    Effect.map(
+      rows(
+        FormerRow,
+        storage.sql`
+          select p.table_schema::text as schema, p.table_name::text as name
+          from ${storage.name("capture_policies")} p
+          where p.removed_at is not null
+          order by p.table_schema, p.table_name`
+      ),
+      (tables) => tables.map(format)
+    )
+  )
 
 const CountRow = Schema.Struct({ subject: Subject, records: Schema.NumberFromString })
 

@@ -9,6 +9,7 @@ import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineE
 import { stringify } from "../core/json.js"
 import type { JsonValue } from "../core/jsonValue.js"
 import { mustBeObject, unknownField } from "../core/request.js"
+import { documentRule } from "../core/text.js"
 import { rows, type Storage } from "../record/storage.js"
 import { mustBeWhole } from "../record/whole.js"
 import {
@@ -80,6 +81,10 @@ export const record = Effect.fnUntraced(function* (
   const reference = yield* checkReference(given.reference)
   if (!isStatus(given.status)) {
     return yield* new InvalidRequest({ field: "status", rule: "must be ok, attention or failed" })
+  }
+  const rule = documentRule(given.detail)
+  if (rule !== undefined) {
+    return yield* new InvalidRequest({ field: "detail", rule })
   }
   const detail = yield* detailOf(subject, given.detail)
   const actor = given.actor === undefined ? (yield* AuditContext.current).actor : given.actor

@@ -8,7 +8,7 @@ import type { Storage } from "../record/storage.js"
 import { checkReference, checkSubject } from "./check.js"
 import type { EvidenceRecord, Origin, Standing, Subject } from "./model.js"
 import { type Posture, posture } from "./posture.js"
-import { type EvidenceFilter, latest, list, overview } from "./read.js"
+import { type EvidenceFilter, former, latest, list, now, overview } from "./read.js"
 import { type Given, record } from "./record.js"
 
 export interface Service {
@@ -46,6 +46,10 @@ export interface Recorder {
     evidence: Given<S>,
     origin: Origin
   ) => Effect.Effect<EvidenceRecord, InvalidRequest | ThreadlineError>
+  /** The clock of the database, as of the instants of the record. */
+  readonly now: Effect.Effect<string, ThreadlineError>
+  /** Tables whose capture was ended. They are not captured and may not be configured, and their lapses are part of what happened. */
+  readonly former: Effect.Effect<ReadonlyArray<string>, ThreadlineError>
   readonly posture: Effect.Effect<Posture | undefined, ThreadlineError>
 }
 
@@ -64,7 +68,7 @@ export const make = (storage: Storage): Service => {
     latest: (subject, reference) => operation("evidence", "latest")(latest(storage, subject, reference)),
     overview: operation("evidence", "overview")(overview(storage))
   }
-  recorders.set(service, { recordAs, posture: posture(storage) })
+  recorders.set(service, { recordAs, now: now(storage), former: former(storage), posture: posture(storage) })
   return service
 }
 

@@ -115,7 +115,10 @@ export const list = (storage: Storage): Effect.Effect<ReadonlyArray<Consumer>, T
           p.name::text as name,
           p.checkpoint,
           ${instantColumn(sql, "p.updated_at")} as updated_at,
-          (extract(epoch from clock_timestamp() - w.captured_at) * 1000)::text as lag,
+          (extract(epoch from clock_timestamp() - coalesce(w.captured_at, case when w.change_id is not null then (
+            -- It has stored no checkpoint, and so it has handled nothing yet.
+            select t.occurred_at from ${name("audit_transactions")} t order by t.occurred_at, t.id limit 1
+          ) end)) * 1000)::text as lag,
           case when p.lease_until > clock_timestamp() then ${instantColumn(sql, "p.lease_until")} end as leased_until
         from ${name("feed_checkpoints")} p
         left join ${name("feed_pending")}() w on w.name = p.name

@@ -7,7 +7,8 @@ import * as Schema from "effect/Schema"
 import * as AuditContext from "../../AuditContext.js"
 import type * as Actor from "../../Actor.js"
 import type { Page } from "../../Page.js"
-import { fromSqlError, type InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
+import { fromSqlError, InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
+import { Instant, type InstantInput } from "../core/instant.js"
 import { stringify } from "../core/json.js"
 import { JsonFromText } from "../core/jsonSchema.js"
 import { isObject, type JsonObject, type JsonValue } from "../core/jsonValue.js"
@@ -294,12 +295,18 @@ export interface RunFilter extends OrderedPaging {
   readonly kind?: Run["kind"] | undefined
   /** How the run stands. */
   readonly state?: Run["state"] | undefined
+  /** Runs that began at this instant or later. */
+  readonly from?: InstantInput | undefined
+  /** Runs that began at this instant or earlier. */
+  readonly to?: InstantInput | undefined
 }
 
 const Request = Schema.Struct({
   id: Schema.optional(Id),
   kind: Schema.optional(choice("purge", "maintain")),
   state: Schema.optional(choice("running", "completed", "stopped", "cancelled", "failed")),
+  from: Schema.optional(Instant),
+  to: Schema.optional(Instant),
   order,
   ...paging
 })
@@ -323,6 +330,9 @@ export const runs = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Page<Run>, InvalidRequest | ThreadlineError> {
   yield* mustBeObject(filter, "filter")
   const decoded = yield* request(Request)(filter)
+  if (decoded.from !== undefined && decoded.to !== undefined && decoded.to < decoded.from) {
+    return yield* InvalidRequest.of("to", "must not be before ", { field: "from" })
+  }
   yield* mustBeWhole(storage)
   const { sql } = storage
   const query: cursors.Query = { kind: "retentionRuns", order: "ids", text: canonicalRequest(decoded) }
@@ -336,6 +346,8 @@ export const runs = Effect.fnUntraced(function* (
         decoded.id === undefined ? undefined : sql`r.id = ${decoded.id}::bigint`,
         decoded.kind === undefined ? undefined : sql`r.kind = ${decoded.kind}`,
         decoded.state === undefined ? undefined : sql`r.state = ${decoded.state}`,
+        decoded.from === undefined ? undefined : sql`r.started_at >= ${decoded.from}::timestamptz`,
+        decoded.to === undefined ? undefined : sql`r.started_at <= ${decoded.to}::timestamptz`,
         after === undefined ? undefined : sql`r.id ${sql.literal(newest ? "<" : ">")} ${after.id.toString()}::bigint`
       ])}
       order by r.id ${sql.literal(newest ? "desc" : "asc")}

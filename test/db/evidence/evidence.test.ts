@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import { sqlState } from "../../../src/internal/sql/sqlState.js"
 import * as Actor from "../../../src/Actor.js"
 import * as Audit from "../../../src/Audit.js"
+import * as AuditContext from "../../../src/AuditContext.js"
 import * as Capture from "../../../src/Capture.js"
 import * as Evidence from "../../../src/Evidence.js"
 import * as Export from "../../../src/Export.js"
@@ -405,5 +406,54 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
         expect([statement, yield* Effect.flip(owned(statement))]).toEqual([statement, "taken back"])
       }
     }).pipe(Effect.scoped)
+  )
+
+  it.effect("refuses a detail that no database can hold before it walks it", () =>
+    Effect.gen(function* () {
+      const cycle: Record<string, unknown> = {}
+      cycle["self"] = cycle
+      const policy = (value: unknown) =>
+        refused(
+          Evidence.recordUnknown("retention_policy", {
+            reference: "x",
+            status: "ok",
+            detail: { configured: true, policy: value }
+          })
+        )
+      expect(yield* policy(cycle)).toBe("detail: must be a JSON value")
+      for (const text of ["\0", "\ud800"]) {
+        expect(yield* policy({ note: text })).toBe("detail: must not hold a NUL or half of a surrogate pair")
+      }
+    })
+  )
+
+  it.effect(
+    "names in its proof tables that are not captured any more, who acted for whom, and what retention removed",
+    () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`create table public.left_out (id int primary key)`
+        yield* Capture.apply([{ table: "left_out" }])
+        yield* Capture.remove(["left_out"])
+        const boss = Actor.user("1", { label: "boss" })
+        yield* Audit.record({ name: "report.viewed" }).pipe(
+          AuditContext.withActor(Actor.user("42", { label: "desk", impersonator: boss }))
+        )
+        yield* sql`
+        insert into threadline.retention_runs (kind, policy, actions, started_at, finished_at, state, lease_token, lease_until)
+        values ('purge', '{"keep": "1 day"}', 7, '2998-01-01', '2998-01-01', 'completed', ${"x".repeat(16)}, '2998-01-01')`
+        const options = { from: "2026-01-01", to: "2997-01-01", lookedActions: ["report.viewed"] }
+        const proof = yield* Evidence.proof(options)
+        const left = proof.coverage.find(({ table }) => table === "public.left_out")
+        expect(left).toMatchObject({ status: "uncovered", lapses: [{ until: null }] })
+        expect(proof.incomplete).toEqual([
+          expect.stringMatching(/^exports and who looked: retention run [0-9]+ removed actions, .* up to 2997-12-31/)
+        ])
+        expect(proof.retentionRuns.every(({ startedAt }) => startedAt < "2998")).toBe(true)
+        expect(Evidence.toHtml(proof)).toContain("user 42 (desk) by user 1 (boss)")
+        const derived = yield* Evidence.derive("trigger_coverage", { reference: "after" })
+        expect(derived.status).toBe("attention")
+        yield* sql`delete from threadline.retention_runs where started_at > '2997-01-01'`
+      })
   )
 })

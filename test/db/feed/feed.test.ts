@@ -717,6 +717,20 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("Feed", (it) => {
       }).pipe(Effect.scoped)
     )
 
+    it.effect("says of a consumer that has stored no checkpoint that it is behind since the oldest transaction", () =>
+      Effect.gen(function* () {
+        yield* reset
+        yield* posts(1)
+        const sql = yield* SqlClient.SqlClient
+        // As a runner leaves it that dies before it has stored where it begins.
+        yield* sql`select from threadline.feed_claim('died', ${"x".repeat(16)}, 1)`
+        const [consumer] = yield* Feed.checkpoints
+        expect(consumer).toMatchObject({ name: "died", checkpoint: Option.none() })
+        expect(Option.isSome(consumer?.lag ?? Option.none())).toBe(true)
+        yield* Feed.forget("died")
+      })
+    )
+
     it.effect("passes over what a consumer of some tables does not want", () =>
       Effect.gen(function* () {
         yield* reset
