@@ -53,6 +53,7 @@ create function capture_relation(
 )
 language plpgsql volatile
 set search_path from current
+set quote_all_identifiers = off
 as $$
 declare
   root oid := coalesce(pg_partition_root(relation), relation);
@@ -237,6 +238,7 @@ create function forget_attached(
 ) returns void
 language plpgsql
 set search_path from current
+set quote_all_identifiers = off
 as $$
 begin
   with attached as (

@@ -136,6 +136,7 @@ $$;
 create function partition_marks(relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 begin
@@ -155,6 +156,7 @@ $$;
 create function unseen_partition_marks(relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
+set quote_all_identifiers = off
 set lock_timeout = '1ms'
 as $$
 declare
@@ -477,6 +479,7 @@ return (
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
+set quote_all_identifiers = off
 begin atomic
   select jsonb_build_object(
     'files', (
@@ -648,6 +651,7 @@ create function columns_rewritten(
 ) returns setof record
 language plpgsql stable rows 4
 set search_path from current
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 declare
@@ -996,6 +1000,7 @@ end;
 create function disinherited_by(relation oid, marks jsonb) returns xid
 language plpgsql stable
 set search_path from current
+set quote_all_identifiers = off
 as $$
 begin
   if not exists (

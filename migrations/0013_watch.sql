@@ -60,6 +60,7 @@ end;
 create function work_ends(table_schema text, table_name text, effect text) returns void
 language sql
 set search_path from current
+set quote_all_identifiers = off
 begin atomic
   select work_ends();
   insert into schema_events (table_schema, table_name, command, object_type, object_identity, effect, role_name)
@@ -466,6 +467,7 @@ $$;
 create function refuse_by_guard(of_schema text, of_name text, command text) returns void
 language plpgsql
 set search_path from current
+set quote_all_identifiers = off
 as $$
 begin
   raise exception 'threadline: % is refused: %.% is captured, and its policy guards it',
@@ -513,6 +515,7 @@ $$;
 create function watch_command() returns event_trigger
 language plpgsql security definer
 set search_path from current
+set quote_all_identifiers = off
 set lock_timeout = '100ms'
 as $$
 declare
@@ -604,6 +607,7 @@ $$;
 create function watch_failed(event text, role_name text, command text, state text, message text) returns void
 language plpgsql
 set search_path from current
+set quote_all_identifiers = off
 as $$
 declare
   concerned jsonb;
@@ -639,6 +643,7 @@ $$;
 create function watch_drop() returns event_trigger
 language plpgsql security definer
 set search_path from current
+set quote_all_identifiers = off
 set lock_timeout = '100ms'
 as $$
 declare
@@ -647,7 +652,7 @@ declare
 begin
   for concerned in
     with objects as materialized (
-      select d.objid, d.object_type, d.schema_name, d.object_name, d.object_identity, d.address_names
+      select d.objid, d.object_type, d.schema_name, d.object_name, d.address_names
       from pg_event_trigger_dropped_objects() d
       where not d.is_temporary
         and d.object_type in ('table', 'foreign table', 'table column', 'table constraint', 'trigger')
@@ -667,13 +672,22 @@ begin
             and t.object_name = o.address_names[2]
         )
     ),
-    named as (
+    labelled as (
       select a.*, a.object_type in ('table', 'foreign table') as of_table,
         quote_ident(coalesce(a.schema_name, a.address_names[1])) || '.' || quote_ident(
           case when a.object_type in ('table', 'foreign table') then a.object_name else a.address_names[2] end) as label,
         case when a.object_type in ('table', 'foreign table') then a.schema_name else a.address_names[1] end as of_schema,
         case when a.object_type in ('table', 'foreign table') then a.object_name else a.address_names[2] end as of_name
       from alone a
+    ),
+    named as (
+      -- The identities that PostgreSQL gives were written under the settings of the session that drops.
+      select l.*, case
+          when l.of_table then l.label
+          when l.object_type = 'table column' then l.label || '.' || quote_ident(l.address_names[3])
+          else quote_ident(l.address_names[3]) || ' on ' || l.label
+        end as object_identity
+      from labelled l
     )
     select x.*
     from (
@@ -718,6 +732,7 @@ $$;
 create function watch_rewrite() returns event_trigger
 language plpgsql security definer
 set search_path from current
+set quote_all_identifiers = off
 set lock_timeout = '100ms'
 as $$
 declare
@@ -764,6 +779,7 @@ $$;
 create function watch_begins() returns void
 language sql
 set search_path from current
+set quote_all_identifiers = off
 begin atomic
   update capture_policies p
   set gap_since = (select g.since from capture_gap(p.table_schema, p.table_name) g), watched_at = clock_timestamp()
@@ -774,6 +790,7 @@ end;
 create function watch_ends() returns void
 language sql
 set search_path from current
+set quote_all_identifiers = off
 begin atomic
   select note_event(null, null, 'watch', 'schema watch', quote_ident(current_schema()), session_user, 'removed');
 end;

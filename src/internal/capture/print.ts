@@ -16,6 +16,8 @@ export const printFile = ({ label, name }: Resolved, steps: ReadonlyArray<Step>)
       `-- Captures ${label.replaceAll(/[\r\n\u0085\u2028\u2029]/g, " ")}. Run it in one transaction, as a role that owns the table and is a`,
       "-- member of the owner of Threadline's schema. It may be run again.",
       "set local lock_timeout = '3s';",
+      // The policy has labels of partitions without quotes that they do not need.
+      "set local quote_all_identifiers = off;",
       ...statements.map((statement) => `\n${statement};`),
       ""
     ].join("\n")

@@ -96,7 +96,14 @@ export interface Continuing {
  * planner takes little account of it. With its usual cost of a page out of order it would read everything and sort it, on disk, before the first
  * byte. Parallel workers are left to others, because an export may wait for its reader for hours.
  */
-const settings = { jit: "off", seq_page_cost: "1", random_page_cost: "1.1", max_parallel_workers_per_gather: "0" }
+const settings = {
+  jit: "off",
+  seq_page_cost: "1",
+  random_page_cost: "1.1",
+  max_parallel_workers_per_gather: "0",
+  // Shapes have names as SQL has them.
+  quote_all_identifiers: "off"
+}
 
 const Plans = Schema.NonEmptyArray(Schema.Struct({ Plan: Schema.Struct({ "Plan Rows": Schema.Number }) }))
 

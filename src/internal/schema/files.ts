@@ -2053,7 +2053,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "1732478e2607373b59d1b227fd5a6c90b783971f758e7f0dc5f89aaa2aa927af",
+    checksum: "dd27707195dbd14a76041e9cb26a42b8191f306b846aa471cfc80a44e52c4676",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2109,6 +2109,7 @@ create function capture_relation(
 )
 language plpgsql volatile
 set search_path from current
+set quote_all_identifiers = off
 as $$
 declare
   root oid := coalesce(pg_partition_root(relation), relation);
@@ -2293,6 +2294,7 @@ create function forget_attached(
 ) returns void
 language plpgsql
 set search_path from current
+set quote_all_identifiers = off
 as $$
 begin
   with attached as (
@@ -3820,7 +3822,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "784154aa9d47b56aac7543496c759673a8226dea703f8fa9d577a3b83b03746b",
+    checksum: "0d388c3d49506c6edeb6f1e4ba582af0694f9f51aae397fd311fed0fb9391cb1",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3959,6 +3961,7 @@ $$;
 create function partition_marks(relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 begin
@@ -3978,6 +3981,7 @@ $$;
 create function unseen_partition_marks(relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
+set quote_all_identifiers = off
 set lock_timeout = '1ms'
 as $$
 declare
@@ -4300,6 +4304,7 @@ return (
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
+set quote_all_identifiers = off
 begin atomic
   select jsonb_build_object(
     'files', (
@@ -4471,6 +4476,7 @@ create function columns_rewritten(
 ) returns setof record
 language plpgsql stable rows 4
 set search_path from current
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 declare
@@ -4819,6 +4825,7 @@ end;
 create function disinherited_by(relation oid, marks jsonb) returns xid
 language plpgsql stable
 set search_path from current
+set quote_all_identifiers = off
 as $$
 begin
   if not exists (
@@ -6995,7 +7002,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "f6150c42bb51a49d74e4b865ef1f0db46916017cc293ae1b02c74dafc49346eb",
+    checksum: "e28b99ac22316b249922b4e9221fa52d42679dc9524312bb4da8ae44c68b54d9",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -7058,6 +7065,7 @@ end;
 create function work_ends(table_schema text, table_name text, effect text) returns void
 language sql
 set search_path from current
+set quote_all_identifiers = off
 begin atomic
   select work_ends();
   insert into schema_events (table_schema, table_name, command, object_type, object_identity, effect, role_name)
@@ -7464,6 +7472,7 @@ $$;
 create function refuse_by_guard(of_schema text, of_name text, command text) returns void
 language plpgsql
 set search_path from current
+set quote_all_identifiers = off
 as $$
 begin
   raise exception 'threadline: % is refused: %.% is captured, and its policy guards it',
@@ -7511,6 +7520,7 @@ $$;
 create function watch_command() returns event_trigger
 language plpgsql security definer
 set search_path from current
+set quote_all_identifiers = off
 set lock_timeout = '100ms'
 as $$
 declare
@@ -7602,6 +7612,7 @@ $$;
 create function watch_failed(event text, role_name text, command text, state text, message text) returns void
 language plpgsql
 set search_path from current
+set quote_all_identifiers = off
 as $$
 declare
   concerned jsonb;
@@ -7637,6 +7648,7 @@ $$;
 create function watch_drop() returns event_trigger
 language plpgsql security definer
 set search_path from current
+set quote_all_identifiers = off
 set lock_timeout = '100ms'
 as $$
 declare
@@ -7645,7 +7657,7 @@ declare
 begin
   for concerned in
     with objects as materialized (
-      select d.objid, d.object_type, d.schema_name, d.object_name, d.object_identity, d.address_names
+      select d.objid, d.object_type, d.schema_name, d.object_name, d.address_names
       from pg_event_trigger_dropped_objects() d
       where not d.is_temporary
         and d.object_type in ('table', 'foreign table', 'table column', 'table constraint', 'trigger')
@@ -7665,13 +7677,22 @@ begin
             and t.object_name = o.address_names[2]
         )
     ),
-    named as (
+    labelled as (
       select a.*, a.object_type in ('table', 'foreign table') as of_table,
         quote_ident(coalesce(a.schema_name, a.address_names[1])) || '.' || quote_ident(
           case when a.object_type in ('table', 'foreign table') then a.object_name else a.address_names[2] end) as label,
         case when a.object_type in ('table', 'foreign table') then a.schema_name else a.address_names[1] end as of_schema,
         case when a.object_type in ('table', 'foreign table') then a.object_name else a.address_names[2] end as of_name
       from alone a
+    ),
+    named as (
+      -- The identities that PostgreSQL gives were written under the settings of the session that drops.
+      select l.*, case
+          when l.of_table then l.label
+          when l.object_type = 'table column' then l.label || '.' || quote_ident(l.address_names[3])
+          else quote_ident(l.address_names[3]) || ' on ' || l.label
+        end as object_identity
+      from labelled l
     )
     select x.*
     from (
@@ -7716,6 +7737,7 @@ $$;
 create function watch_rewrite() returns event_trigger
 language plpgsql security definer
 set search_path from current
+set quote_all_identifiers = off
 set lock_timeout = '100ms'
 as $$
 declare
@@ -7762,6 +7784,7 @@ $$;
 create function watch_begins() returns void
 language sql
 set search_path from current
+set quote_all_identifiers = off
 begin atomic
   update capture_policies p
   set gap_since = (select g.since from capture_gap(p.table_schema, p.table_name) g), watched_at = clock_timestamp()
@@ -7772,6 +7795,7 @@ end;
 create function watch_ends() returns void
 language sql
 set search_path from current
+set quote_all_identifiers = off
 begin atomic
   select note_event(null, null, 'watch', 'schema watch', quote_ident(current_schema()), session_user, 'removed');
 end;
