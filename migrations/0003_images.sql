@@ -536,31 +536,35 @@ begin atomic
   where document ? m.key;
 end;
 
--- Redacts what is at a path inside a value, in every element of the arrays on the way.
-create function redact_path(value jsonb, path text[], kind text) returns jsonb
+-- Redacts what is at a path inside a value, in every element of the arrays on the way. A string on the way may hold anything, a document
+-- as well: it is masked, unless "compared" tells that two values are compared and neither is kept.
+create function redact_path(value jsonb, path text[], kind text, compared boolean) returns jsonb
 language plpgsql stable
 set search_path from current
 as $$
 begin
   if jsonb_typeof(value) = 'array' then
     return (
-      select coalesce(jsonb_agg(redact_path(e.value, path, kind) order by e.place), '[]')
+      select coalesce(jsonb_agg(redact_path(e.value, path, kind, compared) order by e.place), '[]')
       from jsonb_array_elements(value) with ordinality e (value, place)
     );
+  end if;
+  if jsonb_typeof(value) = 'string' and not compared then
+    return '"[masked]"';
   end if;
   if jsonb_typeof(value) is distinct from 'object' or not value ? path[1] then
     return value;
   end if;
   return case
-    when cardinality(path) > 1 then value || jsonb_build_object(path[1], redact_path(value -> path[1], path[2:], kind))
+    when cardinality(path) > 1 then value || jsonb_build_object(path[1], redact_path(value -> path[1], path[2:], kind, compared))
     when kind = 'exclude' then value - path[1]
     else value || jsonb_build_object(path[1], mask_value(value -> path[1], kind))
   end;
 end
 $$;
 
--- The value of a json column without what its policy redacts; "paths" is [{ path, as }], "only" the ones to look at, else all. A value
--- that jsonb cannot hold is kept as a string: it may hold anything, and is masked as a whole.
+-- The value of a json column without what its policy redacts; "paths" is [{ path, as }]. With "only_as" two values are compared, and only
+-- those paths count. A value that jsonb cannot hold is kept as a string, which is masked as a whole.
 create function redact_paths(value jsonb, paths jsonb, only_as text default null) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -568,12 +572,9 @@ as $$
 declare
   one jsonb;
 begin
-  if jsonb_typeof(value) = 'string' then
-    return case when only_as is null then '"[masked]"' else value end;
-  end if;
   for one in select e.value from jsonb_array_elements(paths) e loop
     if only_as is null or one ->> 'as' = only_as then
-      value := redact_path(value, array(select jsonb_array_elements_text(one -> 'path')), one ->> 'as');
+      value := redact_path(value, array(select jsonb_array_elements_text(one -> 'path')), one ->> 'as', only_as is not null);
     end if;
   end loop;
   return value;
@@ -896,7 +897,7 @@ revoke all on function
   key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), key_shaped(jsonb, jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
   shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[], text[]), current_policy(jsonb, oid),
   rotate_mask_key(), ensure_mask_key(), mask_hash(text), mask_value(jsonb, text), mask_fields(jsonb, jsonb),
-  redact_path(jsonb, text[], text), redact_paths(jsonb, jsonb, text), policy_document(capture_policies),
+  redact_path(jsonb, text[], text, boolean), redact_paths(jsonb, jsonb, text), policy_document(capture_policies),
   redact(jsonb, jsonb, oid), describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid), valued_columns(oid, text[]),
   without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),

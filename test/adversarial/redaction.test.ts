@@ -270,6 +270,54 @@ describe("masks", () => {
     )
   )
 
+  it.effect("mask a string on their way, which may hold a document", () =>
+    fresh(
+      Effect.gen(function* () {
+        yield* run("create table t (id int primary key, doc jsonb, text json, n int)")
+        yield* apply([{ table: "t", mask: ["doc.a.mk", "doc.list.mk"], exclude: ["text.a.mk"] }])
+        yield* run(
+          `insert into t values
+            (1, '{"a": "{\\"mk\\": \\"hush\\"}", "b": "seen"}', '{"a": "{\\"mk\\": \\"hush\\"}", "b": "seen"}'),
+            (2, '["hush", {"a": {"mk": "hush"}, "b": "seen"}, 7]', '["hush", {"a": {"mk": "hush"}, "b": "seen"}]'),
+            (3, '{"list": ["hush", {"mk": "hush", "b": "seen"}, 7, null]}', '{"a": ["hush", {"mk": "hush", "b": "seen"}]}'),
+            (4, '"hush"', '"hush"'),
+            (5, '{"a": 7, "mk": "seen"}', '{"a": null, "mk": "seen"}')`
+        )
+        const images = yield* rows(
+          "select data_after ->> 'doc' as doc, data_after ->> 'text' as text from threadline.audit_changes order by row_key"
+        )
+        expect(images).toEqual([
+          { doc: '{"a": "[masked]", "b": "seen"}', text: '{"a": "[masked]", "b": "seen"}' },
+          {
+            doc: '["[masked]", {"a": {"mk": "[masked]"}, "b": "seen"}, 7]',
+            text: '["[masked]", {"a": {}, "b": "seen"}]'
+          },
+          {
+            doc: '{"list": ["[masked]", {"b": "seen", "mk": "[masked]"}, 7, null]}',
+            text: '{"a": ["[masked]", {"b": "seen"}]}'
+          },
+          { doc: "[masked]", text: "[masked]" },
+          { doc: '{"a": 7, "mk": "seen"}', text: '{"a": null, "mk": "seen"}' }
+        ])
+        // That something changed in such a string is recorded, and not what.
+        yield* run(
+          `update t set doc = '{"a": "hush 2", "b": "seen"}', text = '{"a": "hush 2", "b": "seen"}' where id = 1`
+        )
+        expect(
+          yield* rows(
+            "select changed_fields::text as fields, changed_from::text as old from threadline.audit_changes where op = 'update'"
+          )
+        ).toEqual([
+          {
+            fields: "{doc,text}",
+            old: '{"doc": {"a": "[masked]", "b": "seen"}, "text": {"a": "[masked]", "b": "seen"}}'
+          }
+        ])
+        expect(leaks(yield* everything)).toEqual([])
+      })
+    )
+  )
+
   it.effect("are refused for keys, for paths into other columns, and for parts named twice", () =>
     fresh(
       Effect.gen(function* () {
