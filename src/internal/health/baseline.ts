@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
-import { fromSqlError, type InvalidRequest } from "../../ThreadlineError.js"
+import type { InvalidRequest } from "../../ThreadlineError.js"
 import { fromFailure } from "../capture/failure.js"
 import type { Name } from "../capture/catalogModel.js"
 import { CaptureError } from "../capture/captureError.js"
@@ -22,7 +22,7 @@ import { told } from "../core/request.js"
 import * as TableName from "../core/tableName.js"
 import { refuseHidden } from "../sql/hidden.js"
 import { beginWriting, transaction } from "../sql/owned.js"
-import { isRowSecurity, sqlState } from "../sql/sqlState.js"
+import { isRowSecurity, reasonOf, sqlState } from "../sql/sqlState.js"
 import { literal, qualified } from "../sql/sqlText.js"
 import { baselineTarget, hiddenRows } from "./continuity.js"
 
@@ -242,7 +242,7 @@ export const recordBaseline = (
             role: null,
             relation: null,
             owner: null,
-            serverMessage: fromSqlError(error).detail
+            serverMessage: reasonOf(error)
           },
           hostMend("useOwners")
         )

@@ -20,7 +20,8 @@ import { identifier, literal, qualified } from "../sql/sqlText.js"
  * - `recorded`: a change of a row was recorded
  * - `not recorded`: it was not
  * - `unknown`: no row could be changed; `why` says why: the relation is `empty`, its rows are `locked`, the role lacks a `privilege`, it has
- *   no `column` that can be changed without knowing its meaning, or the database or a trigger `refused` each change
+ *   no `column` that can be changed without knowing its meaning, the database or a trigger `refused` each change, or the server is a
+ *   `standby`, which writes nothing
  *
  * @since 0.1.0
  * @category models
@@ -29,7 +30,7 @@ export const CanaryResult = Schema.Struct({
   table: Schema.String,
   relation: Schema.String,
   outcome: Schema.Literal("recorded", "not recorded", "unknown"),
-  why: Schema.NullOr(Schema.Literal("empty", "locked", "privilege", "column", "refused")),
+  why: Schema.NullOr(Schema.Literal("empty", "locked", "privilege", "column", "refused", "standby")),
   /** What mends it, if capture knows what is wrong with the table. */
   mend: Schema.NullOr(Mend)
 }).annotations({ identifier: "threadline.Health.CanaryResult" })
@@ -87,6 +88,15 @@ where n.nspname = ${literal(relation.schema)}
   and not exists (select from pg_constraint k where k.confrelid = c.oid and a.attnum = any (k.confkey))
 order by allowed desc, a.attnum
 limit 5`
+
+/** Why nothing could be tried, by the SQLSTATE that says so. On a standby no transaction can be one that writes. */
+const hindrances: Readonly<Record<string, CanaryResult["why"] & string>> = {
+  "42501": "privilege",
+  "55P03": "locked",
+  "57014": "locked",
+  "0A000": "standby",
+  "25006": "standby"
+}
 
 /** A writer that comes to the row meanwhile waits for so long at most, in milliseconds. */
 const longest = "1000"
@@ -177,10 +187,9 @@ where t.xid = pg_current_xact_id()
     body
   ).pipe(
     Effect.catchTag("Seen", ({ outcome }) => Effect.succeed(outcome)),
-    Effect.catchIf(
-      (error) => error instanceof SqlError && ["42501", "55P03", "57014"].includes(sqlState(error) ?? ""),
-      (error) =>
-        Effect.succeed(unknown(error instanceof SqlError && sqlState(error) === "42501" ? "privilege" : "locked"))
-    )
+    Effect.catchTag("SqlError", (error) => {
+      const why = hindrances[sqlState(error) ?? ""]
+      return why === undefined ? Effect.fail(error) : Effect.succeed(unknown(why))
+    })
   )
 }

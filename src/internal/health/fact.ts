@@ -73,7 +73,7 @@ export const Fact = Schema.Union(
   /** Whether writes of the relation are recorded could not be tried. */
   fact("CanaryUnknown", {
     relation: Schema.String,
-    why: Schema.Literal("empty", "locked", "privilege", "column", "refused")
+    why: Schema.Literal("empty", "locked", "privilege", "column", "refused", "standby")
   }),
   /** It could not be looked at. */
   fact("Unknown", { part: Part, role: Schema.String, lacks: Schema.String })

@@ -16,7 +16,8 @@ const canaryReasons: Readonly<Record<Extract<Fact, { readonly kind: "CanaryUnkno
   locked: "its rows are locked",
   privilege: "the role may not change it",
   column: "it has no column that can be changed without knowing what it means",
-  refused: "the database or a trigger refused each change"
+  refused: "the database or a trigger refused each change",
+  standby: "the server is a standby, which writes nothing"
 }
 
 /** A fact in a sentence without its object. */

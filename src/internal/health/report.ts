@@ -3,6 +3,7 @@
  * looked at.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import { ThreadlineError } from "../../ThreadlineError.js"
 import { fromFailure } from "../capture/failure.js"
@@ -26,6 +27,8 @@ import { reading } from "../capture/settings.js"
 import { standingFindings } from "../capture/standingFindings.js"
 import { tableStatuses } from "../capture/status.js"
 import { migrationFiles } from "../schema/files.js"
+import { transactionOrSavepoint } from "../sql/owned.js"
+import { sqlState } from "../sql/sqlState.js"
 import { identifier, qualified } from "../sql/sqlText.js"
 import type { Standing } from "../sql/standing.js"
 import { canaryOf, type CanaryResult } from "./canary.js"
@@ -94,6 +97,12 @@ export const readCoverage = (
       Effect.map(readSeen(sql, storage, request, all), ({ coverage }) => coverage)
     ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
   )
+
+/** The role lacks a right. */
+const isDenied = (error: unknown): boolean =>
+  error instanceof SqlError
+    ? sqlState(error) === "42501"
+    : ThreadlineError.is(error) && error.reason === "InsufficientPrivilege"
 
 type Add = (severity: Severity, object: string, fact: Fact, mend?: Parameters<typeof ofFact>[3]) => void
 
@@ -188,13 +197,20 @@ const reportWithin = Effect.fnUntraced(function* (sql: SqlClient, storage: strin
   }
   const lacking = (part: Part, lacks: string): void =>
     add("warning", schema, { kind: "Unknown", part, role: rights.role, lacks }, commandMend(readerCommand(rights.role)))
-  const asked = <A, E>(part: Part, allowed: boolean, question: Effect.Effect<A, E>): Effect.Effect<A | undefined, E> =>
+  const unknown = (part: Part): Effect.Effect<undefined> =>
+    Effect.as(
+      Effect.sync(() => lacking(part, rights.usage ? "the right to read it" : "usage of the schema")),
+      undefined
+    )
+  // A question may need more than the rights that are known before. Its failure must not end the transaction of the others.
+  const asked = <A, E>(
+    part: Part,
+    allowed: boolean,
+    question: Effect.Effect<A, E>
+  ): Effect.Effect<A | undefined, E | SqlError> =>
     allowed
-      ? question
-      : Effect.sync(() => {
-          lacking(part, rights.usage ? "the right to read it" : "usage of the schema")
-          return undefined
-        })
+      ? Effect.catchIf(transactionOrSavepoint(sql, "begin", question), isDenied, () => unknown(part))
+      : unknown(part)
 
   const standing = yield* readStanding(sql, storage)
   const hidden = standing.hidden.length > 0

@@ -346,6 +346,34 @@ describe("Health.report", () => {
         const reportOfReader = yield* Effect.provide(Health.report({ expected: ["posts"] }), as(reader))
         expect(of(reportOfReader.findings, "Unknown")).toEqual([])
         expect(brief(reportOfReader.tables)).toEqual({ "public.posts": "covered" })
+
+        // Without any single one of its rights, it still gets the rest.
+        const grants = yield* rows(
+          `select format('select on %s', c.oid::regclass) as "grant"
+          from pg_class c cross join aclexplode(c.relacl) a
+          where a.grantee = '${row?.role ?? ""}'::regrole and c.relkind in ('r', 'p') and not c.relispartition
+          union all
+          select format('execute on function %s', p.oid::regprocedure)
+          from pg_proc p cross join aclexplode(p.proacl) a
+          where a.grantee = '${row?.role ?? ""}'::regrole
+          order by 1`
+        )
+        expect(grants.length).toBeGreaterThan(20)
+        const partsOf: Record<string, ReadonlyArray<string>> = {}
+        for (const { grant } of grants) {
+          yield* run(`revoke ${String(grant)} from ${row?.role ?? ""}`)
+          const report = yield* Effect.provide(Health.report({ expected: ["posts"] }), as(reader))
+          partsOf[String(grant)] = of(report.findings, "Unknown").map(({ details }) =>
+            details.kind === "Unknown" ? details.part : ""
+          )
+          yield* run(`grant ${String(grant)} to ${row?.role ?? ""}`)
+        }
+        expect(partsOf).toMatchObject({
+          "select on threadline.audit_transactions": ["consumers", "transactions"],
+          "select on threadline.capture_sightings": ["capture"],
+          "select on threadline.capture_policies": ["capture"],
+          "execute on function threadline.kept_since(text,text)": ["capture"]
+        })
       })
     )
   )
