@@ -123,10 +123,10 @@ export const list = Effect.fnUntraced(function* (
   if (decoded.from !== undefined && decoded.to !== undefined && decoded.to < decoded.from) {
     return yield* InvalidRequest.of("to", "must not be before ", { field: "from" })
   }
-  yield* mustBeWhole(storage)
   const { sql } = storage
   const query: cursors.Query = { kind: "evidence", order: "ids", text: canonicalRequest(decoded) }
   const after = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)
+  yield* mustBeWhole(storage)
   const newest = decoded.order === "newest"
   const recordRows = yield* rows(
     Row,

@@ -333,10 +333,10 @@ export const runs = Effect.fnUntraced(function* (
   if (decoded.from !== undefined && decoded.to !== undefined && decoded.to < decoded.from) {
     return yield* InvalidRequest.of("to", "must not be before ", { field: "from" })
   }
-  yield* mustBeWhole(storage)
   const { sql } = storage
   const query: cursors.Query = { kind: "retentionRuns", order: "ids", text: canonicalRequest(decoded) }
   const after = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)
+  yield* mustBeWhole(storage)
   const newest = decoded.order === "newest"
   const runRows = yield* rows(
     RunRow,

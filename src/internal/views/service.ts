@@ -1,11 +1,9 @@
 /** The service of saved views: each member under a span. */
-import * as Effect from "effect/Effect"
-import type { operations } from "../core/telemetry.js"
+import type * as Effect from "effect/Effect"
 import { operation } from "../core/telemetry.js"
 import type { Page } from "../../Page.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import type { Storage } from "../record/storage.js"
-import { mustBeWhole } from "../record/whole.js"
 import type { Given, OwnerInput } from "./check.js"
 import type { SavedView, SavedViewError } from "./model.js"
 import { get, list, remove, save, type ViewFilter } from "./store.js"
@@ -26,13 +24,9 @@ export interface Service {
   readonly remove: (owner: OwnerInput, name: string) => Effect.Effect<void, InvalidRequest | NotFound | ThreadlineError>
 }
 
-export const make = (storage: Storage): Service => {
-  const run = <A, E>(name: (typeof operations.views)[number], effect: Effect.Effect<A, E>) =>
-    operation("views", name)(Effect.zipRight(mustBeWhole(storage), effect))
-  return {
-    list: (filter = {}) => run("list", list(storage, filter)),
-    get: (owner, name) => run("get", get(storage, owner, name)),
-    save: (view) => run("save", save(storage, view)),
-    remove: (owner, name) => run("remove", remove(storage, owner, name))
-  }
-}
+export const make = (storage: Storage): Service => ({
+  list: (filter = {}) => operation("views", "list")(list(storage, filter)),
+  get: (owner, name) => operation("views", "get")(get(storage, owner, name)),
+  save: (view) => operation("views", "save")(save(storage, view)),
+  remove: (owner, name) => operation("views", "remove")(remove(storage, owner, name))
+})

@@ -11,6 +11,7 @@ import { instantColumn } from "../record/change.js"
 import * as cursors from "../record/cursor.js"
 import { pageOf } from "../record/page.js"
 import { all, rows, type Storage } from "../record/storage.js"
+import { mustBeWhole } from "../record/whole.js"
 import type { Filter } from "../search/filters.js"
 import { fromUrl } from "../search/filterUrl.js"
 import { check, checkName, checkOwner, type Given, type OwnerInput } from "./check.js"
@@ -81,6 +82,7 @@ export const list = Effect.fnUntraced(function* (
   const { sql } = storage
   const query: cursors.Query = { kind: "views", order: "ids", text: canonicalRequest({ owner, name }) }
   const after = cursor === undefined ? undefined : yield* cursors.decode(storage, query, cursor)
+  yield* mustBeWhole(storage)
   const viewRows = yield* rows(
     Row,
     sql`
@@ -119,6 +121,7 @@ export const get = Effect.fnUntraced(function* (
 ): Effect.fn.Return<SavedView, InvalidRequest | NotFound | ThreadlineError> {
   const owner = yield* checkOwner(ownerInput)
   const name = yield* checkName(nameInput)
+  yield* mustBeWhole(storage)
   const [found] = yield* rows(
     Row,
     storage.sql`${select(storage)} where ${ofOwner(storage, owner)} and v.name = ${name}`
@@ -133,6 +136,7 @@ export const save = Effect.fnUntraced(function* (
   given: Given
 ): Effect.fn.Return<SavedView, InvalidRequest | NotFound | SavedViewError | ThreadlineError> {
   const { filter, name, owner, replace, since } = yield* check(given)
+  yield* mustBeWhole(storage)
   const [outcome] = yield* rows(
     Saved,
     storage.sql`
@@ -162,6 +166,7 @@ export const remove = Effect.fnUntraced(function* (
 ): Effect.fn.Return<void, InvalidRequest | NotFound | ThreadlineError> {
   const owner = yield* checkOwner(ownerInput)
   const name = yield* checkName(nameInput)
+  yield* mustBeWhole(storage)
   const [outcome] = yield* rows(
     Deleted,
     storage.sql`select ${storage.name("delete_view")}(${owner.type}, ${owner.id}, ${name}) as deleted`,
