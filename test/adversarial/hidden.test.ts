@@ -157,7 +157,7 @@ attacks("row-level security on the record", (attack) => {
       yield* prepared(host)
       const operator = yield* host.role("operator")
       const { database, db } = host
-      yield* db.run(`grant ${database.ownerRole} to ${operator}`, `grant all on t to ${operator}`)
+      yield* db.run(`grant ${yield* database.ownOwner} to ${operator}`, `grant all on t to ${operator}`)
       yield* Effect.orDie(
         Grants.apply({ operators: [operator], readers: [operator] }).pipe(Effect.provide(clientOf(database.url)))
       )

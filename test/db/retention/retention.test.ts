@@ -713,7 +713,7 @@ describe("Retention", () => {
         // Outside of a transaction a member has the rights of the owner only if it inherits them.
         const database = yield* TestDatabase.TestDatabase
         const member = yield* database.role("member", "noinherit")
-        yield* sql.unsafe(`grant ${database.ownerRole} to ${member.name}`)
+        yield* sql.unsafe(`grant ${yield* database.ownOwner} to ${member.name}`)
         yield* Grants.apply({ operators: [member.name] })
         const left = yield* Retention.maintain({ months: 1 }).pipe(
           Effect.provide(Layer.fresh(Retention.layer).pipe(Layer.provide(database.connectLayer("member")), Layer.orDie))
