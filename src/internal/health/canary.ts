@@ -2,7 +2,7 @@
  * Proves capture by writing: changes one row of each relation, looks for the change in the record, and rolls everything back.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
-import { SqlError } from "@effect/sql/SqlError"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
