@@ -639,9 +639,10 @@ end
 $$;
 
 -- Columns that may have other values since, without a change that tells them, and the transaction that altered them last. ALTER TABLE may
--- have written the rows anew, or a column was dropped and another one has its name. "unread": the rows, which may tell that it did not, cannot be read now. "apart": the rows of a partition alone,
--- of which writes note nothing. Or values are shown otherwise: "type" is the altered type within the column, or its new one. The columns of
--- the key are left out of that: they are watched more closely (key_changed, labels_touched).
+-- have written the rows anew, or a column was dropped and another one has its name. "unread": the rows, which may tell that it did not,
+-- cannot be read now. "apart": the rows of a partition alone, of which writes note nothing. Or values are shown otherwise: "type" is the
+-- altered type within the column, or its new one. The columns of the key are left out of that: they are watched more closely (key_changed,
+-- labels_touched).
 -- A file may be new for another reason: then rows are as they were written (rows_rewritten). Rows may also have been written anew for a
 -- column that is new or redacted. Of any other column the catalog shows only the last alteration, and an earlier one may have written the
 -- rows. So if one was altered, something must tell that it kept its type: its version, or what uses it (type_uses). All partitions are

@@ -108,7 +108,8 @@ $$;
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing, do not
 -- fire, or do not see what is written to the table. "touched": triggers were disabled or dropped and are there again, or the table was in an
 -- inheritance tree for a while. "partitions": some left with their rows. "key": rows are told apart by something else.
--- "rewritten": columns may have other values, by ALTER TABLE or because a type was altered, or a write saw the table in an inheritance tree. "restarted": an unlogged table may have been emptied.
+-- "rewritten": columns may have other values, by ALTER TABLE or because a type was altered, or a write saw the table in an inheritance tree.
+-- "restarted": an unlogged table may have been emptied.
 -- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
 -- instant.
 create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)

@@ -371,7 +371,8 @@ begin
   )) then
     unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
   end if;
-  -- This command gave columns other values, and did not rewrite them for another type (watch_rewrite). If an earlier one may have too, the lapse lasts until apply.
+  -- This command gave columns other values, and did not rewrite them for another type (watch_rewrite). If an earlier one may have too, the
+  -- lapse lasts until apply.
   if policy.gap_since is null
     and sane
     and not rewrite_noted(of_schema, of_name, coalesce(policy.watched_at, '-infinity'))

@@ -1,5 +1,5 @@
 /**
- * Small parts of English sentences: numbers with their nouns, lists, suggestions. The command line and the pages use it, too: words are
+ * Small parts of English sentences: numbers with their nouns, short names, suggestions. The command line and the pages use it, too: words are
  * no part of the API.
  */
 

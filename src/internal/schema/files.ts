@@ -3823,7 +3823,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "0d388c3d49506c6edeb6f1e4ba582af0694f9f51aae397fd311fed0fb9391cb1",
+    checksum: "bb158204adaa5da76c52f557c21664033d60511ca83a80765755e5188f41a6b5",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4465,9 +4465,10 @@ end
 $$;
 
 -- Columns that may have other values since, without a change that tells them, and the transaction that altered them last. ALTER TABLE may
--- have written the rows anew, or a column was dropped and another one has its name. "unread": the rows, which may tell that it did not, cannot be read now. "apart": the rows of a partition alone,
--- of which writes note nothing. Or values are shown otherwise: "type" is the altered type within the column, or its new one. The columns of
--- the key are left out of that: they are watched more closely (key_changed, labels_touched).
+-- have written the rows anew, or a column was dropped and another one has its name. "unread": the rows, which may tell that it did not,
+-- cannot be read now. "apart": the rows of a partition alone, of which writes note nothing. Or values are shown otherwise: "type" is the
+-- altered type within the column, or its new one. The columns of the key are left out of that: they are watched more closely (key_changed,
+-- labels_touched).
 -- A file may be new for another reason: then rows are as they were written (rows_rewritten). Rows may also have been written anew for a
 -- column that is new or redacted. Of any other column the catalog shows only the last alteration, and an earlier one may have written the
 -- rows. So if one was altered, something must tell that it kept its type: its version, or what uses it (type_uses). All partitions are
@@ -5176,7 +5177,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "0c399ae43791983e0660751ab51edbd95ae55c2685c6c393d8d5b655488dd4f5",
+    checksum: "cc77e8c0b706ca1a5590586dbb2515324ef06c79d08bc775024e60493ef18ea6",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- The last changes under a name that were captured before an instant, by transaction. A table that is always written has changes in
@@ -5287,7 +5288,8 @@ $$;
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing, do not
 -- fire, or do not see what is written to the table. "touched": triggers were disabled or dropped and are there again, or the table was in an
 -- inheritance tree for a while. "partitions": some left with their rows. "key": rows are told apart by something else.
--- "rewritten": columns may have other values, by ALTER TABLE or because a type was altered, or a write saw the table in an inheritance tree. "restarted": an unlogged table may have been emptied.
+-- "rewritten": columns may have other values, by ALTER TABLE or because a type was altered, or a write saw the table in an inheritance tree.
+-- "restarted": an unlogged table may have been emptied.
 -- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
 -- instant.
 create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
@@ -7003,7 +7005,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "e28b99ac22316b249922b4e9221fa52d42679dc9524312bb4da8ae44c68b54d9",
+    checksum: "2988bb84aa13f79c8ceb1b6e4a2e6eb4013ea7fff64c36d89b48918befaa8081",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -7377,7 +7379,8 @@ begin
   )) then
     unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
   end if;
-  -- This command gave columns other values, and did not rewrite them for another type (watch_rewrite). If an earlier one may have too, the lapse lasts until apply.
+  -- This command gave columns other values, and did not rewrite them for another type (watch_rewrite). If an earlier one may have too, the
+  -- lapse lasts until apply.
   if policy.gap_since is null
     and sane
     and not rewrite_noted(of_schema, of_name, coalesce(policy.watched_at, '-infinity'))
