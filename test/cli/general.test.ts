@@ -3,12 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { inject } from "vitest"
 import { commands, groups } from "../../cli/commands.js"
 import * as Config from "../../cli/config.js"
 import { print, printSource, visible } from "../../cli/output.js"
 import * as Table from "../../cli/table.js"
 import packageJson from "../../package.json" with { type: "json" }
+import { serverUrl } from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
 
 Cli.setup()
@@ -154,7 +154,7 @@ describe("the database of a command", () => {
 
   it.effect("is --url before THREADLINE_DATABASE_URL before DATABASE_URL", () =>
     Effect.gen(function* () {
-      const { url } = inject("threadlineTestServer")
+      const url = serverUrl
       const status = ["migrate", "status"]
       expect((yield* Cli.run([...status, "--url", url], { url: nothing })).code).toBe(0)
       expect((yield* Cli.run(status, { url: nothing, env: { THREADLINE_DATABASE_URL: url } })).code).toBe(0)
@@ -165,7 +165,7 @@ describe("the database of a command", () => {
 
   it.effect("is that of PGHOST and its like where no URL is given", () =>
     Effect.gen(function* () {
-      const server = new URL(inject("threadlineTestServer").url)
+      const server = new URL(serverUrl)
       const env = {
         PGHOST: server.searchParams.get("host") ?? server.hostname,
         PGPORT: server.port,
@@ -220,7 +220,7 @@ describe("the database of a command", () => {
 
   it.effect("may refuse the user, or not be there", () =>
     Effect.gen(function* () {
-      const url = new URL(inject("threadlineTestServer").url)
+      const url = new URL(serverUrl)
       url.pathname = "/not_there_at_all"
       expect(yield* Cli.run(["timeline"], { url: url.href })).toEqual(Cli.refusal(3, /not_there_at_all/))
       url.username = "not_a_user_at_all"

@@ -22,12 +22,14 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
 import pg from "pg"
-import { inject } from "vitest"
-import type {} from "./serverSetup.js"
 import { rawClient } from "./rawClient.js"
+import { server } from "./server.js"
 
 /** Major version of the server, known while tests are collected: define version-specific tests under an `if`. */
-export const serverVersion: number = inject("threadlineTestServer").major
+export const serverVersion: number = server.major
+
+/** The URL of the server's superuser, in the database `postgres` or the one of `THREADLINE_TEST_URL`. */
+export const serverUrl: string = server.url
 
 export interface Options {
   /** False for a database without Threadline's schema. */
@@ -80,8 +82,6 @@ export interface Service {
 }
 
 export class TestDatabase extends Context.Tag("threadline/test/TestDatabase")<TestDatabase, Service>() {}
-
-const server = inject("threadlineTestServer")
 
 const urlOf = (database: string, as?: { readonly user: string; readonly password: string }): string => {
   const url = new URL(server.url)

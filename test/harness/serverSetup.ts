@@ -1,6 +1,7 @@
 /**
- * One server and one template database for a test run: the server of `THREADLINE_TEST_URL` (a superuser's), or one that is
- * made here and removed at the end.
+ * A server and a template database for each process of a test run, made here and removed at the end, or the server of
+ * `THREADLINE_TEST_URL` (a superuser's) for all of them. Two processes on one server are slower: `Capture` reads the catalog again when
+ * another transaction of the server may have changed it, and those of the other process may have.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -35,7 +36,7 @@ export interface TestServer {
 
 declare module "vitest" {
   export interface ProvidedContext {
-    threadlineTestServer: TestServer
+    threadlineTestServers: ReadonlyArray<TestServer>
   }
 }
 
@@ -99,21 +100,20 @@ const storedOf = async (url: string, role: string, password: string): Promise<st
   return stored
 }
 
-const start = async (): Promise<Made<TestServer>> => {
+const start = async (given: string): Promise<Made<TestServer>> => {
   const scope = await Effect.runPromise(Scope.make())
   const end = () => Effect.runPromise(Scope.close(scope, Exit.void))
   const prefix = `tl_${randomBytes(4).toString("hex")}`
   const template = `${prefix}_template`
   const ownerRole = `${prefix}_owner`
   try {
-    let url = process.env["THREADLINE_TEST_URL"] ?? ""
+    let url = given
     const strategy = url === "" ? "file_copy" : "wal_log"
     let socketDirectory: string | undefined
     if (url === "") {
       ;({ socketDirectory, url } = await Effect.runPromise(Scope.extend(TestCluster.make(), scope)))
     } else {
       await checkGiven(url)
-      const given = url
       await Effect.runPromise(
         Scope.addFinalizer(
           scope,
@@ -135,8 +135,24 @@ const start = async (): Promise<Made<TestServer>> => {
   }
 }
 
+const startAll = async (processes: number): Promise<Made<ReadonlyArray<TestServer>>> => {
+  const given = process.env["THREADLINE_TEST_URL"] ?? ""
+  const started = await Promise.allSettled(Array.from({ length: given === "" ? processes : 1 }, () => start(given)))
+  const made = started.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []))
+  const end = async () => {
+    await Promise.all(made.map((each) => each.end()))
+  }
+  const failed = started.find((each) => each.status === "rejected")
+  if (failed !== undefined) {
+    await end()
+    throw failed.reason
+  }
+  return { value: made.map(({ value }) => value), end }
+}
+
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const { end, value } = await shared("server", start)
-  project.provide("threadlineTestServer", value)
+  const processes = project.config.poolOptions?.forks?.maxForks ?? 1
+  const { end, value } = await shared("servers", () => startAll(processes))
+  project.provide("threadlineTestServers", value)
   return end
 }

@@ -13,7 +13,6 @@ import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import pg from "pg"
-import { inject } from "vitest"
 import { embedded } from "../../../scripts/embed-migrations.js"
 import * as compare from "../../../src/internal/schema/compare.js"
 import { identifier } from "../../../src/internal/sql/sqlText.js"
@@ -117,7 +116,7 @@ describe("Migrations.run", () => {
         yield* query(
           "select has_function_privilege('public', 'threadline.schema_version()', 'execute') as anybody, applied_by from threadline.migrations limit 1"
         )
-      ).toEqual([{ anybody: false, applied_by: new URL(inject("threadlineTestServer").url).username }])
+      ).toEqual([{ anybody: false, applied_by: new URL(TestDatabase.serverUrl).username }])
 
       const again = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(admin))
       expect(again).toMatchObject({ applied: [], version: latest, owner: ownerRole })
