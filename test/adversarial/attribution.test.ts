@@ -1,7 +1,7 @@
 /** Who wrote what: nothing that a session, a pooler or a forger leaves behind becomes an actor. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { attacks, brief, changes, clear, type Session } from "../support/adversarial.js"
+import { attacks, brief, changes, clear, type Session, who } from "../support/adversarial.js"
 
 const stamp = "extract(epoch from transaction_timestamp())::text || ' '"
 
@@ -17,8 +17,6 @@ const story = (db: Session) =>
       order by t.id`),
     (rows) => rows.map(({ actor, what }) => `${actor} ${what}`)
   )
-
-const who = (id: string) => `select threadline.set_context('{"actor":{"type":"user","id":"${id}"}}')`
 
 attacks("context of another transaction", (attack) => {
   attack("is nobody if it was set for the session", ({ apply, db, session }) =>

@@ -1,12 +1,9 @@
 /** Random histories of DDL and DML: every answer is true at its instant, or says that nothing is known. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
-import * as Migrations from "../../src/Migrations.js"
-import { attacks, type Host } from "../support/adversarial.js"
+import { attacks, type Host, migrate } from "../support/adversarial.js"
 import { harmlessHistories, histories, type History, shrunken } from "../support/ddlModel.js"
 import { makeStage, type Report, runHistory } from "../support/ddlRun.js"
 import { runs, seed } from "../support/runs.js"
@@ -94,10 +91,7 @@ attacks("random histories of DDL under the schema watch", (attack) => {
     "are answered truly, or not at all",
     (host) =>
       Effect.gen(function* () {
-        yield* Migrations.run({ watchSchema: true }).pipe(
-          Effect.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })),
-          Effect.orDie
-        )
+        yield* migrate(host, { watchSchema: true })
         const sample = FastCheck.sample(histories, { numRuns: runs(4), seed })
         const share = yield* tryAll(host, sample, ({ wrong }) => wrong)
         expect(share).toBeGreaterThan(0.4)

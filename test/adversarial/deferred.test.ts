@@ -2,13 +2,11 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import { attacks, clear, type Readers, type Session } from "../support/adversarial.js"
+import { attacks, clear, type Readers, type Session, who } from "../support/adversarial.js"
 import { disagreements, rowsOf } from "../support/replay.js"
 import { runs } from "../support/runs.js"
 
 const table = "create table seats (id int primary key deferrable initially deferred, v text)"
-
-const who = (id: string) => `select threadline.set_context('{"actor": {"type": "user", "id": "${id}"}}')`
 
 const part = (id: string, ...statements: ReadonlyArray<string>) => [
   `select threadline.begin_part('{"actor": {"type": "user", "id": "${id}"}}')`,

@@ -2,17 +2,10 @@
  * Foreign tables as partitions. PostgreSQL refuses a write that reaches one through a table with transition tables: capture must not
  * be why a write of the host fails.
  */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
-import * as Migrations from "../../src/Migrations.js"
-import { attacks, changes, type Host } from "../support/adversarial.js"
+import { attacks, changes, type Host, migrate } from "../support/adversarial.js"
 import { foreignServer } from "../support/foreignServer.js"
-
-const client = (host: Host) => PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })
-
-const watch = (host: Host) => Migrations.run({ watchSchema: true }).pipe(Effect.provide(client(host)), Effect.orDie)
 
 const partitioned = [
   "create table events (k int not null, v text) partition by list (k)",
@@ -122,7 +115,7 @@ attacks("foreign partitions", (attack) => {
   attack("under the schema watch let writes through, and begin a lapse that apply ends", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
-      yield* watch(host)
+      yield* migrate(host, { watchSchema: true })
       yield* db.run(...partitioned)
       yield* apply({ table: "events", mode: "statement" })
       yield* db.run("insert into events values (1, 'before')")
@@ -160,7 +153,7 @@ attacks("foreign partitions", (attack) => {
   attack("of a guarded table are refused by the schema watch, with what to do", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
-      yield* watch(host)
+      yield* migrate(host, { watchSchema: true })
       yield* db.run(...partitioned)
       yield* apply({ table: "events", dropGuard: true, mode: "statement" })
       yield* db.run(...foreignServer(host), ...far)

@@ -1,15 +1,12 @@
 /** One history across names: a table and its columns are found under the name they have now, whatever they were called. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Feed from "../../src/Feed.js"
-import * as Migrations from "../../src/Migrations.js"
 import type { Page } from "../../src/Page.js"
 import * as Query from "../../src/Query.js"
-import { asOf, attacks, type Host, reading } from "../support/adversarial.js"
+import { asOf, attacks, type Host, migrate, reading } from "../support/adversarial.js"
 import { runs } from "../support/runs.js"
 
 /** Each change as `a insert 1`. */
@@ -177,12 +174,7 @@ for (const watched of [false, true]) {
     attack("skips nothing and delivers nothing twice if the table is renamed", (host) =>
       Effect.gen(function* () {
         const { apply, db } = host
-        yield* watched
-          ? Migrations.run({ watchSchema: true }).pipe(
-              Effect.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })),
-              Effect.orDie
-            )
-          : Effect.void
+        yield* watched ? migrate(host, { watchSchema: true }) : Effect.void
         yield* db.run("create table a (id int primary key)", "create table other (id int primary key)")
         yield* apply("a", "other")
         const next = (tables: ReadonlyArray<string>, checkpoint?: string) =>
@@ -220,10 +212,7 @@ for (const how of ["apply of the table", "apply that prunes", "remove", "the sch
       Effect.gen(function* () {
         const { apply, capture, db } = host
         if (how === "the schema watch") {
-          yield* Migrations.run({ watchSchema: true }).pipe(
-            Effect.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })),
-            Effect.orDie
-          )
+          yield* migrate(host, { watchSchema: true })
         }
         yield* db.run("create table users (id int primary key)", "create table users_new (id int primary key)")
         yield* apply("users", "users_new")
@@ -270,10 +259,7 @@ attacks("a copy that took the name of a table which is gone by now", (attack) =>
       Effect.gen(function* () {
         const { apply, capture, db } = host
         if (seen === "by the schema watch") {
-          yield* Migrations.run({ watchSchema: true }).pipe(
-            Effect.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })),
-            Effect.orDie
-          )
+          yield* migrate(host, { watchSchema: true })
         }
         yield* db.run("create table users (id int primary key)", "create table other (id int primary key)")
         yield* apply("users", "other")

@@ -1,10 +1,8 @@
 /** Row-level security on the record: whatever reads it, or removes from it, says that rows may be hidden. */
 import type * as SqlClient from "@effect/sql/SqlClient"
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -21,9 +19,8 @@ import * as Migrations from "../../src/Migrations.js"
 import * as Query from "../../src/Query.js"
 import * as Retention from "../../src/Retention.js"
 import * as SavedViews from "../../src/SavedViews.js"
+import { clientOf } from "../harness/client.js"
 import { attacks, type Host } from "../support/adversarial.js"
-
-const clientOf = (url: string) => PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })
 
 const services = Layer.mergeAll(
   Capture.layer,

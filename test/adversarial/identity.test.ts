@@ -2,10 +2,7 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Capture from "../../src/Capture.js"
-import { asOf, attacks, type Host } from "../support/adversarial.js"
-
-/** As a restore into another database leaves it: every table has another OID than its policy says. */
-const restored = "update threadline.capture_policies set relation = 0, database = 'elsewhere', partition_marks = '{}'"
+import { asOf, attacks, type Host, lastChange, restored } from "../support/adversarial.js"
 
 const story = (host: Pick<Host, "db">) =>
   Effect.map(
@@ -13,15 +10,6 @@ const story = (host: Pick<Host, "db">) =>
       "select table_schema || '.' || table_name || ' ' || op || coalesce(' ' || row_key, '') as line from threadline.audit_changes order by id"
     ),
     (rows) => rows.map(({ line }) => line)
-  )
-
-/** When the last change was captured: up to there a table is known whose capture ended unseen. */
-const lastChange = ({ db }: Pick<Host, "db">) =>
-  Effect.map(
-    db.value(
-      `select to_char(max(captured_at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') from threadline.audit_changes`
-    ),
-    String
   )
 
 /** Roles belong to the whole server: another test may make members of the owner. */

@@ -1,23 +1,14 @@
 /** Rows that join a captured table with a partition, and are written through the table before anyone applies. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Migrations from "../../src/Migrations.js"
-import * as PgClient from "@effect/sql-pg/PgClient"
-import * as Redacted from "effect/Redacted"
 import type * as Query from "../../src/Query.js"
-import { attacks, type Host, valueAsOf } from "../support/adversarial.js"
+import { attacks, type Host, migrate, valueAsOf } from "../support/adversarial.js"
 
 /** What as-of answers for a row, now or at an instant: the value of `v` if it is there. */
 const asOf = (host: Host, key: Query.KeyInput, at?: string) => valueAsOf(host, "p", key, at)
 
 const lapses = ({ db }: Host) =>
   db.value("select lapses::text from threadline.capture_policies where removed_at is null")
-
-const watch = ({ database }: Host) =>
-  Migrations.run({ watchSchema: true }).pipe(
-    Effect.provide(PgClient.layer({ url: Redacted.make(database.url), maxConnections: 1 })),
-    Effect.orDie
-  )
 
 const table = [
   "create table p (id int not null, k int not null, v text, primary key (id, k)) partition by list (k)",
@@ -50,7 +41,7 @@ for (const watched of [false, true]) {
         attack(`and are ${how} before apply were not there before it, in ${mode} mode`, (host) =>
           Effect.gen(function* () {
             const { apply, capture, db } = host
-            yield* watched ? watch(host) : Effect.void
+            yield* watched ? migrate(host, { watchSchema: true }) : Effect.void
             yield* db.run(...table)
             yield* apply({ table: "p", mode })
             yield* db.run("insert into p values (1, 1, 'a'), (2, 6, 'a')")
@@ -75,7 +66,7 @@ for (const watched of [false, true]) {
         (host) =>
           Effect.gen(function* () {
             const { apply, db } = host
-            yield* watched ? watch(host) : Effect.void
+            yield* watched ? migrate(host, { watchSchema: true }) : Effect.void
             yield* db.run(...table)
             yield* apply({ table: "p", mode })
             for (const leave of ["update p set k = 6 where k = 5", "truncate p"]) {
@@ -91,7 +82,7 @@ for (const watched of [false, true]) {
       attack(`that the record has told of are known, in ${mode} mode`, (host) =>
         Effect.gen(function* () {
           const { apply, db } = host
-          yield* watched ? watch(host) : Effect.void
+          yield* watched ? migrate(host, { watchSchema: true }) : Effect.void
           yield* db.run(...table, "insert into p values (1, 1, 'unseen'), (2, 6, 'unseen')")
           yield* apply({ table: "p", mode })
           yield* db.run(

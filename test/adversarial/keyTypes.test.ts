@@ -1,7 +1,7 @@
 /** Types inside of keys: what alters them alters the texts of keys. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { asOf, attacks, type Host, reading } from "../support/adversarial.js"
+import { asOf, attacks, type Host, lastChange, reading } from "../support/adversarial.js"
 import { stringify } from "../../src/internal/core/json.js"
 import * as Query from "../../src/Query.js"
 
@@ -168,15 +168,6 @@ const stories: ReadonlyArray<Story> = [
     keyNow: '{"x": 1, "y": "a", "z": null}'
   }
 ]
-
-/** A lapse begins right after the last change before it. */
-const lastChange = ({ db }: Host) =>
-  Effect.map(
-    db.value(
-      `select to_char(max(captured_at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') from threadline.audit_changes`
-    ),
-    String
-  )
 
 /** The keys that were present at an instant, each with its value of `v`. */
 const rowsAt = (host: Host, at: string) =>

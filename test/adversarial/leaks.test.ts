@@ -2,7 +2,6 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { expect, layer } from "@effect/vitest"
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -28,16 +27,14 @@ import * as SavedViews from "../../src/SavedViews.js"
 import * as Threadline from "../../src/Threadline.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import { rows, run } from "../support/capture.js"
+import { bytesOf, textOf } from "../support/export.js"
 import * as operator from "../support/operator.js"
 
 /** The files of jobs, by name. */
 const files = new Map<string, Buffer>()
 
 const store: ExportStore.Service = {
-  write: (name, bytes) =>
-    Effect.map(Stream.runCollect(bytes), (pieces) => {
-      files.set(name, Buffer.concat(Chunk.toReadonlyArray(pieces)))
-    }),
+  write: (name, bytes) => Effect.map(bytesOf(bytes), (content) => void files.set(name, content)),
   read: (name) => Stream.fromIterable(files.has(name) ? [files.get(name) ?? Buffer.alloc(0)] : []),
   remove: (name) => Effect.sync(() => void files.delete(name))
 }
@@ -68,9 +65,6 @@ const values = (id: number) => `(
   ${id}, 'Ada', '${secrets.excluded}', '${secrets.masked}', '${secrets.last4}', '${secrets.hash}', '${secrets.null}',
   '{"theme": "dark", "token": "${secrets.excludedPath}", "pin": "${secrets.maskedPath}", "cards": [{"number": "${secrets.last4Path}"}]}'
 )`
-
-const drained = (options: Export.StreamOptions) =>
-  Effect.map(Stream.runCollect(Export.stream(options)), (pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)))
 
 layer(services, { excludeTestServices: true })("redacted values", (it) => {
   it.scoped("leave by no door", () =>
@@ -184,10 +178,10 @@ layer(services, { excludeTestServices: true })("redacted values", (it) => {
         say("policies", yield* Health.policies())
         say("feed", yield* Feed.read())
         for (const format of ["csv", "ndjson", "json", "parquet"] as const) {
-          say(`export ${format}`, (yield* drained({ format, requestedBy: actor })).toString("latin1"))
+          say(`export ${format}`, (yield* bytesOf(Export.stream({ format, requestedBy: actor }))).toString("latin1"))
         }
         for (const shape of ["ocsf", "cloudevents", "debezium"] as const) {
-          say(`export ${shape}`, (yield* drained({ format: "ndjson", shape, requestedBy: actor })).toString("latin1"))
+          say(`export ${shape}`, yield* textOf({ format: "ndjson", shape, requestedBy: actor }))
         }
         const jobs = yield* ExportJobs.ExportJobs
         for (const format of ["csv", "parquet"] as const) {

@@ -8,17 +8,10 @@ import * as Feed from "../../src/Feed.js"
 import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
 import { sessionOf } from "../support/adversarial.js"
-import { install } from "../harness/schema.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { layerIn } from "../support/otherEncoding.js"
 
-const installed = Layer.effectDiscard(
-  Effect.flatMap(TestDatabase.TestDatabase, ({ ownerRole, url }) => Effect.promise(() => install(url, { ownerRole })))
-)
-
-const database = Layer.mergeAll(Query.layer, Feed.layer, Capture.layer).pipe(
-  Layer.provide(installed),
-  Layer.provideMerge(TestDatabase.layerWith({ schema: false, encoding: "SQL_ASCII" }))
-)
+const database = Layer.mergeAll(Query.layer, Feed.layer, Capture.layer).pipe(Layer.provideMerge(layerIn("SQL_ASCII")))
 
 const cafe = "[not UTF-8: 636166e9]"
 const naive = "[not UTF-8: 6e61ef766522]"
@@ -117,10 +110,7 @@ layer(database, { excludeTestServices: true, timeout: 300_000 })("a value that i
   )
 })
 
-const latin = Layer.mergeAll(Query.layer, Feed.layer, Capture.layer).pipe(
-  Layer.provide(installed),
-  Layer.provideMerge(TestDatabase.layerWith({ schema: false, encoding: "LATIN1" }))
-)
+const latin = Layer.mergeAll(Query.layer, Feed.layer, Capture.layer).pipe(Layer.provideMerge(layerIn("LATIN1")))
 
 layer(latin, { excludeTestServices: true, timeout: 300_000 })("a character that the encoding lacks", (it) => {
   it.effect("is named as the cause where a reader asks for it", () =>

@@ -1,12 +1,11 @@
 /** Tables, columns and paths named like members of JavaScript's objects: nothing of them is lost, and nothing of them leaks. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import type * as Capture from "../../src/Capture.js"
 import { stringify } from "../../src/internal/core/json.js"
 import * as Query from "../../src/Query.js"
+import { clientOf } from "../harness/client.js"
 import { attacks } from "../support/adversarial.js"
 
 attacks("names of JavaScript's objects", (attack) => {
@@ -41,9 +40,7 @@ attacks("names of JavaScript's objects", (attack) => {
       expect(statuses.flatMap(({ findings }) => findings.filter(({ severity }) => severity !== "info"))).toEqual([])
       expect(statuses.map(({ policy }) => policy?.mask)).toEqual([["constructor", "toJSON"], ["toJSON"]])
 
-      const layer = Query.layer.pipe(
-        Layer.provide(PgClient.layer({ url: Redacted.make(database.url), maxConnections: 1 }))
-      )
+      const layer = Query.layer.pipe(Layer.provide(clientOf(database.url, 1)))
       yield* Effect.gen(function* () {
         const { items } = yield* Query.history('"__proto__"', "1")
         const columns = items.map(({ changedFields, dataAfter }) => [

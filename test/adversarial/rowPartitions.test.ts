@@ -1,7 +1,7 @@
 /** Partitions of tables in row mode: PostgreSQL clones the triggers, with the rights of whoever makes the partition. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { attacks, changes, clear, type Host } from "../support/adversarial.js"
+import { attacks, changes, clear, type Host, restored } from "../support/adversarial.js"
 
 /** A table in row mode that belongs to a role without any right to the record, and a session of that role. */
 const owned = (host: Host) =>
@@ -18,8 +18,6 @@ const owned = (host: Host) =>
 
 const brief = ({ db }: Host) =>
   Effect.map(changes(db), (found) => found.map(({ key, op, table }) => `${table} ${op} ${key}`))
-
-const restored = "update threadline.capture_policies set relation = 0, database = 'elsewhere', partition_marks = '{}'"
 
 attacks("partitions in row mode", (attack) => {
   attack("are made, attached and nested by an owner who may do nothing with the record", (host) =>

@@ -16,7 +16,8 @@ import * as rowsBudget from "../../src/internal/rows/keyWalk.js"
 import { Budget } from "../../src/internal/search/budget.js"
 import * as Query from "../../src/Query.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
-import { at, type ChangeSeed, type Log, reset, write } from "../support/query.js"
+import { errorOf } from "../support/errors.js"
+import { asA, at, type ChangeSeed, type Log, ofTenant, reset, write } from "../support/query.js"
 
 const services = Layer.mergeAll(Query.layer, Feed.layer, Export.layerWith({ record: false })).pipe(
   Layer.provideMerge(TestDatabase.layer)
@@ -34,19 +35,7 @@ const onChanges =
 const textOf = (value: unknown): string =>
   JSON.stringify(value, (_, one: unknown) => (typeof one === "bigint" ? String(one) : one))
 
-const failure = <A, E, R>(read: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.either(read), (result) => (Either.isLeft(result) ? result.left : undefined))
-
 const row = (id: number, tenant: string, secret = `secret of ${tenant}`) => ({ id, tenant, secret })
-
-const ofTenant =
-  (tenant: string): Query.ReadScope =>
-  (surface, columns) =>
-    surface === "changes"
-      ? columns.sql`${columns.image} ->> 'tenant' = ${tenant}`
-      : columns.sql`${columns.data} ->> 'tenant' = ${tenant}`
-
-const asA = Query.withScope(ofTenant("A"))
 
 const log: Log = {
   transactions: [
@@ -368,7 +357,7 @@ describe("an error that a scope meets", () => {
             if (name === "actions") {
               continue
             }
-            const failed = yield* failure(Query.withScope(read, scope))
+            const failed = yield* errorOf(Query.withScope(read, scope))
             expect(failed, `${name} under ${condition("secret")}`).toBeDefined()
             expect(
               inspect(failed, { depth: null, showHidden: true }),
@@ -378,9 +367,9 @@ describe("an error that a scope meets", () => {
           const where = Query.asOfRows("posts", at(15), {
             where: (image, sql) => sql.literal(condition(`${fragmentText(image)} ->> 'secret'`))
           })
-          expect(inspect(yield* failure(where), { depth: null })).not.toMatch(/hush|4711/)
+          expect(inspect(yield* errorOf(where), { depth: null })).not.toMatch(/hush|4711/)
           // What is hidden is not even met.
-          expect(yield* failure(Query.withScope(where, ofTenant("C")))).toBeUndefined()
+          expect(yield* errorOf(Query.withScope(where, ofTenant("C")))).toBeUndefined()
         }
       })
     )
@@ -390,7 +379,7 @@ describe("an error that a scope meets", () => {
         yield* reset
         yield* write(log)
         const ruleOf = (condition: string) =>
-          failure(
+          errorOf(
             Query.withScope(
               Query.timeline(),
               onChanges(({ sql }) => sql.literal(condition))
@@ -423,7 +412,7 @@ describe("what a scope answers", () => {
         const odd = [1, 0, "true", "", undefined, null, [], {}, Promise.resolve(true), Effect.succeed(true), () => true]
         for (const answer of odd) {
           for (const [name, read] of Object.entries(reads)) {
-            const failed = yield* failure(Query.withScope(read, untyped(answer)))
+            const failed = yield* errorOf(Query.withScope(read, untyped(answer)))
             expect(failed, `${name} under ${inspect(answer)}`).toMatchObject({
               field: "scope",
               rule: "must answer with an SQL condition, or with true or false"
@@ -439,7 +428,7 @@ describe("what a scope answers", () => {
           throw new Error("no tenant for somebody")
         }
         for (const [name, read] of Object.entries(reads)) {
-          const failed = yield* failure(Query.withScope(read, throwing).pipe(Effect.provide(logger)))
+          const failed = yield* errorOf(Query.withScope(read, throwing).pipe(Effect.provide(logger)))
           expect(failed, name).toMatchObject({
             field: "scope",
             rule: "threw an exception instead of answering with a condition"
@@ -468,7 +457,7 @@ describe("what a scope answers", () => {
           // They make texts, and write them nowhere.
           for (const form of [Logger.jsonLogger, Logger.logfmtLogger, Logger.stringLogger]) {
             const layer = Logger.replace(Logger.defaultLogger, form)
-            expect(yield* failure(Query.withScope(Query.timeline(), scope).pipe(Effect.provide(layer)))).toMatchObject({
+            expect(yield* errorOf(Query.withScope(Query.timeline(), scope).pipe(Effect.provide(layer)))).toMatchObject({
               field: "scope",
               rule: "threw an exception instead of answering with a condition"
             })
@@ -486,13 +475,13 @@ describe("what a scope answers", () => {
         ]
         const sql = yield* SqlClient.SqlClient
         for (const segments of broken) {
-          const failed = yield* failure(
+          const failed = yield* errorOf(
             Query.withScope(Query.timeline(), untyped({ ...sql`true`, [Statement.FragmentId]: sql`true`, segments }))
           )
           expect(failed, inspect(segments)).toMatchObject({ field: "scope" })
         }
         expect(
-          yield* failure(
+          yield* errorOf(
             Query.withScope(
               Query.timeline(),
               untyped(Object.defineProperty({ ...sql`true` }, "segments", { get: untellable }))
@@ -500,7 +489,7 @@ describe("what a scope answers", () => {
           )
         ).toMatchObject({ field: "scope" })
         const where = (answer: unknown) =>
-          failure(Query.asOfRows("posts", at(15), { where: () => answer as Statement.Fragment }))
+          errorOf(Query.asOfRows("posts", at(15), { where: () => answer as Statement.Fragment }))
         expect(yield* where(1)).toMatchObject({ field: "where" })
       })
     )
@@ -540,10 +529,10 @@ describe("transactions under a scope", () => {
     it.effect("a hidden one is not found, whichever of its siblings is seen", () =>
       Effect.gen(function* () {
         yield* prepared
-        const unknown = yield* failure(asA(Query.incident("99")))
+        const unknown = yield* errorOf(asA(Query.incident("99")))
         expect(unknown).toMatchObject({ subject: "transaction", id: "99" })
-        expect(yield* failure(asA(Query.incident("2")))).toMatchObject({ subject: "transaction", id: "2" })
-        expect(yield* failure(asA(Stream.runCollect(Query.incidentStream("2"))))).toMatchObject({ id: "2" })
+        expect(yield* errorOf(asA(Query.incident("2")))).toMatchObject({ subject: "transaction", id: "2" })
+        expect(yield* errorOf(asA(Stream.runCollect(Query.incidentStream("2"))))).toMatchObject({ id: "2" })
         expect((yield* asA(Query.incident("1"))).siblings).toEqual([])
         const asB = Query.withScope(ofTenant("B"))
         expect((yield* asB(Query.incident("2"))).transaction.id).toBe("2")
@@ -909,7 +898,7 @@ describe("a stream under a scope", () => {
         const outside = Effect.flatMap(asA(Effect.succeed({ stream: Query.timelineStream() })), ({ stream }) =>
           ids(stream)
         )
-        expect(yield* failure(Effect.provide(outside, required))).toMatchObject({ field: "scope" })
+        expect(yield* errorOf(Effect.provide(outside, required))).toMatchObject({ field: "scope" })
         const inside = ids(Query.timelineStream().pipe(Query.withScopeStream(ofTenant("A"))))
         expect(yield* Effect.provide(inside, required)).toEqual(["3", "1"])
       })
@@ -925,7 +914,7 @@ describe("a cursor of a scope", () => {
         const cursor = Option.getOrUndefined((yield* asA(Query.timeline({ limit: 1 }))).nextCursor)
         expect(cursor).toBeDefined()
         expect((yield* asA(Query.timeline({ limit: 1, cursor }))).items.map(({ id }) => id)).toEqual(["1"])
-        const another = failure(Query.withScope(Query.timeline({ limit: 1, cursor }), ofTenant("B")))
+        const another = errorOf(Query.withScope(Query.timeline({ limit: 1, cursor }), ofTenant("B")))
         expect(yield* another).toMatchObject({ field: "cursor", rule: "is not a cursor of this query" })
       })
     )

@@ -1,9 +1,7 @@
 /** The record in a database that does things to it: publications, row-level security, privileges, isolation, settings. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Capture from "../../src/Capture.js"
 import * as Grants from "../../src/Grants.js"
@@ -12,12 +10,11 @@ import * as Query from "../../src/Query.js"
 import * as SavedViews from "../../src/SavedViews.js"
 import { concernsOf as concernsIn } from "../../src/internal/schema/concern.js"
 import { Standing, standingOf } from "../../src/internal/sql/standing.js"
+import { clientOf } from "../harness/client.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
-import { attacks, brief, changes, type Host, sessionOf } from "../support/adversarial.js"
+import { attacks, brief, changes, type Host, migrate, sessionOf, who } from "../support/adversarial.js"
 
 const decodeStanding = Schema.decodeUnknownSync(Schema.parseJson(Standing))
-
-const who = (id: string) => `select threadline.set_context('{"actor": {"type": "user", "id": "${id}"}}')`
 
 attacks("transactions that are serializable", (attack) => {
   const begin = "begin isolation level serializable"
@@ -144,11 +141,6 @@ attacks("transactions that are serializable", (attack) => {
   )
 })
 
-const clientOf = (url: string) => PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })
-
-const run = (database: TestDatabase.Service) =>
-  Effect.orDie(Migrations.run().pipe(Effect.provide(clientOf(database.url))))
-
 const statusOf = (database: TestDatabase.Service) =>
   Effect.orDie(Migrations.status().pipe(Effect.provide(clientOf(database.url))))
 
@@ -197,7 +189,7 @@ attacks("publications", (attack) => {
         )
         expect(yield* concernsOf(database)).toContain("Unidentified")
         expect(yield* findings(host)).toContain("RecordUnidentified")
-        yield* run(database)
+        yield* migrate({ database })
         expect(yield* concernsOf(database)).not.toContain("Unidentified")
         yield* db.run("update threadline.audit_changes set details = '{}'", "drop publication everything")
       })
@@ -297,7 +289,7 @@ attacks("default privileges and grants", (attack) => {
       const { concerns } = yield* statusOf(database)
       expect(concerns).toContainEqual({ _tag: "Writable", roles: [app, other, "public"].sort() })
       expect(yield* findings(host)).toContain("RecordWritable")
-      const { notices } = yield* run(database)
+      const { notices } = yield* migrate({ database })
       expect(notices.filter((notice) => notice.includes("may write"))).toEqual([])
       expect(yield* concernsOf(database)).not.toContain("Writable")
       for (const writer of [app, other]) {
@@ -333,7 +325,7 @@ attacks("default privileges and grants", (attack) => {
         yield* db.run(grant)
         expect((yield* statusOf(database)).concerns).toContainEqual({ _tag: "Writable", roles: [grantee] })
         expect(yield* findings(host)).toContain("RecordWritable")
-        yield* run(database)
+        yield* migrate({ database })
         expect(yield* concernsOf(database)).not.toContain("Writable")
         expect(yield* findings(host)).not.toContain("RecordWritable")
       }
@@ -410,7 +402,7 @@ attacks("default privileges and grants", (attack) => {
       yield* db.run(`grant execute on all functions in schema threadline to ${app}`)
       expect((yield* statusOf(database)).concerns).toContainEqual({ _tag: "Writable", roles: [app] })
       expect(yield* findings(host)).toContain("RecordWritable")
-      yield* run(database)
+      yield* migrate({ database })
       expect(yield* db.value(executable)).toBe("0")
       expect(yield* concernsOf(database)).not.toContain("Writable")
       yield* db.run(`alter default privileges for role ${owner} revoke execute on functions from ${app}, public`)
@@ -427,7 +419,7 @@ attacks("default privileges and grants", (attack) => {
       yield* db.run(`alter role ${owner} login`)
       expect(yield* concernsOf(database)).toContain("OwnerCanLogin")
       expect(yield* findings(host)).toContain("OwnerCanLogin")
-      expect((yield* run(database)).concerns.map(({ _tag }) => _tag)).toContain("OwnerCanLogin")
+      expect((yield* migrate({ database })).concerns.map(({ _tag }) => _tag)).toContain("OwnerCanLogin")
     })
   )
 
@@ -459,7 +451,7 @@ attacks("settings, dumps and event triggers of the database", (attack) => {
         `alter database ${database.name} set escape_string_warning = off`
       )
       const writer = yield* session()
-      yield* run(database)
+      yield* migrate({ database })
       yield* writer.run(
         "create table t (id int primary key, v text)",
         partitionOf,
@@ -518,7 +510,7 @@ it.scopedLive("migrate up goes on from a restore of the structure alone", () =>
       "truncate threadline.migrations, threadline.cursor_keys, threadline.installs, threadline.capture_policies",
       "alter sequence threadline.audit_changes_id_seq restart"
     )
-    const result = yield* run(database)
+    const result = yield* migrate({ database })
     expect(result.applied).toEqual([])
     expect((yield* statusOf(database)).state).toBe("current")
     expect(yield* db.value("select count(*) from threadline.cursor_keys")).toBe("1")

@@ -1,11 +1,8 @@
 /** Triggers that were off for a while and are on again when somebody looks, with no captured write between. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import type * as Capture from "../../src/Capture.js"
-import * as Migrations from "../../src/Migrations.js"
-import { asOf, attacks, type Host } from "../support/adversarial.js"
+import { asOf, attacks, type Host, migrate } from "../support/adversarial.js"
 
 const create = "create table t (id int primary key, v text)"
 
@@ -288,10 +285,7 @@ attacks("triggers that were off for a while", (attack) => {
   attack("are a lapse under the schema watch too, if it could not see it", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db } = host
-      yield* Migrations.run({ watchSchema: true }).pipe(
-        Effect.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })),
-        Effect.orDie
-      )
+      yield* migrate(host, { watchSchema: true })
       yield* db.run(create)
       yield* apply("t")
       yield* db.run("insert into t values (1, 'a')")

@@ -1,6 +1,7 @@
 /** Values that images lose, refuse or mistake, and numbers that a careless reader rounds. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { literal } from "../../src/internal/sql/sqlText.js"
 import { serverVersion } from "../harness/TestDatabase.js"
 import { attacks, brief, chain, changes, clear } from "../support/adversarial.js"
 
@@ -11,7 +12,7 @@ interface Case {
 }
 
 const quoted = (...values: ReadonlyArray<string>): ReadonlyArray<string> =>
-  values.map((value) => (value === "null" ? "null" : `'${value.replaceAll("'", "''")}'`))
+  values.map((value) => (value === "null" ? "null" : literal(value)))
 
 // Every step from one value to the next is a change that has to be seen, and every value one that has to be kept.
 const cases: ReadonlyArray<Case> = [

@@ -1,23 +1,19 @@
 /** What the schema watch sees, does and notes, whoever changes the schema, and whatever goes wrong meanwhile. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as Query from "../../src/Query.js"
+import { clientOf } from "../harness/client.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
-import { asOf, attacks, type Host, type Session } from "../support/adversarial.js"
+import { asOf, attacks, type Host, migrate, type Session } from "../support/adversarial.js"
 
-const client = (host: Host) => PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })
-
-const watch = (host: Host, watchSchema: boolean | undefined) =>
-  Migrations.run({ watchSchema }).pipe(Effect.provide(client(host)), Effect.orDie)
+const watch = (host: Host, watchSchema: boolean | undefined) => migrate(host, { watchSchema })
 
 /** Every event, without those of Threadline's own work. */
 const events = ({ db }: Pick<Host, "db">) =>
@@ -679,7 +675,7 @@ attacks("the schema watch", (attack) => {
       yield* watch(host, false)
       const { name, url } = yield* host.database.role("deploy")
       yield* host.db.run(`grant ${yield* host.database.ownOwner} to ${name}`)
-      const deploy = PgClient.layer({ url: Redacted.make(url), maxConnections: 1 })
+      const deploy = clientOf(url, 1)
       const error = yield* Effect.flip(Migrations.run({ watchSchema: true }).pipe(Effect.provide(deploy))).pipe(
         Effect.orDie
       )
@@ -712,7 +708,7 @@ attacks("the schema watch", (attack) => {
           "alter table articles drop c"
         )
         const read = <A>(body: Effect.Effect<A, Query.ReadError, Query.Query>) =>
-          body.pipe(Effect.provide(Query.layer.pipe(Layer.provide(client(host)))), Effect.orDie)
+          body.pipe(Effect.provide(Query.layer.pipe(Layer.provide(clientOf(host.database.url, 1)))), Effect.orDie)
         const said = (events: ReadonlyArray<Query.SchemaEvent>) =>
           events.map(({ command, effect, object }) => `${command} ${object} ${effect}`)
         const first = yield* read(Query.schemaEvents({ table: "articles", limit: 3 }))

@@ -16,6 +16,7 @@ import * as Migrations from "../../src/Migrations.js"
 import * as OperatorSurface from "../../src/OperatorSurface.js"
 import * as SavedViews from "../../src/SavedViews.js"
 import * as Threadline from "../../src/Threadline.js"
+import { identifier, literal } from "../../src/internal/sql/sqlText.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import { browser, complaintsOf, serving, within } from "../support/browser.js"
 import { executable } from "../support/chromium.js"
@@ -36,10 +37,6 @@ const corpus: ReadonlyArray<string> = [
 
 const at = (index: number): string => corpus[index % corpus.length] ?? ""
 
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
-
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
-
 /** Writes the corpus into the record: each field has each string once. */
 const written = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -48,9 +45,9 @@ const written = Effect.gen(function* () {
   const transactions: Array<string> = []
   for (let round = 0; round < corpus.length; round++) {
     const text = (field: number): string => at(round + field)
-    const table = quoted(`${round}${text(0)}`)
-    const column = quoted(text(1))
-    yield* sql.unsafe(`create table ${table} (id text primary key, ${column} text, ${quoted("doc")} jsonb)`)
+    const table = identifier(`${round}${text(0)}`)
+    const column = identifier(text(1))
+    yield* sql.unsafe(`create table ${table} (id text primary key, ${column} text, ${identifier("doc")} jsonb)`)
     yield* Capture.apply([{ table }])
     const context = {
       actor: Actor.user(text(2), { label: text(3), impersonator: Actor.admin(text(4), { label: text(5) }) }),
@@ -82,7 +79,7 @@ const written = Effect.gen(function* () {
     yield* Audit.record({ name: text(4), reason: text(5) }, { ...context, status: "error" })
     // A session that nobody knows, under a name of its own; a key that moves; a context that cannot be read.
     yield* Effect.promise(async () => {
-      const role = quoted(`${round}${text(6)}`.slice(0, 40))
+      const role = identifier(`${round}${text(6)}`.slice(0, 40))
       await raw.query(`create role ${role} superuser; set session authorization ${role}`)
       await raw.query(`set application_name = ${literal(text(7))}`)
       await raw.query(
@@ -93,7 +90,7 @@ const written = Effect.gen(function* () {
       )
       await raw.query(`reset application_name; reset session authorization`)
     })
-    yield* sql.unsafe(`alter table ${table} add column ${quoted(`${text(2)}!`)} text`)
+    yield* sql.unsafe(`alter table ${table} add column ${identifier(`${text(2)}!`)} text`)
     yield* SavedViews.save({ owner: Actor.admin("1"), name: text(0), filter: { source: text(1), action: text(2) } })
     yield* Evidence.exportDelivery({
       reference: text(0),
@@ -169,16 +166,16 @@ if (executable === undefined) {
                 actorLink: (actor) => (actor.type === "anonymous" ? null : `javascript:${actor.id}`),
                 label: (thing) => (thing._tag === "Row" ? at(1) : at(9)),
                 health: {
-                  expected: ["gone", quoted(at(0))],
+                  expected: ["gone", identifier(at(0))],
                   expectedGaps: [{ table: "gap", reason: at(1) }]
                 },
-                retention: { keep: "365 days", holds: [{ table: quoted(`0${at(0)}`), reason: at(0) }] }
+                retention: { keep: "365 days", holds: [{ table: identifier(`0${at(0)}`), reason: at(0) }] }
               })
             ),
             ({ dispose }) => Effect.promise(dispose)
           )
           const base = yield* serving(handler)
-          const tables = corpus.map((text, round) => `public.${quoted(`${round}${text}`)}`)
+          const tables = corpus.map((text, round) => `public.${identifier(`${round}${text}`)}`)
           const keyOf = (round: number): string => at(round + 4)
           const query = (name: string, text: string) => `?${name}=${encodeURIComponent(text)}`
           const paths = [

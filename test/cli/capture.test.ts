@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Cli from "../support/cli.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
@@ -69,7 +70,7 @@ describe("threadline capture", () => {
   it.scoped("takes tables from the configuration, and --table selects from them", () =>
     Effect.gen(function* () {
       const { url } = yield* host
-      const cwd = yield* Cli.directory({
+      const cwd = yield* scratch({
         "threadline.config.ts": `export default {
           tables: {
             posts: { exclude: ["draft"] },
@@ -93,9 +94,9 @@ describe("threadline capture", () => {
           })
         ])
       })
-      const other = yield* Cli.directory({ "threadline.config.json": `{ "tables": ["posts"] }` })
+      const other = yield* scratch({ "threadline.config.json": `{ "tables": ["posts"] }` })
       expect(yield* Cli.run(["capture", "plan"], { url, cwd: other })).toEqual(Cli.refusal(2, /tables\.0: /))
-      const fewer = yield* Cli.directory({
+      const fewer = yield* scratch({
         "threadline.config.json": `{ "tables": { "posts": { "exclude": ["draft"] } } }`
       })
       expect(yield* Cli.json(["capture", "plan"], { url, cwd: fewer })).toEqual({ steps: [] })
@@ -231,7 +232,7 @@ describe("threadline capture", () => {
     Effect.gen(function* () {
       const { query, url } = yield* host
       const args = ["capture", "print", "--table", "posts", "--table", "users", "--mask", "users.email"]
-      const cwd = yield* Cli.directory()
+      const cwd = yield* scratch()
       const written = yield* Cli.json([...args, "--output", "sql"], { url, cwd })
       const names = readdirSync(join(cwd, "sql"))
       expect(names).toHaveLength(2)

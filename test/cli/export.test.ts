@@ -6,6 +6,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gunzipSync } from "node:zlib"
 import * as Cli from "../support/cli.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
@@ -69,7 +70,7 @@ it.layer(host, { timeout: 300_000 })("threadline export", (it) => {
     it.scoped("writes it with its manifest, says so, and verifies", () =>
       Effect.gen(function* () {
         const { url } = yield* Cli.Host
-        const cwd = yield* Cli.directory()
+        const cwd = yield* scratch()
         const status: Array<string> = []
         const said = yield* Cli.text(["export", "--output", "all.ndjson.gz", "--gzip", "--requested-by", "user:42"], {
           url,
@@ -115,7 +116,7 @@ it.layer(host, { timeout: 300_000 })("threadline export", (it) => {
     it.scoped("writes Parquet, and verifies it", () =>
       Effect.gen(function* () {
         const { url } = yield* Cli.Host
-        const cwd = yield* Cli.directory()
+        const cwd = yield* scratch()
         expect(yield* Cli.json(["export", "--output", "x.parquet"], { url, cwd })).toMatchObject({
           format: "parquet",
           count: 2
@@ -127,7 +128,7 @@ it.layer(host, { timeout: 300_000 })("threadline export", (it) => {
     it.scoped("writes NDJSON in the shape of another system", () =>
       Effect.gen(function* () {
         const { url } = yield* Cli.Host
-        const cwd = yield* Cli.directory()
+        const cwd = yield* scratch()
         const text = yield* Cli.text(["export", "--shape", "ocsf", "--limit", "1"], { url })
         expect(JSON.parse(text)).toMatchObject({ class_uid: 3004, activity_name: "Create" })
         const manifest = yield* Cli.json(["export", "--output", "x.ndjson", "--shape", "debezium"], { url, cwd })
@@ -142,7 +143,7 @@ it.layer(host, { timeout: 300_000 })("threadline export", (it) => {
     it.scoped("refuses what it must not replace or cannot reach, and leaves nothing behind", () =>
       Effect.gen(function* () {
         const { url } = yield* Cli.Host
-        const cwd = yield* Cli.directory({ "x.csv": "mine" })
+        const cwd = yield* scratch({ "x.csv": "mine" })
         const outcome = (...args: ReadonlyArray<string>) => Cli.run(["export", ...args], { url, cwd })
         expect(yield* outcome("--output", "x.csv")).toEqual(
           Cli.refusal(1, /x\.csv is there already \(--force replaces a file\)/)
@@ -199,7 +200,7 @@ it.layer(host, { timeout: 300_000 })("threadline export", (it) => {
         Array.isArray(items) ? items : []
       )
       const before = yield* count
-      const cwd = yield* Cli.directory({ "threadline.config.json": '{ "exports": { "record": false } }' })
+      const cwd = yield* scratch({ "threadline.config.json": '{ "exports": { "record": false } }' })
       yield* Cli.text(args, { url, cwd })
       expect(yield* count).toHaveLength(before.length)
       yield* Cli.text(args, { url })
@@ -209,7 +210,7 @@ it.layer(host, { timeout: 300_000 })("threadline export", (it) => {
         actor: { type: "admin", id: "7" },
         data: { format: "csv", count: 2, filter: {} }
       })
-      const wrong = yield* Cli.directory({ "threadline.config.json": '{ "exports": { "record": 1 } }' })
+      const wrong = yield* scratch({ "threadline.config.json": '{ "exports": { "record": 1 } }' })
       expect(yield* Cli.run(args, { url, cwd: wrong })).toEqual(
         Cli.refusal(2, /exports\.record: must be true or false/)
       )

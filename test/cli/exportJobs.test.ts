@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Cli from "../support/cli.js"
 import * as S3 from "../support/s3.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
@@ -16,7 +17,7 @@ const host = Layer.scoped(
   Effect.gen(function* () {
     const { query, url } = yield* Cli.makeHost("create table invoices (id bigint primary key, tenant text)", "invoices")
     yield* query("insert into invoices values (1, 'a'), (2, 'b'), (3, 'a')")
-    const cwd = yield* Cli.directory({
+    const cwd = yield* scratch({
       "files/.keep": "",
       "threadline.config.js": `
         export default {
@@ -56,7 +57,7 @@ it.layer(host, { timeout: 300_000 })("jobs of threadline export", (it) => {
       const shown = yield* Cli.text(["export", "job", id], at)
       expect(shown).toMatch(/^state +completed\nformat +csv, gzip\nfilter +\{\}\nasked /)
       expect(shown).toMatch(/\nSHA-256 +[0-9a-f]{64}\n$/)
-      const out = yield* Cli.directory()
+      const out = yield* scratch()
       expect(
         yield* Cli.text(["export", "download", id, "--output", join(out, "x.csv.gz"), "--requested-by", "admin:1"], at)
       ).toMatch(/^3 records, \d+ B in .*x\.csv\.gz; its manifest is .*\.manifest\.json\.\n$/)
@@ -117,7 +118,7 @@ it.layer(host, { timeout: 300_000 })("jobs of threadline export", (it) => {
   it.effect("expire, and their files are gone", () =>
     Effect.gen(function* () {
       const { url } = yield* Host
-      const cwd = yield* Cli.directory({
+      const cwd = yield* scratch({
         "files/.keep": "",
         "threadline.config.json": '{ "exports": { "directory": "files", "expiresAfter": "0 seconds" } }'
       })
@@ -136,7 +137,7 @@ it.layer(host, { timeout: 300_000 })("jobs of threadline export", (it) => {
 
   it.scoped("refuse what is wrong whatever the database holds before it is asked", () =>
     Effect.gen(function* () {
-      const cwd = yield* Cli.directory()
+      const cwd = yield* scratch()
       yield* Cli.checkEach(
         [
           [["queue"], /--format is missing/],
@@ -185,7 +186,7 @@ it.layer(host, { timeout: 300_000 })("jobs of threadline export", (it) => {
         ],
         ['{ "exports": { "directory": ".", "s3": { "bucket": "abc" } } }', /exports\.s3: is a second place for files/]
       ] as const) {
-        const wrong = yield* Cli.directory({ "threadline.config.json": document })
+        const wrong = yield* scratch({ "threadline.config.json": document })
         expect(yield* Cli.run(["export", "jobs"], { url, cwd: wrong })).toEqual(Cli.refusal(2, sentence))
       }
     })
@@ -197,7 +198,7 @@ it.layer(host, { timeout: 300_000 })("jobs of threadline export", (it) => {
       const { endpoint } = yield* S3.server
       yield* S3.nothing
       const s3 = { bucket: "audit", prefix: "exports/", region: "us-east-1", endpoint, pathStyle: true }
-      const cwd = yield* Cli.directory({ "threadline.config.json": JSON.stringify({ exports: { s3 } }) })
+      const cwd = yield* scratch({ "threadline.config.json": JSON.stringify({ exports: { s3 } }) })
       const at = { url, cwd }
       // Only a command that needs the store asks for credentials.
       const id = String((yield* Cli.json(["export", "queue", "--format", "csv", "--op", "insert"], at))["id"])

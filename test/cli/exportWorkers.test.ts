@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { rawClient } from "../harness/rawClient.js"
 import * as Cli from "../support/cli.js"
 import * as Process from "../support/cliProcess.js"
+import { scratch } from "../support/scratch.js"
 import { until } from "../support/until.js"
 
 Cli.setup()
@@ -25,7 +26,7 @@ const begun = (directory: string) => Effect.sync(() => readdirSync(directory).so
 /** A directory for files, and two configurations: of a worker that is to lose its job, and of one that takes it up. */
 const places = Effect.gen(function* () {
   const { url } = yield* Cli.Host
-  const cwd = yield* Cli.directory({
+  const cwd = yield* scratch({
     "files/.keep": "",
     "threadline.config.json": '{ "exports": { "directory": "files" } }',
     // On a busy machine a worker can lose a short lease while it runs.
@@ -105,7 +106,7 @@ suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports
   it.scoped("that are asked to end give their job back, and say nothing", () =>
     Effect.gen(function* () {
       const { url } = yield* Cli.Host
-      const cwd = yield* Cli.directory({ "files/.keep": "" })
+      const cwd = yield* scratch({ "files/.keep": "" })
       const child = yield* Process.start(["export", "run", "--watch", "--url", url, "--directory", join(cwd, "files")])
       const end = yield* Effect.fork(Process.ended(child))
       const { id } = yield* Cli.json(["export", "queue", "--format", "csv"], { url, cwd })
@@ -124,7 +125,7 @@ suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports
   it.scoped("on a disk without room fail with one typed error each, and leave nothing", () =>
     Effect.gen(function* () {
       const { url } = yield* Cli.Host
-      const cwd = yield* Cli.directory({ "files/.keep": "" })
+      const cwd = yield* scratch({ "files/.keep": "" })
       const files = join(cwd, "files")
       const limited = (...args: ReadonlyArray<string>) => Process.runLimited(100, [...args, "--url", url])
       const direct = yield* limited("export", "--output", join(files, "all.csv"))

@@ -1,12 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { unsafeParse } from "../../src/internal/core/json.js"
 import * as Feed from "../../src/Feed.js"
 import * as Json from "../../src/Json.js"
+import { clientOf } from "../harness/client.js"
 import * as Cli from "../support/cli.js"
 
 Cli.setup()
@@ -120,11 +119,7 @@ it.layer(host, { timeout: 300_000 })("threadline feed", (it) => {
 
 /** Handles all that there is, under a name. */
 const consume = (url: string, name: string) =>
-  Feed.consume(name, () => Effect.void).pipe(
-    Effect.provide(Feed.layer),
-    Effect.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })),
-    Effect.orDie
-  )
+  Feed.consume(name, () => Effect.void).pipe(Effect.provide(Feed.layer), Effect.provide(clientOf(url)), Effect.orDie)
 
 it.layer(host, { timeout: 300_000 })("consumers of the feed", (it) => {
   it.effect("are listed with how far behind they are, and forgotten by name", () =>

@@ -8,6 +8,7 @@ import { join } from "node:path"
 import * as Health from "../../src/Health.js"
 import * as Cli from "../support/cli.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
@@ -255,7 +256,7 @@ describe("findings", () => {
           ...(which === "then" ? { expectedGaps: Object.fromEntries(gaps) } : {})
         })
       }
-      const cwd = yield* Cli.directory({ "threadline.config.json": configuration("first") })
+      const cwd = yield* scratch({ "threadline.config.json": configuration("first") })
       const configure = (text: string) => writeFileSync(join(cwd, "threadline.config.json"), text)
       const at = { url, cwd, env: { COLUMNS: "200" } }
 
@@ -390,7 +391,7 @@ describe("findings", () => {
   it.scoped("of the watch, the owner and replication are found, and end when their mends are run", () =>
     Effect.gen(function* () {
       const { database, query, url } = yield* host
-      const cwd = yield* Cli.directory({
+      const cwd = yield* scratch({
         "threadline.config.json": JSON.stringify({ tables: { c: { dropGuard: true } } })
       })
       const at = { url, cwd }

@@ -10,10 +10,9 @@ import * as Table from "../../cli/table.js"
 import packageJson from "../../package.json" with { type: "json" }
 import { serverUrl } from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
-
-const nothing = "postgres://nobody:s3cret@127.0.0.1:1/nothing"
 
 const tidy = (text: string) => {
   expect(text).not.toContain("\u001b")
@@ -123,7 +122,7 @@ describe("the command line", () => {
 
   it.effect("refuses wrong use in one sentence and with code 2", () =>
     Cli.checkEach(wrong, ([args, sentence]) =>
-      Effect.map(Cli.run(args, { url: nothing }), (outcome) =>
+      Effect.map(Cli.run(args, { url: Cli.nowhere }), (outcome) =>
         expect(outcome, args.join(" ")).toEqual(Cli.refusal(2, sentence))
       )
     )
@@ -156,9 +155,9 @@ describe("the database of a command", () => {
     Effect.gen(function* () {
       const url = serverUrl
       const status = ["migrate", "status"]
-      expect((yield* Cli.run([...status, "--url", url], { url: nothing })).code).toBe(0)
-      expect((yield* Cli.run(status, { url: nothing, env: { THREADLINE_DATABASE_URL: url } })).code).toBe(0)
-      expect((yield* Cli.run(status, { url: nothing, env: { THREADLINE_DATABASE_URL: "" } })).code).toBe(3)
+      expect((yield* Cli.run([...status, "--url", url], { url: Cli.nowhere })).code).toBe(0)
+      expect((yield* Cli.run(status, { url: Cli.nowhere, env: { THREADLINE_DATABASE_URL: url } })).code).toBe(0)
+      expect((yield* Cli.run(status, { url: Cli.nowhere, env: { THREADLINE_DATABASE_URL: "" } })).code).toBe(3)
       expect((yield* Cli.run(status, { url })).code).toBe(0)
     })
   )
@@ -175,7 +174,7 @@ describe("the database of a command", () => {
       }
       const status = ["migrate", "status"]
       expect((yield* Cli.run(status, { env })).code).toBe(0)
-      expect((yield* Cli.run(status, { env, url: nothing })).code).toBe(3)
+      expect((yield* Cli.run(status, { env, url: Cli.nowhere })).code).toBe(3)
       expect(yield* Cli.run(status, { env: { ...env, PGDATABASE: "not_there_at_all" } })).toEqual(
         Cli.refusal(3, /not_there_at_all/)
       )
@@ -211,7 +210,7 @@ describe("the database of a command", () => {
     Cli.checkEach(
       commandsThatAsk.flatMap((args) => [args, [...args, "--json"]]),
       (args) =>
-        Effect.map(Cli.run(args, { url: nothing }), (outcome) => {
+        Effect.map(Cli.run(args, { url: Cli.nowhere }), (outcome) => {
           expect(outcome, args.join(" ")).toEqual(Cli.refusal(3, /the database cannot be reached/))
           expect(outcome.stderr).not.toContain("s3cret")
         })
@@ -243,15 +242,15 @@ describe("the configuration of a command", () => {
   ] as const) {
     it.scoped(`is ${name} in the working directory or above it, or what --config names`, () =>
       Effect.gen(function* () {
-        const above = yield* Cli.directory({ [name]: content, "a/b/nothing": "" })
-        const elsewhere = yield* Cli.directory()
+        const above = yield* scratch({ [name]: content, "a/b/nothing": "" })
+        const elsewhere = yield* scratch()
         // Loaded and understood: what is left to complain about is the database.
         const understood = Cli.refusal(3, /cannot be reached/)
-        expect(yield* Cli.run(plan, { url: nothing, cwd: above })).toEqual(understood)
-        expect(yield* Cli.run(plan, { url: nothing, cwd: join(above, "a/b") })).toEqual(understood)
+        expect(yield* Cli.run(plan, { url: Cli.nowhere, cwd: above })).toEqual(understood)
+        expect(yield* Cli.run(plan, { url: Cli.nowhere, cwd: join(above, "a/b") })).toEqual(understood)
         const named = [...plan, "--config", join(above, name)]
-        expect(yield* Cli.run(named, { url: nothing, cwd: elsewhere })).toEqual(understood)
-        expect(yield* Cli.run(plan, { url: nothing, cwd: elsewhere })).toEqual(Cli.refusal(2, /no table is named/))
+        expect(yield* Cli.run(named, { url: Cli.nowhere, cwd: elsewhere })).toEqual(understood)
+        expect(yield* Cli.run(plan, { url: Cli.nowhere, cwd: elsewhere })).toEqual(Cli.refusal(2, /no table is named/))
       })
     )
   }
@@ -282,8 +281,8 @@ describe("the configuration of a command", () => {
   ] as const) {
     it.scoped(`is refused with ${what}`, () =>
       Effect.gen(function* () {
-        const cwd = yield* Cli.directory({ "threadline.config.ts": content })
-        expect(yield* Cli.run(plan, { url: nothing, cwd })).toEqual(Cli.refusal(2, sentence))
+        const cwd = yield* scratch({ "threadline.config.ts": content })
+        expect(yield* Cli.run(plan, { url: Cli.nowhere, cwd })).toEqual(Cli.refusal(2, sentence))
       })
     )
   }
@@ -291,13 +290,13 @@ describe("the configuration of a command", () => {
   it.scoped("is refused where the file named is not there", () =>
     Effect.gen(function* () {
       const named = [...plan, "--config", "nowhere.ts"]
-      expect(yield* Cli.run(named, { url: nothing })).toEqual(Cli.refusal(2, "there is no file nowhere.ts"))
+      expect(yield* Cli.run(named, { url: Cli.nowhere })).toEqual(Cli.refusal(2, "there is no file nowhere.ts"))
     })
   )
 
   it.scoped("names the schema", () =>
     Effect.gen(function* () {
-      const cwd = yield* Cli.directory({
+      const cwd = yield* scratch({
         "threadline.config.json": `{ "schema": "audit", "ownerRole": "audit_owner" }`
       })
       const printed = yield* Cli.text(["migrate", "print"], { cwd })
@@ -322,20 +321,22 @@ describe("the configuration of a command", () => {
 describe("threadline init", () => {
   it.scoped("writes a configuration that loads, once", () =>
     Effect.gen(function* () {
-      const cwd = yield* Cli.directory()
+      const cwd = yield* scratch()
       const output = yield* Cli.text(["init"], { cwd })
       expect(output).toContain("Wrote threadline.config.ts.")
       expect(output).toContain("threadline migrate up")
       const written = readFileSync(join(cwd, "threadline.config.ts"), "utf8")
       expect(yield* Cli.run(["init"], { cwd })).toEqual(Cli.refusal(1, "threadline.config.ts exists already"))
       expect(readFileSync(join(cwd, "threadline.config.ts"), "utf8")).toBe(written)
-      expect(yield* Cli.run(["capture", "plan"], { cwd, url: nothing })).toEqual(Cli.refusal(3, /cannot be reached/))
+      expect(yield* Cli.run(["capture", "plan"], { cwd, url: Cli.nowhere })).toEqual(
+        Cli.refusal(3, /cannot be reached/)
+      )
     })
   )
 
   it.scoped("does not write beside another configuration, and says in JSON what it wrote", () =>
     Effect.gen(function* () {
-      const cwd = yield* Cli.directory({ "threadline.config.json": "{}" })
+      const cwd = yield* scratch({ "threadline.config.json": "{}" })
       expect(yield* Cli.run(["init"], { cwd })).toEqual(Cli.refusal(1, "threadline.config.json exists already"))
       expect(yield* Cli.json(["init", "--config", "audit.ts"], { cwd })).toMatchObject({ file: "audit.ts" })
       expect(existsSync(join(cwd, "audit.ts"))).toBe(true)

@@ -4,6 +4,7 @@ import * as Schema from "effect/Schema"
 import * as Health from "../../src/Health.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
@@ -12,7 +13,7 @@ const host = Cli.makeHost(`
   create table users (id bigint primary key, token text);
   create table sessions (id bigint primary key)`)
 
-const config = (document: object) => Cli.directory({ "threadline.config.json": JSON.stringify(document) })
+const config = (document: object) => scratch({ "threadline.config.json": JSON.stringify(document) })
 
 describe("threadline coverage", () => {
   it.scoped("is a gate for continuous integration", () =>
@@ -148,7 +149,7 @@ describe("threadline health", () => {
   it.scoped("repeats the configuration in its commands, and needs an installed schema", () =>
     Effect.gen(function* () {
       const { query, url } = yield* host
-      const cwd = yield* Cli.directory({ "other.json": JSON.stringify({ tables: { posts: {} } }) })
+      const cwd = yield* scratch({ "other.json": JSON.stringify({ tables: { posts: {} } }) })
       const at = { url, cwd }
       expect(yield* Cli.json(["health", "--config", "other.json"], at)).toMatchObject({
         findings: [{ code: "NotCaptured", fix: "threadline capture apply --config other.json" }]

@@ -4,6 +4,7 @@ import * as Schema from "effect/Schema"
 import * as Capture from "../../src/Capture.js"
 import * as Cli from "../support/cli.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
@@ -135,7 +136,7 @@ describe("mends that capture status prints", () => {
       const raw = yield* database.rawClient()
       yield* Effect.promise(() => raw.query(table))
       const { url } = database
-      const cwd = yield* Cli.directory({ "odd.json": JSON.stringify({ tables: [{ table: "m", truncate: "rows" }] }) })
+      const cwd = yield* scratch({ "odd.json": JSON.stringify({ tables: [{ table: "m", truncate: "rows" }] }) })
       const planned = yield* Cli.text(
         ["capture", "plan", "--config", "odd.json", "--schema", "threadline", "--url", url],
         { cwd, env: { COLUMNS: "200" } }

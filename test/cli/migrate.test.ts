@@ -6,6 +6,7 @@ import * as Migrations from "../../src/Migrations.js"
 import * as Cli from "../support/cli.js"
 import { emptyDatabase } from "../support/emptyDatabase.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
@@ -138,7 +139,7 @@ describe("threadline migrate print and generate", () => {
 
   it.scoped("write files, and leave changed ones alone", () =>
     Effect.gen(function* () {
-      const cwd = yield* Cli.directory()
+      const cwd = yield* scratch()
       const expected = yield* Migrations.generate()
       const names = expected.map(({ file }) => file)
       expect(yield* Cli.json(["migrate", "generate", "--output", "sql"], { cwd })).toEqual({

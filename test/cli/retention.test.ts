@@ -2,44 +2,19 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { expect, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Cli from "../support/cli.js"
 import * as log from "../support/query.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { twoMonths } from "../support/query.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
-const database = Layer.tap(TestDatabase.layer, (context) =>
-  Effect.provide(
-    Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
-      yield* sql`select threadline.current_epoch()`
-      yield* log.reset
-      yield* log.write({
-        transactions: ["1", "2"].map((id) => ({
-          id,
-          occurredAt: `2026-0${id}-02T00:00:00Z`,
-          actor: { type: "user", id: "7" }
-        })),
-        changes: ["1", "2"].map((id) => ({
-          id,
-          transactionId: id,
-          at: `2026-0${id}-02T00:00:00Z`,
-          op: "insert" as const,
-          key: id,
-          after: { id }
-        }))
-      })
-    }),
-    context
-  )
-)
+const config = (retention: unknown) => scratch({ "threadline.config.json": JSON.stringify({ retention }) })
 
-const config = (retention: unknown) => Cli.directory({ "threadline.config.json": JSON.stringify({ retention }) })
-
-layer(database, { excludeTestServices: true, timeout: 300_000 })("threadline retention and evidence", (it) => {
+layer(twoMonths, { excludeTestServices: true, timeout: 300_000 })("threadline retention and evidence", (it) => {
   it.scoped("plan, purge, list runs and maintain", () =>
     Effect.gen(function* () {
       const { url } = yield* TestDatabase.TestDatabase

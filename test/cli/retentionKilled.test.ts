@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import { join } from "node:path"
 import * as Cli from "../support/cli.js"
 import * as KilledAt from "../support/killedAt.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
@@ -80,7 +81,7 @@ describe("a process that is killed", () => {
       const host = yield* Cli.makeHost(posts, "posts")
       const { query, url } = host
       yield* query(recorded)
-      const cwd = yield* Cli.directory({
+      const cwd = yield* scratch({
         "threadline.config.json": JSON.stringify({
           retention: { keep: "30 days", holds: [{ actor: { type: "user", id: "held" }, reason: "case 17" }] }
         })

@@ -7,18 +7,7 @@ import * as Capture from "../../src/Capture.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
 import * as Process from "../support/cliProcess.js"
-
-const firstLine = (child: Process.Child) =>
-  Effect.async<string>((resume) => {
-    let said = ""
-    child.stdout.setEncoding("utf8").on("data", (part: string) => {
-      said += part
-      const end = said.indexOf("\n")
-      if (end !== -1) {
-        resume(Effect.succeed(said.slice(0, end)))
-      }
-    })
-  })
+import { scratch } from "../support/scratch.js"
 
 const ask = (url: string, headers: Readonly<Record<string, string>> = {}) =>
   Effect.promise(() => fetch(url, { redirect: "manual", headers }))
@@ -33,7 +22,7 @@ const askAs = (url: string, host: string, cookie: string) =>
   })
 
 /** A directory with a configuration of these relations. */
-const configured = (relations: unknown) => Cli.directory({ "threadline.config.json": JSON.stringify({ relations }) })
+const configured = (relations: unknown) => scratch({ "threadline.config.json": JSON.stringify({ relations }) })
 
 /** A database with an invoice and its lines. */
 const shop = Effect.gen(function* () {
@@ -59,7 +48,7 @@ it.scoped("the pages are served to one browser, with a token that works once, un
         DATABASE_URL: url
       }
     )
-    const { url: address } = JSON.parse(yield* firstLine(child)) as { readonly url: string }
+    const { url: address } = JSON.parse(yield* Process.firstLine(child)) as { readonly url: string }
     expect(address).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/log\/\?token=[\w-]{32}$/)
     const base = new URL("/log", address).href
     for (const path of ["", "/timeline", "/nope", "/?token=wrong"]) {

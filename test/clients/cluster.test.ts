@@ -8,14 +8,13 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Ref from "effect/Ref"
-import * as Schedule from "effect/Schedule"
-import { mkdtempSync, readdirSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { readdirSync } from "node:fs"
 import * as Cluster from "../../src/cluster.js"
 import * as ExportJobs from "../../src/ExportJobs.js"
 import * as ExportStore from "../../src/ExportStore.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { scratch } from "../support/scratch.js"
+import { eventually } from "../support/until.js"
 
 const shardingConfig = {
   shardsPerGroup: 4,
@@ -26,10 +25,7 @@ const shardingConfig = {
   runnerHealthCheckInterval: 100
 }
 
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-cluster-"))),
-  (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-)
+const directory = scratch()
 
 const jobsOn = (store: ExportStore.Service) =>
   Layer.provide(ExportJobs.layerWith({ backoff: 0, attempts: 2 }), Layer.succeed(ExportStore.ExportStore, store))
@@ -46,13 +42,7 @@ const process = (store: ExportStore.Service, options: Cluster.ExportOptions = {}
   )
 
 const has = (id: string, state: ExportJobs.State) =>
-  ExportJobs.get(id).pipe(
-    Effect.filterOrFail(
-      (job) => job.state === state,
-      () => "not yet" as const
-    ),
-    Effect.retry({ schedule: Schedule.spaced("20 millis"), while: (error) => error === "not yet" })
-  )
+  eventually(`export ${id} is ${state}`, ExportJobs.get(id), (job) => job.state === state)
 
 it.live(
   "a cluster runs each export until it has ended: after a failed attempt, after a retry, and after the process has ended",

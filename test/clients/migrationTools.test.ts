@@ -9,13 +9,13 @@ import * as Effect from "effect/Effect"
 import { runner } from "node-pg-migrate"
 import type { SchemaEngine } from "@prisma/schema-engine-wasm"
 import { execFile } from "node:child_process"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { scratch } from "../support/scratch.js"
 
 const root = join(import.meta.dirname, "../..")
 
@@ -95,13 +95,8 @@ it.live("a step that cannot capture fails, and the whole run is undone", () =>
 )
 
 /** A directory of a project that has the packages of this one. */
-const project = Effect.acquireRelease(
-  Effect.sync(() => {
-    const made = mkdtempSync(join(tmpdir(), "threadline-tools-"))
-    symlinkSync(join(root, "node_modules"), join(made, "node_modules"))
-    return made
-  }),
-  (made) => Effect.sync(() => rmSync(made, { recursive: true }))
+const project = Effect.tap(scratch(), (directory) =>
+  Effect.sync(() => symlinkSync(join(root, "node_modules"), join(directory, "node_modules")))
 )
 
 /** Runs the command of a tool; what it printed. */
@@ -153,7 +148,7 @@ it.live("node-pg-migrate: SQL migrations in its folder, and a file that a step i
         ...(yield* files),
         ...(yield* captureFile).map(({ name, sql }) => ({ name: name.replace(/\.sql$/, ""), sql }))
       ]
-      const folder = mkdtempSync(join(tmpdir(), "threadline-node-pg-migrate-"))
+      const folder = yield* scratch()
       const nameOf = (index: number, name: string) => `${1_700_000_000_000 + index}_${name}`
       steps.forEach(({ name, sql }, index) => writeFileSync(join(folder, `${nameOf(index, name)}.sql`), sql))
       // The capture again, as a step that is a program.
@@ -175,9 +170,8 @@ it.live("node-pg-migrate: SQL migrations in its folder, and a file that a step i
       const applied = yield* Effect.promise(run)
       expect(applied.length).toBe(steps.length + 1)
       expect(yield* Effect.promise(run)).toEqual([])
-      rmSync(folder, { recursive: true })
       yield* works
-    })
+    }).pipe(Effect.scoped)
   )
 )
 

@@ -1,11 +1,9 @@
 /** What docs/scaling.md says of a replica, a column store and a broker, on real ones. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { expect, layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { AckPolicy, connect, DeliverPolicy } from "nats"
 import { spawn } from "node:child_process"
@@ -22,12 +20,11 @@ import * as Feed from "../../src/Feed.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as Query from "../../src/Query.js"
 import * as Threadline from "../../src/Threadline.js"
+import { clientOf } from "../harness/client.js"
 import * as Installation from "../harness/Installation.js"
 import * as Pooler from "../harness/pooler.js"
 import * as Standby from "../harness/standby.js"
 import * as TestCluster from "../harness/TestCluster.js"
-
-const clientOf = (url: string) => PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
 
 /** A server with a table that is captured, in the database `app`. */
 class Primary extends Context.Tag("threadline/test/Primary")<Primary, TestCluster.TestCluster>() {}
@@ -44,14 +41,14 @@ const primary = Layer.scoped(
       yield* Migrations.run()
       yield* Capture.apply([{ table: "posts" }])
       yield* sql`insert into posts select i, 'written', 0.10 from generate_series(1, 1500) i`
-    }).pipe(Effect.provide(Layer.provideMerge(Capture.layer, clientOf(cluster.urlOf("app")))))
+    }).pipe(Effect.provide(Layer.provideMerge(Capture.layer, clientOf(cluster.urlOf("app"), 3))))
     return cluster
   })
 )
 
 const services = Layer.unwrapEffect(
   Effect.map(Primary, (cluster) =>
-    Layer.provideMerge(Layer.mergeAll(Audit.layer, Feed.layer, Query.layer), clientOf(cluster.urlOf("app")))
+    Layer.provideMerge(Layer.mergeAll(Audit.layer, Feed.layer, Query.layer), clientOf(cluster.urlOf("app"), 3))
   )
 )
 
@@ -157,9 +154,9 @@ layer(Layer.provideMerge(services, primary), { excludeTestServices: true, timeou
         const cluster = yield* Primary
         const standby = yield* Standby.make(cluster)
         const apart = Threadline.layer({
-          writer: clientOf(cluster.urlOf("app")),
-          reader: clientOf(standby.urlOf("app"))
-        }).pipe(Layer.provideMerge(clientOf(cluster.urlOf("app"))))
+          writer: clientOf(cluster.urlOf("app"), 3),
+          reader: clientOf(standby.urlOf("app"), 3)
+        }).pipe(Layer.provideMerge(clientOf(cluster.urlOf("app"), 3)))
         yield* Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const { transactionId } = yield* Audit.transaction(sql`update posts set title = 'paid' where id = 7`, {

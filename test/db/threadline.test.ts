@@ -1,4 +1,3 @@
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -6,7 +5,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as Actor from "../../src/Actor.js"
 import * as Audit from "../../src/Audit.js"
@@ -16,9 +14,8 @@ import * as Feed from "../../src/Feed.js"
 import { apply as grant } from "../../src/internal/schema/grants.js"
 import * as Query from "../../src/Query.js"
 import * as Threadline from "../../src/Threadline.js"
+import { clientOf } from "../harness/client.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
-
-const clientOf = (url: string) => PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
 
 /** A service of one of two deployments, under a name of its own. */
 class First extends Context.Tag("test/First")<First, Query.Service>() {}
@@ -26,7 +23,7 @@ class Second extends Context.Tag("test/Second")<Second, Query.Service>() {}
 
 const captured = Effect.gen(function* () {
   const database = yield* TestDatabase.make()
-  const sql = Context.get(yield* Layer.build(clientOf(database.url)), SqlClient.SqlClient)
+  const sql = Context.get(yield* Layer.build(clientOf(database.url, 3)), SqlClient.SqlClient)
   yield* sql`create table posts (id int primary key, tenant text)`
   yield* Effect.flatMap(Capture.Capture, (capture) => capture.apply([{ table: "posts" }])).pipe(
     Effect.provide(Layer.provide(Capture.layer, Layer.succeed(SqlClient.SqlClient, sql)))
@@ -38,7 +35,7 @@ describe("Threadline.layer", () => {
   it.scopedLive("gives every service of a deployment, each on the client of its role", () =>
     Effect.gen(function* () {
       const { sql, url } = yield* captured
-      const live = Threadline.layer({ writer: clientOf(url) })
+      const live = Threadline.layer({ writer: clientOf(url, 3) })
       const { changes, transactionId } = yield* Effect.gen(function* () {
         const audited = yield* Audit.transaction(sql`insert into posts values (1, 'a')`, { action: "post.created" })
         const page = yield* Query.timeline({ actor: { type: "user", id: "42" } })
@@ -57,7 +54,7 @@ describe("Threadline.layer", () => {
     Effect.gen(function* () {
       const [first, second] = [yield* captured, yield* captured]
       yield* first.sql`insert into posts values (1, 'a')`
-      const deployment = (url: string) => Threadline.layer({ writer: clientOf(url) })
+      const deployment = (url: string) => Threadline.layer({ writer: clientOf(url, 3) })
       const both = Layer.merge(
         Layer.effect(First, Query.Query).pipe(Layer.provide(deployment(first.url))),
         Layer.effect(Second, Query.Query).pipe(Layer.provide(deployment(second.url)))
@@ -80,7 +77,7 @@ describe("Threadline.layer", () => {
       )
       yield* sql.unsafe(`grant select, insert on posts to ${writer.name}`)
       yield* sql`insert into posts values (1, 'a')`
-      const Writer = clientOf(writer.url)
+      const Writer = clientOf(writer.url, 3)
       const inside = Effect.gen(function* () {
         const own = yield* SqlClient.SqlClient
         yield* own`insert into posts values (2, 'b')`
@@ -103,7 +100,7 @@ describe("Threadline.layer", () => {
         Audit.withTransaction(inside, { actor: Actor.user("42"), action: "post.created" }).pipe(
           Effect.provide(Layer.merge(live, Writer))
         )
-      expect(yield* run(Threadline.layer({ writer: Writer, reader: clientOf(reader.url) }))).toEqual([
+      expect(yield* run(Threadline.layer({ writer: Writer, reader: clientOf(reader.url, 3) }))).toEqual([
         1,
         1,
         1,
@@ -123,7 +120,7 @@ describe("Threadline.layer", () => {
     Effect.gen(function* () {
       const { sql, url } = yield* captured
       yield* sql`insert into posts values (1, 'a'), (2, 'b')`
-      const live = Threadline.layer({ writer: clientOf(url), scopeRequired: true })
+      const live = Threadline.layer({ writer: clientOf(url, 3), scopeRequired: true })
       yield* Effect.gen(function* () {
         for (const read of [Query.timeline(), Feed.read()]) {
           const refused = yield* Effect.either<unknown, Query.ReadError, Query.Query | Feed.Feed>(read)
@@ -141,7 +138,7 @@ describe("Threadline.layer", () => {
   it.scopedLive("says at once where the schema is missing", () =>
     Effect.gen(function* () {
       const { url } = yield* TestDatabase.make({ schema: false })
-      const built = yield* Effect.either(Layer.build(Threadline.layer({ writer: clientOf(url) })))
+      const built = yield* Effect.either(Layer.build(Threadline.layer({ writer: clientOf(url, 3) })))
       expect(Either.isLeft(built) ? built.left : "built").toMatchObject({ reason: "NotMigrated" })
     })
   )
@@ -151,7 +148,7 @@ describe("ThreadlineLive", () => {
   it.scopedLive("reads the name of the schema from the configuration", () =>
     Effect.gen(function* () {
       const { url } = yield* captured
-      const live = Layer.provide(Threadline.ThreadlineLive, clientOf(url))
+      const live = Layer.provide(Threadline.ThreadlineLive, clientOf(url, 3))
       const count = Effect.provide(Query.count(), live)
       expect(yield* count).toEqual({ count: 0, exact: true })
       const elsewhere = ConfigProvider.fromMap(new Map([["THREADLINE_SCHEMA", "elsewhere"]]))

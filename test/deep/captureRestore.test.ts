@@ -1,16 +1,10 @@
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
 import { apply, changes, findingKinds, kinds, run, status, value } from "../support/capture.js"
 import * as Installation from "../harness/Installation.js"
 import * as TestCluster from "../harness/TestCluster.js"
-
-const inDatabase = (url: string) =>
-  Capture.layer.pipe(Layer.provideMerge(PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })))
+import { captureIn } from "../support/server.js"
 
 const config = [
   { table: "posts", mask: ["secret"] },
@@ -42,7 +36,7 @@ if (Installation.withTools() !== undefined) {
         yield* apply(config)
         yield* run("insert into posts values (1, 'x')")
         return yield* begun
-      }).pipe(Effect.provide(inDatabase(cluster.urlOf("before"))))
+      }).pipe(Effect.provide(captureIn(cluster.urlOf("before"))))
 
       const dump = yield* cluster.run("pg_dump", ["--dbname", cluster.urlOf("before")])
       yield* cluster.run("psql", ["--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", cluster.urlOf("after")], dump)
@@ -73,7 +67,7 @@ if (Installation.withTools() !== undefined) {
         expect(yield* value("select count(*)::int from threadline.capture_policies where lapses <> '{}'")).toBe(0)
         yield* run("insert into squeezed values (2)")
         expect((yield* changes).at(-1)).toBe("squeezed insert 2")
-      }).pipe(Effect.provide(inDatabase(cluster.urlOf("after"))))
+      }).pipe(Effect.provide(captureIn(cluster.urlOf("after"))))
     }).pipe(Effect.scoped)
   )
 }

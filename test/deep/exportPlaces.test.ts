@@ -1,45 +1,31 @@
 /** Exports where statements meet something else than a server of one's own: a pooler, a replica, a log of which little is asked for. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
-import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
-import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import * as Capture from "../../src/Capture.js"
 import * as Export from "../../src/Export.js"
 import * as ExportJobs from "../../src/ExportJobs.js"
 import * as ExportStore from "../../src/ExportStore.js"
-import * as Migrations from "../../src/Migrations.js"
+import { clientOf } from "../harness/client.js"
 import * as Pooler from "../harness/pooler.js"
 import * as Standby from "../harness/standby.js"
 import * as TestCluster from "../harness/TestCluster.js"
-import { sessionOf } from "../support/adversarial.js"
+import { linesOf } from "../support/export.js"
+import { scratch } from "../support/scratch.js"
+import { makeApp, sessionIn } from "../support/server.js"
+import { eventually } from "../support/until.js"
 
-const clientOf = (url: string) => PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })
-
-const exportsOf = (url: string) => Layer.provide(Export.layerWith({ record: false }), clientOf(url))
-
-const linesOf = (url: string, options: Omit<Export.StreamOptions, "format"> = {}) =>
-  Stream.runCollect(Export.stream({ format: "ndjson", ...options })).pipe(
-    Effect.map((pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)).toString().split("\n").slice(0, -1)),
-    Effect.provide(exportsOf(url))
-  )
-
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-places-"))),
-  (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-)
+const linesAt = (url: string, options: Omit<Export.StreamOptions, "format"> = {}) =>
+  Effect.provide(linesOf(options), Layer.provide(Export.layerWith({ record: false }), clientOf(url)))
 
 /** Jobs whose files are in a directory, or in a store. They are read elsewhere if that is said. */
 const jobsAt = (url: string, path: string, readAt?: string, store = ExportStore.directory(path)) =>
@@ -61,16 +47,8 @@ const jobsAt = (url: string, path: string, readAt?: string, store = ExportStore.
 /** A log of which one percent is about notes, in the database `app`. */
 const primaryCluster = Effect.gen(function* () {
   const cluster = yield* TestCluster.make({ settings: { wal_keep_size: "512MB" } })
-  const admin = yield* Effect.map(cluster.rawClient(), sessionOf)
-  yield* admin.run("create database app")
-  const db = yield* Effect.map(cluster.rawClient("app"), sessionOf)
-  yield* db.run("create table posts (id int primary key, title text); create table notes (id int primary key)")
-  yield* Migrations.run({}).pipe(
-    Effect.zipRight(
-      Effect.flatMap(Capture.Capture, (service) => service.apply([{ table: "posts" }, { table: "notes" }]))
-    ),
-    Effect.provide(Layer.provideMerge(Capture.layer, clientOf(cluster.urlOf("app"))))
-  )
+  const tables = ["create table posts (id int primary key, title text)", "create table notes (id int primary key)"]
+  const db = yield* makeApp(cluster, tables, ["posts", "notes"])
   yield* db.run("insert into posts select i, 'written' from generate_series(1, 20000) i")
   yield* db.run("insert into notes select i from generate_series(1, 200) i")
   yield* db.run("insert into posts select i, 'written' from generate_series(20001, 40000) i")
@@ -93,43 +71,44 @@ describe("exports in other places", () => {
           ([sum]) => sum
         )
         // A session that is gone has told what it read.
-        const alone = Effect.repeat(
+        const alone = eventually(
+          "every other session is gone",
           db.column(
             "select from pg_stat_activity where backend_type = 'client backend' and datname = 'app' and pid <> pg_backend_pid()"
           ),
-          { until: (others) => others.length === 0 }
+          (others) => others.length === 0
         )
         yield* db.run("select pg_stat_force_next_flush()")
         const before = yield* read
-        const notes = yield* linesOf(url, { filter: { table: "notes" } })
+        const notes = yield* linesAt(url, { filter: { table: "notes" } })
         expect(notes).toHaveLength(200)
         yield* alone
         expect(yield* read).toBe(before)
         // The counter would have told.
         yield* Effect.scoped(
-          Effect.flatMap(cluster.rawClient("app"), (client) =>
-            sessionOf(client).run("select count(*) from threadline.audit_changes where data_after::text like '%none%'")
+          Effect.flatMap(sessionIn(cluster), (session) =>
+            session.run("select count(*) from threadline.audit_changes where data_after::text like '%none%'")
           )
         )
         yield* alone
         expect(Number(yield* read)).toBeGreaterThanOrEqual(Number(before) + 40_200)
 
-        const everything = yield* linesOf(url)
+        const everything = yield* linesAt(url)
         expect(everything).toHaveLength(40_200)
 
         const pooler = yield* Pooler.make(url, 1)
-        expect(yield* linesOf(pooler)).toEqual(everything)
-        expect(yield* linesOf(pooler, { filter: { table: "notes" } })).toEqual(notes)
+        expect(yield* linesAt(pooler)).toEqual(everything)
+        expect(yield* linesAt(pooler, { filter: { table: "notes" } })).toEqual(notes)
 
         const standby = yield* Standby.make(cluster)
         yield* db.run("insert into notes values (1000)")
         yield* standby.caughtUp
-        const there = yield* linesOf(standby.urlOf("app"))
+        const there = yield* linesAt(standby.urlOf("app"))
         expect(there).toHaveLength(40_201)
         expect(there.slice(0, -1)).toEqual(everything)
 
         // Jobs through the pooler. A worker needs two connections: one for what it reads, one for its lease.
-        const path = yield* directory
+        const path = yield* scratch()
         const throughPooler = yield* jobsAt(yield* Pooler.make(url, 2), path)
         yield* throughPooler.queue({ format: "ndjson", filter: { table: "notes" } })
         expect(yield* throughPooler.run()).toMatchObject({ completed: 1 })
@@ -152,7 +131,7 @@ describe("exports in other places", () => {
             return [done?.records, done?.manifest] as const
           })
         expect((yield* sentBy(reading))[0]).toBe(40_201)
-        const replay = yield* Effect.map(standby.rawClient("app"), sessionOf)
+        const replay = yield* sessionIn(standby)
         yield* replay.run("select pg_wal_replay_pause()")
         yield* db.run("insert into notes values (1001)")
         expect((yield* sentBy(throughPooler))[0]).toBe(1)
@@ -186,10 +165,11 @@ describe("exports in other places", () => {
         yield* cluster.start
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.await(running)
-        const done = yield* Effect.zipRight(jobs.run(), jobs.get(id)).pipe(
-          Effect.filterOrFail(({ state }) => state === "completed"),
-          Effect.retry(Schedule.spaced("200 millis"))
-        )
+        const done = yield* eventually(
+          "the job is completed",
+          Effect.either(Effect.zipRight(jobs.run(), jobs.get(id))),
+          (tried) => Either.isRight(tried) && tried.right.state === "completed"
+        ).pipe(Effect.flatten)
         expect(done).toMatchObject({ records: 40_203 })
         expect(done.attempt).toBeGreaterThanOrEqual(2)
         const copy = join(path, "copy.ndjson")

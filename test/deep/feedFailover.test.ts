@@ -1,32 +1,19 @@
 /** The feed over a promotion, a restart, and transactions that were prepared before either. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
-import * as Capture from "../../src/Capture.js"
-import * as Migrations from "../../src/Migrations.js"
 import { connect, drain } from "../support/feed.js"
 import * as Standby from "../harness/standby.js"
 import * as TestCluster from "../harness/TestCluster.js"
-import { type Session, sessionOf } from "../support/adversarial.js"
+import type { Session } from "../support/adversarial.js"
+import { makeApp, sessionIn } from "../support/server.js"
+import { eventually } from "../support/until.js"
 
 /** A server with a captured table in the database `app`. A checkpoint takes its time there, as on a busy server. */
 const primaryCluster = Effect.gen(function* () {
   const cluster = yield* TestCluster.make({
     settings: { checkpoint_timeout: "1h", checkpoint_completion_target: "0.9", wal_keep_size: "256MB" }
   })
-  const admin = yield* Effect.map(cluster.rawClient(), sessionOf)
-  yield* admin.run("create database app")
-  const db = yield* Effect.map(cluster.rawClient("app"), sessionOf)
-  yield* db.run("create table posts (id int primary key, title text)")
-  yield* Migrations.run({}).pipe(
-    Effect.zipRight(Effect.flatMap(Capture.Capture, (service) => service.apply([{ table: "posts" }]))),
-    Effect.provide(
-      Layer.provideMerge(Capture.layer, PgClient.layer({ url: Redacted.make(cluster.urlOf("app")), maxConnections: 2 }))
-    )
-  )
+  const db = yield* makeApp(cluster, ["create table posts (id int primary key, title text)"], ["posts"])
   return { cluster, db }
 })
 
@@ -45,15 +32,13 @@ const write = (db: Session, count: number) =>
     )
   })
 
-const session = (cluster: TestCluster.TestCluster) => Effect.map(cluster.rawClient("app"), sessionOf)
-
 const changeOf = (db: Session, post: number) =>
   Effect.map(db.value(`select id from threadline.audit_changes where row_key = '${post}'`), (id) => id ?? "")
 
 /** A post in a transaction that is prepared; its session is gone. */
 const prepare = (cluster: TestCluster.TestCluster, name: string, post: number) =>
   Effect.scoped(
-    Effect.flatMap(session(cluster), (db) =>
+    Effect.flatMap(sessionIn(cluster), (db) =>
       db.run(`begin; insert into posts values (${post}, '${name}'); prepare transaction '${name}'`)
     )
   )
@@ -61,9 +46,11 @@ const prepare = (cluster: TestCluster.TestCluster, name: string, post: number) =
 const promote = (standby: Session) =>
   Effect.zipRight(
     standby.run("select pg_promote(false)"),
-    standby
-      .value("select pg_is_in_recovery()")
-      .pipe(Effect.repeat({ schedule: Schedule.spaced("2 millis"), until: (recovering) => recovering === "f" }))
+    eventually(
+      "the standby is promoted",
+      standby.value("select pg_is_in_recovery()"),
+      (recovering) => recovering === "f"
+    )
   )
 
 describe("the feed over a promotion", () => {
@@ -75,10 +62,10 @@ describe("the feed over a promotion", () => {
         const old = yield* connect(cluster.urlOf("app"))
         const shared = yield* write(db, 5)
         const standby = yield* Standby.make(cluster)
-        const there = yield* Effect.map(standby.rawClient("app"), sessionOf)
+        const there = yield* sessionIn(standby)
         const feed = yield* connect(standby.urlOf("app"))
         const early = yield* drain(old)
-        const lost = yield* Effect.map(cluster.rawClient("app"), sessionOf)
+        const lost = yield* sessionIn(cluster)
         yield* lost.run("begin; insert into posts values (100000, 'lost')")
         shared.push(...(yield* write(db, 5)))
         yield* standby.caughtUp
@@ -140,7 +127,7 @@ describe("the feed over a promotion", () => {
         const ofReplica = yield* drain(yield* connect(further.urlOf("app")))
         expect(ofReplica.ids).toEqual(before)
 
-        const there = yield* Effect.map(standby.rawClient("app"), sessionOf)
+        const there = yield* sessionIn(standby)
         const feed = yield* connect(standby.urlOf("app"))
         yield* promote(there)
         // Before anything is captured here, what is prepared may yet be of the epoch before.
@@ -168,7 +155,7 @@ describe("the feed over a promotion", () => {
         // A restart in between: the timeline stays, and so do the prepared transactions.
         yield* standby.cluster.stop()
         yield* standby.cluster.start
-        const again = yield* Effect.map(standby.rawClient("app"), sessionOf)
+        const again = yield* sessionIn(standby)
         const reopened = yield* connect(standby.urlOf("app"))
         const half = yield* Effect.forEach(waiting, ([label, checkpoint]) =>
           Effect.map(drain(reopened, { checkpoint }), (found) => {
@@ -214,13 +201,13 @@ describe("the feed over a restart", () => {
         for (const mode of ["fast", "immediate"] as const) {
           yield* cluster.stop(mode)
           yield* cluster.start
-          const restarted = yield* session(cluster)
+          const restarted = yield* sessionIn(cluster)
           const more = yield* write(restarted, 2)
           const feed = yield* connect(cluster.urlOf("app"))
           expect((yield* drain(feed, { checkpoint: early.checkpoint })).ids).toEqual([...written.slice(4), ...more])
           written.push(...more)
         }
-        const end = yield* session(cluster)
+        const end = yield* sessionIn(cluster)
         const feed = yield* connect(cluster.urlOf("app"))
         const beside = yield* drain(feed, { checkpoint: early.checkpoint })
         const { checkpoint: now } = yield* feed.read({ from: "now" })

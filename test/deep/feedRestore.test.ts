@@ -1,46 +1,39 @@
 /** The feed of a database that was dumped, restored elsewhere and written on, and of a replica. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
-import { chown, cp, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { chown, cp, mkdir, readdir, readFile, rm } from "node:fs/promises"
 import { join } from "node:path"
-import * as Capture from "../../src/Capture.js"
 import * as ExportJobs from "../../src/ExportJobs.js"
 import * as ExportStore from "../../src/ExportStore.js"
 import type * as Feed from "../../src/Feed.js"
 import * as checkpoints from "../../src/internal/feed/checkpoint.js"
-import * as Migrations from "../../src/Migrations.js"
+import { clientOf } from "../harness/client.js"
 import { connect, drain } from "../support/feed.js"
 import * as Installation from "../harness/Installation.js"
 import { rawClient } from "../harness/rawClient.js"
 import * as TestCluster from "../harness/TestCluster.js"
 import { type Session, sessionOf } from "../support/adversarial.js"
+import { scratch } from "../support/scratch.js"
+import { makeApp, sessionIn } from "../support/server.js"
+import { eventually } from "../support/until.js"
 
 const owner = "keeper_of_records"
-
-const session = (cluster: TestCluster.TestCluster, database = "app") =>
-  Effect.map(cluster.rawClient(database), sessionOf)
 
 /** A cluster with a captured table in the database `app`. */
 const source = Effect.gen(function* () {
   const cluster = yield* TestCluster.make({ tools: true })
-  const admin = yield* session(cluster, "postgres")
-  yield* admin.run("create database app")
-  const db = yield* session(cluster)
-  // Older than what a restore makes: it takes a transaction id for each object.
-  yield* db.run("do $$ begin for n in 1..2000 loop perform pg_current_xact_id(); commit; end loop; end $$")
-  yield* db.run("create table posts (id int primary key, title text)")
-  yield* Migrations.run({ ownerRole: owner }).pipe(
-    Effect.zipRight(Effect.flatMap(Capture.Capture, (service) => service.apply([{ table: "posts" }]))),
-    Effect.provide(
-      Layer.provideMerge(Capture.layer, PgClient.layer({ url: Redacted.make(cluster.urlOf("app")), maxConnections: 2 }))
-    )
+  const db = yield* makeApp(
+    cluster,
+    [
+      // Older than what a restore makes: it takes a transaction id for each object.
+      "do $$ begin for n in 1..2000 loop perform pg_current_xact_id(); commit; end loop; end $$",
+      "create table posts (id int primary key, title text)"
+    ],
+    ["posts"],
+    { ownerRole: owner }
   )
   return { cluster, db }
 })
@@ -66,12 +59,9 @@ const allIds = (db: Session) => db.column("select id from threadline.audit_chang
 /** A schedule since the last run: its jobs, and a tick of it. */
 const scheduleAt = (url: string, db: Session) =>
   Effect.gen(function* () {
-    const path = yield* Effect.acquireRelease(
-      Effect.promise(() => mkdtemp(join(tmpdir(), "threadline-restore-"))),
-      (made) => Effect.promise(() => rm(made, { recursive: true, force: true }))
-    )
+    const path = yield* scratch()
     const settled: Array<ExportJobs.Job> = []
-    const client = PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
+    const client = clientOf(url, 3)
     const jobs = Context.get(
       yield* Layer.build(
         ExportJobs.layerWith({ onSettled: (job) => Effect.sync(() => settled.push(job)) }).pipe(
@@ -125,7 +115,7 @@ if (Installation.withTools() !== undefined) {
               { limit: 50 }
             )
           )
-          const open = yield* session(first)
+          const open = yield* sessionIn(first)
           yield* open.run("begin; insert into posts values (5000, 'open at the checkpoint')")
           yield* write(db, 301, 50)
           const beside = yield* drain(feed)
@@ -142,10 +132,10 @@ if (Installation.withTools() !== undefined) {
           const future = yield* drain(feed)
 
           const second = yield* TestCluster.make({ tools: true })
-          const there = yield* session(second, "postgres")
+          const there = yield* sessionIn(second, "postgres")
           yield* there.run(`create role ${owner} nologin`, "create database app")
           yield* second.run("psql", ["-d", second.urlOf("app"), "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null"], dump)
-          const restored = yield* session(second)
+          const restored = yield* sessionIn(second)
           const copy = yield* connect(second.urlOf("app"))
           const old = (yield* allIds(restored)).map(String)
           expect(old).toHaveLength(351)
@@ -172,7 +162,7 @@ if (Installation.withTools() !== undefined) {
                while pg_current_xact_id()::text::bigint < ${highest - 200} loop commit; end loop;
              end $$`
           )
-          const late = yield* session(second)
+          const late = yield* sessionIn(second)
           yield* late.run("begin; insert into posts values (7000, 'open here')")
           yield* write(restored, 8000, 300)
           const fresh = (yield* allIds(restored)).map(String).filter((id) => !old.includes(id))
@@ -254,7 +244,7 @@ if (Installation.withTools() !== undefined) {
           // The old cluster's own feed goes on, also after a restart.
           yield* first.stop()
           yield* first.start
-          const again = yield* session(first)
+          const again = yield* sessionIn(first)
           yield* write(again, 9000, 3)
           const reconnected = yield* connect(first.urlOf("app"))
           expect((yield* drain(reconnected, { checkpoint: future.checkpoint })).ids).toHaveLength(3)
@@ -299,16 +289,18 @@ if (Installation.withTools() !== undefined) {
           const standby = yield* replicaSession(primary, replica)
           const caughtUp = Effect.gen(function* () {
             const written = yield* db.value("select pg_current_wal_lsn()")
-            yield* standby
-              .value(`select pg_last_wal_replay_lsn() >= '${written ?? ""}'::pg_lsn`)
-              .pipe(Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: (done) => done === "t" }))
+            yield* eventually(
+              "the replica has caught up",
+              standby.value(`select pg_last_wal_replay_lsn() >= '${written ?? ""}'::pg_lsn`),
+              (done) => done === "t"
+            )
           })
 
           const there = yield* connect(urlOfReplica(primary, replica))
           const here = yield* connect(primary.urlOf("app"))
           const before = yield* drain(there)
           expect(before.ids).toHaveLength(20)
-          const open = yield* session(primary)
+          const open = yield* sessionIn(primary)
           yield* open.run("begin; insert into posts values (100, 'open')")
           yield* write(db, 200, 30)
           yield* caughtUp

@@ -1,18 +1,14 @@
 /** The feed under many writers at once, of a primary and of a replica that lags. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
-import * as Redacted from "effect/Redacted"
-import * as Capture from "../../src/Capture.js"
 import type * as Feed from "../../src/Feed.js"
-import * as Migrations from "../../src/Migrations.js"
 import { connect } from "../support/feed.js"
 import * as Standby from "../harness/standby.js"
 import * as TestCluster from "../harness/TestCluster.js"
-import { type Session, sessionOf } from "../support/adversarial.js"
+import type { Session } from "../support/adversarial.js"
 import { seed } from "../support/runs.js"
+import { makeApp, sessionIn } from "../support/server.js"
 
 const writers = 16
 const transactionsEach = 12
@@ -91,31 +87,22 @@ const step = Effect.fnUntraced(function* (feed: Feed.Service, { checkpoint, seen
 
 const storm = Effect.gen(function* () {
   const cluster = yield* TestCluster.make({ settings: { wal_keep_size: "256MB" } })
-  const session = Effect.map(cluster.rawClient("app"), sessionOf)
-  yield* Effect.flatMap(cluster.rawClient(), (client) => sessionOf(client).run("create database app"))
-  const db = yield* session
-  yield* db.run(
-    "create table items (id int primary key, v int not null); create table others (id int primary key, v int not null)"
-  )
-  yield* Migrations.run({}).pipe(
-    Effect.zipRight(
-      Effect.flatMap(Capture.Capture, (service) => service.apply([{ table: "items" }, { table: "others" }]))
-    ),
-    Effect.provide(
-      Layer.provideMerge(Capture.layer, PgClient.layer({ url: Redacted.make(cluster.urlOf("app")), maxConnections: 2 }))
-    )
+  const db = yield* makeApp(
+    cluster,
+    tables.map((table) => `create table ${table} (id int primary key, v int not null)`),
+    tables
   )
   yield* db.run(
     `insert into items select n, 0 from generate_series(1, ${rows}) n; insert into others select n, 0 from generate_series(1, ${rows}) n`
   )
   const standby = yield* Standby.make(cluster)
-  const lagging = yield* Effect.map(standby.rawClient("app"), sessionOf)
+  const lagging = yield* sessionIn(standby)
   const primary = yield* connect(cluster.urlOf("app"))
   const replica = yield* connect(standby.urlOf("app"))
 
   let working = writers
   const writer = Effect.gen(function* () {
-    const own = yield* session
+    const own = yield* sessionIn(cluster)
     yield* Effect.repeatN(transaction(own), transactionsEach - 1)
     working--
   })

@@ -1,11 +1,10 @@
 /** Who may write without being captured: a privilege of the whole server, so that the test has one of its own. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Health from "../../src/Health.js"
 import * as Migrations from "../../src/Migrations.js"
+import { clientOf } from "../harness/client.js"
 import * as TestCluster from "../harness/TestCluster.js"
 import { run } from "../support/capture.js"
 
@@ -32,10 +31,6 @@ it.scopedLive("Health finds ReplicaAllowed, and its statements end it", () =>
       })
       yield* run(...(finding?.mend?._tag === "sql" ? finding.mend.statements : []))
       expect(yield* replicaFindings).toEqual([])
-    }).pipe(
-      Effect.provide(
-        Layer.provideMerge(Health.layer, PgClient.layer({ url: Redacted.make(cluster.url), maxConnections: 2 }))
-      )
-    )
+    }).pipe(Effect.provide(Layer.provideMerge(Health.layer, clientOf(cluster.url))))
   })
 )

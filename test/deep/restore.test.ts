@@ -1,14 +1,12 @@
 /** Dumped, restored into another cluster, and written on: transaction ids start over, and nothing is anybody else's. */
 import { describe, expect, it } from "@effect/vitest"
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as Installation from "../harness/Installation.js"
 import * as TestCluster from "../harness/TestCluster.js"
-import { chain, type Session, sessionOf } from "../support/adversarial.js"
+import { chain, type Session } from "../support/adversarial.js"
+import { captureIn, sessionIn } from "../support/server.js"
 
 const owner = "keeper_of_records"
 
@@ -17,19 +15,13 @@ const host = `
   create table parts (id int, day date, primary key (id, day)) partition by range (day);
   create table parts_1 partition of parts for values from ('2020-01-01') to ('2030-01-01')`
 
-const at = (url: string) =>
-  Layer.provideMerge(Capture.layer, PgClient.layer({ url: Redacted.make(url), maxConnections: 2 }))
-
 const prepare = (url: string, capture: boolean) =>
   Effect.gen(function* () {
     yield* Migrations.run({ ownerRole: owner })
     if (capture) {
       yield* Effect.flatMap(Capture.Capture, (service) => service.apply([{ table: "posts" }, { table: "parts" }]))
     }
-  }).pipe(Effect.provide(at(url)))
-
-const connect = (cluster: TestCluster.TestCluster, database: string) =>
-  Effect.map(cluster.rawClient(database), sessionOf)
+  }).pipe(Effect.provide(captureIn(url)))
 
 const write = (db: Session, from: number, count: number, actor: string) =>
   Effect.forEach(
@@ -66,9 +58,9 @@ if (Installation.withTools() !== undefined) {
         () =>
           Effect.gen(function* () {
             const first = yield* TestCluster.make({ tools: true })
-            const admin = yield* connect(first, "postgres")
+            const admin = yield* sessionIn(first, "postgres")
             yield* admin.run("create database app")
-            const source = yield* connect(first, "app")
+            const source = yield* sessionIn(first, "app")
             yield* source.run(host)
             yield* prepare(first.urlOf("app"), true)
             // So many that the other cluster's transaction ids come by here again: to restore takes one for each object.
@@ -83,7 +75,7 @@ if (Installation.withTools() !== undefined) {
             )
 
             const second = yield* TestCluster.make({ tools: true })
-            const there = yield* connect(second, "postgres")
+            const there = yield* sessionIn(second, "postgres")
             yield* there.run(`create role ${owner} nologin`, "create database app")
             const file = `${second.dataDirectory}/../app.${format}`
             const dump = yield* first.run("pg_dump", ["-d", first.urlOf("app"), "--format", "plain"])
@@ -97,7 +89,7 @@ if (Installation.withTools() !== undefined) {
               yield* first.run("pg_dump", ["-d", first.urlOf("app"), "--format", "custom", "--file", file])
               yield* second.run("pg_restore", ["-d", second.urlOf("app"), "--exit-on-error", file])
             }
-            const restored = yield* connect(second, "app")
+            const restored = yield* sessionIn(second, "app")
             expect(yield* attribution(restored)).toEqual(yield* attribution(source))
 
             // The new cluster's ids run through the old ones.
@@ -124,7 +116,7 @@ if (Installation.withTools() !== undefined) {
             // The first cluster goes on in its own epoch, also after a restart.
             yield* first.stop()
             yield* first.start
-            const again = yield* connect(first, "app")
+            const again = yield* sessionIn(first, "app")
             yield* write(again, 2000, 3, "before")
             expect(yield* attribution(again)).toEqual([
               { epoch: "1", actor: "before", changes: `${2 * (writes + 3)}`, transactions: `${writes + 3}`, right: "t" }
@@ -132,7 +124,7 @@ if (Installation.withTools() !== undefined) {
 
             // What is installed there knows itself again, and is applied without a word of complaint.
             const statuses = yield* Effect.flatMap(Capture.Capture, (service) => service.status()).pipe(
-              Effect.provide(at(second.urlOf("app")))
+              Effect.provide(captureIn(second.urlOf("app")))
             )
             const errors = statuses.flatMap(({ findings }) =>
               findings.filter(({ severity }) => severity === "error").map(({ kind }) => kind)
@@ -148,17 +140,17 @@ if (Installation.withTools() !== undefined) {
       () =>
         Effect.gen(function* () {
           const first = yield* TestCluster.make({ tools: true })
-          const admin = yield* connect(first, "postgres")
+          const admin = yield* sessionIn(first, "postgres")
           yield* admin.run("create database app")
-          const source = yield* connect(first, "app")
+          const source = yield* sessionIn(first, "app")
           yield* source.run(host)
           yield* prepare(first.urlOf("app"), true)
           yield* write(source, 1, 50, "before")
 
           const second = yield* TestCluster.make({ tools: true })
-          const there = yield* connect(second, "postgres")
+          const there = yield* sessionIn(second, "postgres")
           yield* there.run("create database app")
-          const target = yield* connect(second, "app")
+          const target = yield* sessionIn(second, "app")
           yield* target.run(host)
           yield* prepare(second.urlOf("app"), false)
           const dump = yield* first.run("pg_dump", [
@@ -171,7 +163,7 @@ if (Installation.withTools() !== undefined) {
           yield* second.run("psql", ["-d", second.urlOf("app"), "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null"], dump)
           yield* Effect.flatMap(Capture.Capture, (service) =>
             service.apply([{ table: "posts" }, { table: "parts" }])
-          ).pipe(Effect.provide(at(second.urlOf("app"))))
+          ).pipe(Effect.provide(captureIn(second.urlOf("app"))))
           expect(yield* attribution(target)).toEqual(yield* attribution(source))
           // Cursors go on: the key that came with the data is older than that of the schema.
           const key = "select encode(key, 'hex') from threadline.cursor_keys order by created_at limit 1"
@@ -194,14 +186,14 @@ if (Installation.withTools() !== undefined) {
         () =>
           Effect.gen(function* () {
             const first = yield* TestCluster.make({ tools: true })
-            const admin = yield* connect(first, "postgres")
+            const admin = yield* sessionIn(first, "postgres")
             yield* admin.run("create database app")
-            const source = yield* connect(first, "app")
+            const source = yield* sessionIn(first, "app")
             yield* source.run(host)
             yield* prepare(first.urlOf("app"), true)
             yield* write(source, 1, 50, "before")
             const second = yield* TestCluster.make({ postgres: newer.kind === "embedded" ? "embedded" : newer.major })
-            const there = yield* connect(second, "postgres")
+            const there = yield* sessionIn(second, "postgres")
             yield* there.run(`create role ${owner} nologin`, "create database app")
             const dump = yield* first.run("pg_dump", ["-d", first.urlOf("app")])
             // The newer one may come without tools; those of the older one read its own dump.
@@ -210,7 +202,7 @@ if (Installation.withTools() !== undefined) {
               ["-d", second.urlOf("app"), "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null"],
               dump
             )
-            const restored = yield* connect(second, "app")
+            const restored = yield* sessionIn(second, "app")
             yield* write(restored, 1000, 50, "after")
             yield* restored.run("update posts set title = title || '!'", "truncate parts_1")
             expect(

@@ -1,15 +1,14 @@
 /** A crash that the server itself survives empties unlogged tables: nothing is known of their rows since then. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as Query from "../../src/Query.js"
+import { clientOf } from "../harness/client.js"
 import * as TestCluster from "../harness/TestCluster.js"
 import { apply, finding, plan, run, status } from "../support/capture.js"
+import { until } from "../support/until.js"
 
 const names = ["quick", "kept", "parts", "later", "left_parts"]
 const tables = names.map((table) => ({ table }))
@@ -21,9 +20,7 @@ const answers = Effect.forEach(names, (table) =>
 it.live("an unlogged table is a lapse since the server has recovered from a crash", () =>
   Effect.gen(function* () {
     const cluster = yield* TestCluster.make()
-    const inDatabase = Layer.merge(Capture.layer, Query.layer).pipe(
-      Layer.provideMerge(PgClient.layer({ url: Redacted.make(cluster.url), maxConnections: 2 }))
-    )
+    const inDatabase = Layer.merge(Capture.layer, Query.layer).pipe(Layer.provideMerge(clientOf(cluster.url)))
     yield* Effect.gen(function* () {
       yield* Migrations.run()
       yield* run(
@@ -55,7 +52,7 @@ it.live("an unlogged table is a lapse since the server has recovered from a cras
     const { rows } = yield* Effect.promise(() => victim.query<{ pid: number }>("select pg_backend_pid() as pid"))
     process.kill(rows[0]?.pid ?? 0, "SIGKILL")
     yield* Effect.promise(() => ended)
-    yield* Effect.retry(Effect.scoped(cluster.rawClient()), Schedule.spaced("50 millis"))
+    yield* until("the server has recovered", Effect.isSuccess(Effect.scoped(cluster.rawClient())))
 
     const known = names.map((name) => `${name} ${name === "kept" ? "Present" : "BeforeCapture"}`)
     yield* Effect.gen(function* () {

@@ -1,21 +1,15 @@
 /** The schema watch through dumps and restores of every kind, and under logical replication. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import { rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
 import { apply, changes, findingKinds, rows, run, status, value } from "../support/capture.js"
 import * as Installation from "../harness/Installation.js"
 import * as TestCluster from "../harness/TestCluster.js"
-
-const inDatabase = (url: string) =>
-  Capture.layer.pipe(Layer.provideMerge(PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })))
+import { captureIn } from "../support/server.js"
+import { eventually, until } from "../support/until.js"
 
 const tables = [
   "create table posts (id int primary key, v text)",
@@ -50,7 +44,7 @@ if (Installation.withTools() !== undefined) {
           yield* run(...tables)
           yield* apply(config)
           yield* run("insert into posts values (1, 'a'), (2, 'b')", "insert into events values (1, 'a')")
-        }).pipe(Effect.provide(inDatabase(cluster.urlOf("before"))))
+        }).pipe(Effect.provide(captureIn(cluster.urlOf("before"))))
         yield* cluster.run("pg_dump", ["--format=custom", `--file=${file}`, "--dbname", cluster.urlOf("before")])
 
         // A whole dump, restored by several sessions at once: event triggers come last.
@@ -76,7 +70,7 @@ if (Installation.withTools() !== undefined) {
           yield* apply(config)
           expect(yield* value(failed)).toBe(0)
           expect(findingKinds(yield* status(config))).toEqual([])
-        }).pipe(Effect.provide(inDatabase(cluster.urlOf("after"))))
+        }).pipe(Effect.provide(captureIn(cluster.urlOf("after"))))
 
         // The data of the host alone, into a database with capture and the watch: with triggers, and without.
         yield* Effect.gen(function* () {
@@ -95,7 +89,7 @@ if (Installation.withTools() !== undefined) {
           expect(yield* value(allLapses)).toBe(2)
           expect(yield* value(failed)).toBe(0)
           expect(findingKinds(yield* status(config))).toEqual([])
-        }).pipe(Effect.provide(inDatabase(cluster.urlOf("data"))))
+        }).pipe(Effect.provide(captureIn(cluster.urlOf("data"))))
 
         // The host's schema, dropped and made anew in a database that lives: what was known ends with the tables.
         yield* Effect.gen(function* () {
@@ -118,7 +112,7 @@ if (Installation.withTools() !== undefined) {
           expect(yield* value(openLapses)).toBe(0)
           expect(yield* value(failed)).toBe(0)
           expect(findingKinds(yield* status(config))).toEqual([])
-        }).pipe(Effect.provide(inDatabase(cluster.urlOf("clean"))))
+        }).pipe(Effect.provide(captureIn(cluster.urlOf("clean"))))
 
         // A subscriber: rows come without statements, and DDL does not come at all.
         yield* Effect.gen(function* () {
@@ -145,10 +139,11 @@ if (Installation.withTools() !== undefined) {
               "insert into posts values (21, 'r'); insert into events values (9, 'r'), (13, 'r'); update posts set v = 'rr' where id = 21"
             )
           )
-          yield* Effect.gen(function* () {
-            const arrived = yield* rows("select from threadline.audit_changes where op = 'update'")
-            return arrived.length > 0 ? undefined : yield* Effect.fail("not yet")
-          }).pipe(Effect.retry(Schedule.spaced("50 millis").pipe(Schedule.upTo("30 seconds"))), Effect.orDie)
+          yield* eventually(
+            "the update has arrived",
+            rows("select from threadline.audit_changes where op = 'update'"),
+            (arrived) => arrived.length > 0
+          )
           expect([...(yield* changes)].sort()).toEqual([
             "events insert 13",
             "events insert 9",
@@ -163,11 +158,11 @@ if (Installation.withTools() !== undefined) {
             "drop subscription host"
           )
           // The sender ends a moment after the subscription has.
-          yield* Effect.tryPromise(() => publisher.query("select pg_drop_replication_slot('host')")).pipe(
-            Effect.retry(Schedule.spaced("50 millis").pipe(Schedule.upTo("30 seconds"))),
-            Effect.orDie
+          yield* until(
+            "the slot is dropped",
+            Effect.isSuccess(Effect.tryPromise(() => publisher.query("select pg_drop_replication_slot('host')")))
           )
-        }).pipe(Effect.provide(inDatabase(cluster.urlOf("subscriber"))))
+        }).pipe(Effect.provide(captureIn(cluster.urlOf("subscriber"))))
       }).pipe(Effect.scoped),
     300_000
   )

@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { commands } from "../../cli/commands.js"
 import { leaves } from "../../cli/tree.js"
 import * as Cli from "../support/cli.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
@@ -87,7 +88,7 @@ const check = (
 const place = (shell: string, file: string) =>
   Effect.gen(function* () {
     const script = yield* Cli.text(["completions", shell])
-    return yield* Cli.directory({ [file]: script, "made/x": "", "threadline.config.json": "{}" })
+    return yield* scratch({ [file]: script, "made/x": "", "threadline.config.json": "{}" })
   })
 
 describe("completions", () => {

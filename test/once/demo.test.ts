@@ -4,20 +4,15 @@ import * as Effect from "effect/Effect"
 import { copyFileSync, mkdirSync, symlinkSync } from "node:fs"
 import { createServer } from "node:net"
 import { dirname, join } from "node:path"
-import { createInterface } from "node:readline"
 import packageJson from "../../package.json" with { type: "json" }
 import { commandLine } from "../harness/commandLine.js"
 import * as Installation from "../harness/Installation.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
 import * as Process from "../support/cliProcess.js"
+import { scratch } from "../support/scratch.js"
 
 Cli.setup()
-
-const firstLine = (child: Process.Child) =>
-  Effect.async<string>((resume) => {
-    createInterface(child.stdout).once("line", (line) => resume(Effect.succeed(line)))
-  })
 
 const database = Effect.gen(function* () {
   const { rawClient, url } = yield* TestDatabase.make()
@@ -35,7 +30,7 @@ it.scoped("the demo works in a given database, serves its record to one browser,
   Effect.gen(function* () {
     const { left, url } = yield* database
     const child = yield* Process.start(["demo", "--json"], { DATABASE_URL: url })
-    const { url: address } = JSON.parse(yield* firstLine(child)) as { readonly url: string }
+    const { url: address } = JSON.parse(yield* Process.firstLine(child)) as { readonly url: string }
     expect(address).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/audit\/\?token=[\w-]{32}$/)
     const ask = (target: string, cookie = "") =>
       Effect.promise(() => fetch(target, { redirect: "manual", headers: { cookie } }))
@@ -56,7 +51,7 @@ it.scoped(
   "the demo finds the embedded database beside the working directory or itself, else says how to install it",
   () =>
     Effect.gen(function* () {
-      const directory = yield* Cli.directory()
+      const directory = yield* scratch()
       const program = join(directory, "bin", "threadline.mjs")
       mkdirSync(dirname(program))
       copyFileSync(commandLine(), program)
@@ -115,15 +110,14 @@ it.scoped("the demo refuses what it cannot use, and touches nothing that is ther
     )
     expect(yield* left).toEqual([])
 
-    const dead = "postgres://nobody:s3cret@127.0.0.1:1/nothing"
-    expect(yield* Cli.run(["demo", "--exit", "--json"], { url: dead })).toMatchObject({ code: 3, stdout: "" })
+    expect(yield* Cli.run(["demo", "--exit", "--json"], { url: Cli.nowhere })).toMatchObject({ code: 3, stdout: "" })
     for (const [args, sentence] of [
       [["--url", "mysql://x"], /--url is not the URL of a PostgreSQL database/],
       [["--schema", "audit"], /has a schema and a configuration of its own/],
       [["--exit", "--port", "8080"], /--port is for the pages/],
       [["--port", "0"], /--port is a whole number from 1/]
     ] as const) {
-      expect(yield* Cli.run(["demo", ...args], { url: dead })).toEqual(Cli.refusal(2, sentence))
+      expect(yield* Cli.run(["demo", ...args], { url: Cli.nowhere })).toEqual(Cli.refusal(2, sentence))
     }
   })
 )

@@ -8,22 +8,6 @@ import * as Process from "../support/cliProcess.js"
 
 Cli.setup()
 
-const nothing = "postgres://nobody:s3cret@127.0.0.1:1/nothing"
-
-/** Goes on once a process has said enough on standard output. */
-const until = (child: Process.Child, enough: (said: string) => boolean) =>
-  Effect.async<void>((resume) => {
-    let said = ""
-    const look = (part: string) => {
-      said += part
-      if (enough(said)) {
-        child.stdout.off("data", look)
-        resume(Effect.void)
-      }
-    }
-    child.stdout.setEncoding("utf8").on("data", look)
-  })
-
 it.effect("the bundle says its version without loading the rest, and with it the same", () =>
   Effect.gen(function* () {
     for (const args of [["--version"], ["migrate", "up", "--version"]]) {
@@ -40,7 +24,7 @@ it.scoped("the bundle says the same as the sources, and exits with its code", ()
       [["timeline", "--json"], 0],
       [["timeline", "--table", "nowhere"], 1],
       [["timeline", "--limit", "many"], 2],
-      [["timeline", "--url", nothing], 3]
+      [["timeline", "--url", Cli.nowhere], 3]
     ] as const) {
       const env = { DATABASE_URL: url, COLUMNS: "80" }
       const outcome = yield* Process.run(args, env)
@@ -111,9 +95,9 @@ it.scoped("feed --follow goes on until the process is interrupted", () =>
         Process.ended(child),
         Effect.gen(function* () {
           // Its first line says where it began.
-          yield* until(child, (said) => said.includes("\n"))
+          yield* Process.firstLine(child)
           yield* Effect.zip(
-            until(child, (said) => said.trimEnd().split("\n").length >= 2),
+            Process.said(child, (text) => text.trimEnd().split("\n").length >= 2),
             query("insert into notes values (2)"),
             { concurrent: true }
           )

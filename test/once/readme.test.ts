@@ -5,23 +5,13 @@
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync
-} from "node:fs"
-import { tmpdir } from "node:os"
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { promisify } from "node:util"
 import { blocksOf, fileOf, readme, sectionOf } from "../../scripts/readme.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
+import { scratch } from "../support/scratch.js"
 
 const root = join(import.meta.dirname, "..", "..")
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
@@ -94,10 +84,7 @@ const host = Effect.gen(function* () {
   )
   const app = yield* database.role("app")
   const support = yield* database.role("support")
-  const directory = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-readme-"))),
-    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-  )
+  const directory = yield* scratch()
   const client = yield* database.rawClient("host")
   const home = yield* Effect.promise(() => install(directory))
 

@@ -9,7 +9,9 @@ import * as Capture from "../../src/Capture.js"
 import * as Feed from "../../src/Feed.js"
 import { stringify } from "../../src/internal/core/json.js"
 import { sqlState } from "../../src/internal/sql/sqlState.js"
+import * as Migrations from "../../src/Migrations.js"
 import * as Query from "../../src/Query.js"
+import { clientOf } from "../harness/client.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import { emptied } from "./emptied.js"
 import { instantNow } from "./instantNow.js"
@@ -259,6 +261,26 @@ export const changes = (db: Session, table?: string): Effect.Effect<ReadonlyArra
         after: row["after"] ?? null,
         details: row["details"] ?? null
       }))
+  )
+
+/** A statement that makes a user the actor of the rest of its transaction. */
+export const who = (id: string) => `select threadline.set_context('{"actor": {"type": "user", "id": "${id}"}}')`
+
+/** As a restore into another database leaves it: every table has another OID than its policy says. */
+export const restored =
+  "update threadline.capture_policies set relation = 0, database = 'elsewhere', partition_marks = '{}'"
+
+/** Runs the migrations, as a deployment does. */
+export const migrate = ({ database }: Pick<Host, "database">, options: Migrations.RunOptions = {}) =>
+  Migrations.run(options).pipe(Effect.provide(clientOf(database.url, 1)), Effect.orDie)
+
+/** When the last change was captured: a lapse begins right after it, and a table is known up to it if its capture ended unseen. */
+export const lastChange = ({ db }: Pick<Host, "db">) =>
+  Effect.map(
+    db.value(
+      `select to_char(max(captured_at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') from threadline.audit_changes`
+    ),
+    String
   )
 
 /** Each change as `update 2<-1`: operation, key, and the key that it had before. */

@@ -8,9 +8,9 @@ import type * as Console from "effect/Console"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { afterAll, beforeAll, expect, vi } from "vitest"
 import * as App from "../../cli/app.js"
 import { Surroundings } from "../../cli/surroundings.js"
@@ -35,6 +35,9 @@ export interface RunOptions {
   /** The answer to every question. Without it there is no terminal to ask on. */
   readonly answer?: ((question: string) => boolean) | undefined
 }
+
+/** The URL of a server that is not there. */
+export const nowhere = "postgres://nobody:s3cret@127.0.0.1:1/nothing"
 
 let empty = tmpdir()
 
@@ -148,17 +151,3 @@ export type MadeHost = Effect.Effect.Success<ReturnType<typeof makeHost>>
 
 /** The host that a suite shares. */
 export class Host extends Context.Tag("threadline/test/CommandLineHost")<Host, MadeHost>() {}
-
-/** A directory with files, gone with the scope. */
-export const directory = (files: Readonly<Record<string, string>> = {}) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const made = mkdtempSync(join(tmpdir(), "threadline-cli-"))
-      for (const [name, content] of Object.entries(files)) {
-        mkdirSync(dirname(join(made, name)), { recursive: true })
-        writeFileSync(join(made, name), content)
-      }
-      return made
-    }),
-    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-  )

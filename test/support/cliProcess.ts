@@ -46,6 +46,27 @@ export const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, 
 export const ended = (child: Child): Effect.Effect<Outcome> =>
   Effect.promise(() => endings.get(child) ?? Promise.reject(new Error("the process was not started here")))
 
+/** What a process says on standard output from now on, once it is enough. */
+export const said = (child: Child, enough: (text: string) => boolean): Effect.Effect<string> =>
+  Effect.async((resume) => {
+    let text = ""
+    const hear = (part: string) => {
+      text += part
+      if (enough(text)) {
+        child.stdout.off("data", hear)
+        resume(Effect.succeed(text))
+      }
+    }
+    child.stdout.on("data", hear)
+  })
+
+/** The first line that a process says from now on. */
+export const firstLine = (child: Child): Effect.Effect<string> =>
+  Effect.map(
+    said(child, (text) => text.includes("\n")),
+    (text) => text.slice(0, text.indexOf("\n"))
+  )
+
 /** Runs the bundle to its end. */
 export const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}): Effect.Effect<Outcome> =>
   Effect.scoped(Effect.flatMap(start(args, env), ended))

@@ -1,6 +1,7 @@
 /** Random histories of a host that changes its schema while it writes: what they consist of, and their SQL. */
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import { literal } from "../../src/internal/sql/sqlText.js"
 import { type Column, nameOf, type Table, type World } from "./ddlWorld.js"
 
 /** The kinds of tables that a history begins with. */
@@ -274,11 +275,9 @@ export const histories = historiesOf([...harmless, ...naming, ...losing], tableK
 /** Histories of which everything stays known. */
 export const harmlessHistories = historiesOf(harmless, tableKinds)
 
-const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`
-
 const valueOf = ({ labels }: World, { name, role, type }: Column, seed: number): string => {
   if (role !== null) {
-    return quoted(`SECRET ${role} ${name} ${seed}`)
+    return literal(`SECRET ${role} ${name} ${seed}`)
   }
   if (/^(smallint|integer|bigint)$/.test(type)) {
     return String(seed)
@@ -287,7 +286,7 @@ const valueOf = ({ labels }: World, { name, role, type }: Column, seed: number):
     return ["1.50", "2.00", "-3", "10.10"][seed % 4] ?? "0"
   }
   if (/^(text|character varying)/.test(type)) {
-    return quoted(`w${seed}`)
+    return literal(`w${seed}`)
   }
   if (type.startsWith("timestamp")) {
     return `'2026-01-0${1 + (seed % 9)} 12:00:00.123456+02'`
@@ -295,7 +294,7 @@ const valueOf = ({ labels }: World, { name, role, type }: Column, seed: number):
   if (type === "jsonb" || type === "json") {
     return `'{"a": ${seed}, "b": null}'`
   }
-  return type === "mood" ? quoted(labels[seed % labels.length] ?? "happy") : "default"
+  return type === "mood" ? literal(labels[seed % labels.length] ?? "happy") : "default"
 }
 
 /** The item of a list that a number chooses. */
@@ -711,7 +710,7 @@ export const statementsOf = (world: World, { a, b, kind, table: place }: Op): Re
       const label = pick(world.labels, a)
       return label === undefined
         ? []
-        : [`alter type public.mood rename value ${quoted(label)} to ${quoted(`called${b}`)}`]
+        : [`alter type public.mood rename value ${literal(label)} to ${literal(`called${b}`)}`]
     }
     case "disableTriggers":
       return [`alter table ${a % 2 === 1 && partitionName !== undefined ? partitionName : name} disable trigger user`]

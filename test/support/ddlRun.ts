@@ -7,15 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import type { FeedError } from "../../src/Feed.js"
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Continuity from "../../src/Continuity.js"
 import type * as Capture from "../../src/Capture.js"
 import { same, stringify } from "../../src/internal/core/json.js"
 import type { JsonValue } from "../../src/internal/core/jsonValue.js"
 import type * as Query from "../../src/Query.js"
+import { clientOf } from "../harness/client.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import { type Host, reset, type Session, sessionOf } from "./adversarial.js"
 import { createTable, fillOf, type History, type Op, statementsOf, type Step } from "./ddlModel.js"
@@ -67,7 +66,7 @@ export const makeStage = Effect.fnUntraced(function* (
   const twin = yield* plain()
   yield* twin.run(pinned)
   yield* host.db.run(pinned, patience)
-  const client = PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 2 })
+  const client = clientOf(host.database.url)
   const services = yield* Layer.build(Layer.provide(Continuity.layer, client))
   return {
     host,

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Audit from "../../src/Audit.js"
 
 /** An error of the host's own. */
@@ -18,3 +19,7 @@ export const auditError = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effe
 
 export const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Audit.AuditReason, A, R> =>
   Effect.map(auditError(effect), ({ reason }) => reason)
+
+/** The error of an effect; undefined if it succeeds. */
+export const errorOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<E | undefined, never, R> =>
+  Effect.map(Effect.either(effect), (outcome) => (Either.isLeft(outcome) ? outcome.left : undefined))

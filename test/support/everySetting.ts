@@ -2,14 +2,12 @@
  * One story and everything that Threadline says of it, in a database whose sessions begin with given settings. The story's own
  * statements mean the same whatever these are.
  */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Actor from "../../src/Actor.js"
@@ -27,6 +25,7 @@ import * as Query from "../../src/Query.js"
 import * as Retention from "../../src/Retention.js"
 import * as SavedViews from "../../src/SavedViews.js"
 import * as Threadline from "../../src/Threadline.js"
+import { clientOf } from "../harness/client.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import { instantNow } from "./instantNow.js"
 
@@ -363,10 +362,7 @@ export const answersUnder = ({
         TestDatabase.administer(`alter role ${role.name} reset all`),
         TestDatabase.administer(...some.map((setting) => `alter role ${role.name} set ${setting}`))
       )
-    const client = Effect.map(
-      Layer.build(PgClient.layer({ url: Redacted.make(role.url), maxConnections: 4 })),
-      (built) => Context.get(built, SqlClient.SqlClient)
-    )
+    const client = Effect.map(Layer.build(clientOf(role.url, 4)), (built) => Context.get(built, SqlClient.SqlClient))
     const found = new Map<string, string>()
     const ask = (answers: Readonly<Record<string, Answer>>) =>
       Effect.gen(function* () {

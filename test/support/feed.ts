@@ -1,15 +1,13 @@
 /** What the tests of the feed share. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Feed from "../../src/Feed.js"
+import { clientOf } from "../harness/client.js"
 
 /** The feed of a database; a client of its own, which goes with the scope. */
 export const connect = (url: string, make: typeof Feed.layer = Feed.layer) =>
-  Effect.map(
-    Layer.build(Layer.provide(make, PgClient.layer({ url: Redacted.make(url), maxConnections: 3 }))),
-    (context) => Feed.Feed.pipe(Effect.provide(context), Effect.runSync)
+  Effect.map(Layer.build(Layer.provide(make, clientOf(url, 3))), (context) =>
+    Feed.Feed.pipe(Effect.provide(context), Effect.runSync)
   )
 
 /** Batches from a checkpoint until caught up. */

@@ -1,10 +1,11 @@
 /** A foreign server of the tests. */
+import { literal } from "../../src/internal/sql/sqlText.js"
 import type { Host } from "./adversarial.js"
 
 /** The statements that make the server `here`: this database itself, for the role of the test alone. */
 export const foreignServer = ({ database }: Host): ReadonlyArray<string> => {
   const { hostname, password, pathname, port, username } = new URL(database.url)
-  const quoted = (text: string) => `'${decodeURIComponent(text).replaceAll("'", "''")}'`
+  const quoted = (text: string) => literal(decodeURIComponent(text))
   return [
     "create extension if not exists postgres_fdw with schema pg_catalog",
     "drop server if exists here cascade",

@@ -1,5 +1,6 @@
 /** Random programs of a host: what its triggers do, and statements that fire them. */
 import * as FastCheck from "effect/FastCheck"
+import { literal } from "../../src/internal/sql/sqlText.js"
 
 /** What one firing of the host's generic trigger does: data, so that a program needs no DDL. */
 export interface Step {
@@ -154,5 +155,5 @@ export const messagesOf = ({ form, statements }: Block): ReadonlyArray<string> =
 export const fillPlan = (steps: ReadonlyArray<Step>): ReadonlyArray<string> =>
   steps.map(
     (step) =>
-      `insert into plan ("table", event, moment, depth, statement) values ('${step.table}', '${step.event}', '${step.moment}', ${step.depth}, '${step.statement.replaceAll("'", "''")}')`
+      `insert into plan ("table", event, moment, depth, statement) values ('${step.table}', '${step.event}', '${step.moment}', ${step.depth}, ${literal(step.statement)})`
   )

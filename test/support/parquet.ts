@@ -1,9 +1,9 @@
 /** Parquet files as DuckDB reads them. */
 import { DuckDBInstance } from "@duckdb/node-api"
 import * as Effect from "effect/Effect"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { scratch } from "./scratch.js"
 
 export type Cells = Readonly<Record<string, string | null>>
 
@@ -55,14 +55,8 @@ export const read = (path: string) =>
 
 /** `read`, for the bytes of a file. */
 export const readBytes = (bytes: Uint8Array) =>
-  Effect.flatMap(
-    Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-parquet-"))),
-      (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-    ),
-    (directory) => {
-      const path = join(directory, "changes.parquet")
-      writeFileSync(path, bytes)
-      return read(path)
-    }
-  )
+  Effect.flatMap(scratch(), (directory) => {
+    const path = join(directory, "changes.parquet")
+    writeFileSync(path, bytes)
+    return read(path)
+  })

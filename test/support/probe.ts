@@ -4,7 +4,9 @@
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as SqlClient from "@effect/sql/SqlClient"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 
@@ -54,3 +56,39 @@ export const clientWith = (probe: Probe): Layer.Layer<SqlClient.SqlClient, never
       })
     })
   )
+
+/** When a call is interrupted: when a message is about to be sent, is under way, or has just been answered. */
+export const phases = ["before", "during", "after"] as const
+
+export type Phase = (typeof phases)[number]
+
+/** Lets every fiber that can go on do so. */
+export const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+
+/** Interrupts a call at its nth message. How many it has sent, and how it ended. */
+export const interruptedAt = <A, E, R>(probe: Probe, message: number, phase: Phase, call: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    let sent = 0
+    const started = yield* Deferred.make<Fiber.RuntimeFiber<A, E>>()
+    const interrupt = Effect.flatMap(Deferred.await(started), Fiber.interruptFork)
+    // The interruption reaches its fiber before the fiber goes on.
+    const interrupted = Effect.uninterruptible(Effect.zipRight(interrupt, turn))
+    probe.around = (_, send) => {
+      if (++sent !== message) {
+        return send
+      }
+      switch (phase) {
+        case "before":
+          return Effect.zipRight(interrupted, send)
+        case "during":
+          return Effect.zipRight(Effect.forkDaemon(interrupt), send)
+        case "after":
+          return Effect.zipLeft(send, interrupted)
+      }
+    }
+    const fiber = yield* Effect.forkDaemon(call)
+    yield* Deferred.succeed(started, fiber)
+    const exit = yield* Fiber.await(fiber)
+    probe.around = idle
+    return { sent, exit }
+  })

@@ -1,15 +1,20 @@
 /** What the tests of reads share: tables that count as audited, and a log written by hand. */
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Query from "../../src/Query.js"
 import { stringify } from "../../src/internal/core/json.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import type { JsonValue } from "../../src/internal/core/jsonValue.js"
+import * as Capture from "./capture.js"
 import { emptiedLog } from "./emptied.js"
 
 /** Reads of a database of the suite's own. */
 export const layer = Query.layer.pipe(Layer.provideMerge(TestDatabase.layer))
+
+/** Reads and capture in a database of the suite's own. */
+export const layerWithCapture = Query.layer.pipe(Layer.provideMerge(Capture.layer))
 
 export interface TransactionSeed {
   readonly id: string
@@ -168,3 +173,47 @@ export const write = Effect.fnUntraced(function* ({
 /** A second of 2 January 2026, with microseconds if given. */
 export const at = (second: number, micros: number = 0): string =>
   `2026-01-02T00:${String(Math.floor(second / 60)).padStart(2, "0")}:${String(second % 60).padStart(2, "0")}.${String(micros).padStart(6, "0")}Z`
+
+/** Rows carry their tenant; an action is about a tenant through its data. */
+export const ofTenant =
+  (tenant: string): Query.ReadScope =>
+  (surface, columns) =>
+    surface === "changes"
+      ? columns.sql`${columns.image} ->> 'tenant' = ${tenant}`
+      : columns.sql`${columns.data} ->> 'tenant' = ${tenant}`
+
+/** A read as the tenant A. */
+export const asA = Query.withScope(ofTenant("A"))
+
+/** The error of a read, as its tag and its sentence; `accepted` if there is none. */
+export const refusal = <A, R>(read: Effect.Effect<A, Query.ReadError, R>) =>
+  Effect.map(Effect.either(read), (result) =>
+    Either.isRight(result) ? "accepted" : `${result.left._tag.replace("threadline/", "")}: ${result.left.message}`
+  )
+
+/** A database with a change of the user 7 in January, and one in February. */
+export const twoMonths = Layer.tap(TestDatabase.layer, (context) =>
+  Effect.provide(
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`select threadline.current_epoch()`
+      yield* reset
+      yield* write({
+        transactions: ["1", "2"].map((id) => ({
+          id,
+          occurredAt: `2026-0${id}-02T00:00:00Z`,
+          actor: { type: "user", id: "7" }
+        })),
+        changes: ["1", "2"].map((id) => ({
+          id,
+          transactionId: id,
+          at: `2026-0${id}-02T00:00:00Z`,
+          op: "insert" as const,
+          key: id,
+          after: { id }
+        }))
+      })
+    }),
+    context
+  )
+)

@@ -382,7 +382,8 @@ export const expectedAsOf = (simulation: Simulation, table: string, key: string,
   return row === undefined ? { _tag: "NotYetCreated", at } : { _tag: "Present", row, rebuilt: true, at }
 }
 
-const byTime = (a: { micros: number; id: string }, b: { micros: number; id: string }): number =>
+/** The order of captures. */
+export const byTime = (a: { micros: number; id: string }, b: { micros: number; id: string }): number =>
   a.micros - b.micros || Number(a.id) - Number(b.id)
 
 /** The ids that a history has to show, oldest first. */
@@ -401,10 +402,12 @@ export const expectedHistory = (simulation: Simulation, table: string, key: stri
   return [...own, ...truncates].sort(byTime).map((change) => change.id)
 }
 
-const listed = <A extends string>(given: A | ReadonlyArray<A> | undefined): ReadonlyArray<A> | undefined =>
+/** One or several of a filter, as a list. */
+export const listed = <A extends string>(given: A | ReadonlyArray<A> | undefined): ReadonlyArray<A> | undefined =>
   typeof given === "string" ? [given] : given
 
-const contains = (image: JsonObject | null | undefined, fields: JsonObject): boolean =>
+/** Whether an image has these fields with these values. */
+export const contains = (image: JsonObject | null | undefined, fields: JsonObject): boolean =>
   image !== null && image !== undefined && Object.entries(fields).every(([field, value]) => image[field] === value)
 
 /** The rows before and after a change. */
@@ -466,7 +469,8 @@ const matching = (simulation: Simulation, filter: FilterInput) => {
   })
 }
 
-const byTransaction = (a: ChangeSeed, b: ChangeSeed): number =>
+/** The order of transactions. */
+export const byTransaction = (a: ChangeSeed, b: ChangeSeed): number =>
   Number(a.transactionId) - Number(b.transactionId) || Number(a.id) - Number(b.id)
 
 /** The ids that a timeline has to show, in its order. */

@@ -1,25 +1,19 @@
 /** Compares the record with the tables it is about: the chain of images, the answers at the end, the feed. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Feed from "../../src/Feed.js"
 import { stringify } from "../../src/internal/core/json.js"
 import * as Query from "../../src/Query.js"
 import { type Change, changes, type Readers, type Session } from "./adversarial.js"
 import { drain } from "./feed.js"
+import { clientOf } from "../harness/client.js"
 
 /** Reads and the feed of a database; the clients go with the scope. */
 export const readers = (url: string): Effect.Effect<Readers, unknown, Scope.Scope> =>
-  Effect.map(
-    Layer.build(
-      Layer.mergeAll(Query.layer, Feed.layer).pipe(
-        Layer.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 3 }))
-      )
-    ),
-    (context) => Effect.runSync(Effect.provide(Effect.all({ query: Query.Query, feed: Feed.Feed }), context))
+  Effect.map(Layer.build(Layer.mergeAll(Query.layer, Feed.layer).pipe(Layer.provide(clientOf(url, 3)))), (context) =>
+    Effect.runSync(Effect.provide(Effect.all({ query: Query.Query, feed: Feed.Feed }), context))
   )
 
 /** A row as canonical text: columns in the order of their names. */

@@ -5,7 +5,7 @@
 import { canonical } from "../../src/internal/core/json.js"
 import type * as Query from "../../src/Query.js"
 import type { ActionSeed, ChangeSeed, TransactionSeed } from "./query.js"
-import type * as Model from "./queryModel.js"
+import { byTime, byTransaction, contains, listed, type Simulation } from "./queryModel.js"
 import { isObject, type JsonObject, type JsonValue } from "../../src/internal/core/jsonValue.js"
 
 type Side = "after" | "before"
@@ -109,18 +109,6 @@ const beforeOf = (change: ChangeSeed): JsonObject | null =>
       ? (change.from ?? null)
       : null
 
-const listed = <A extends string>(given: A | ReadonlyArray<A> | undefined): ReadonlyArray<A> | undefined =>
-  typeof given === "string" ? [given] : given
-
-const contains = (image: JsonObject | null, fields: JsonObject): boolean =>
-  image !== null && Object.entries(fields).every(([field, value]) => image[field] === value)
-
-const byTransaction = (a: ChangeSeed, b: ChangeSeed): number =>
-  Number(a.transactionId) - Number(b.transactionId) || Number(a.id) - Number(b.id)
-
-const byTime = (a: { micros: number; id: string }, b: { micros: number; id: string }): number =>
-  a.micros - b.micros || Number(a.id) - Number(b.id)
-
 /** What an answer tells about a change: `before` only if the row before it is visible. */
 export interface Told {
   readonly id: string
@@ -161,7 +149,7 @@ export const shownOf = ({
 })
 
 /** The reader of a simulation under a scope. */
-export const reader = (simulation: Model.Simulation, { action, change }: TwiceWritten) => {
+export const reader = (simulation: Simulation, { action, change }: TwiceWritten) => {
   const { actions, transactions } = simulation.log
   const transactionOf = (id: string | null) => transactions.find((one) => one.id === id)
 

@@ -1,15 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Capture from "../../../src/Capture.js"
 import { StorageSchema } from "../../../src/internal/sql/storageSchema.js"
 import * as TableName from "../../../src/internal/core/tableName.js"
 import { ThreadlineError } from "../../../src/ThreadlineError.js"
+import { literal } from "../../../src/internal/sql/sqlText.js"
+import { clientOf } from "../../harness/client.js"
 import {
   apply,
   changes,
@@ -187,7 +187,7 @@ describe("Capture.apply", () => {
         expect(yield* apply(configs)).toEqual([])
         for (const name of names) {
           const table = TableName.format(name)
-          const cells = columns.map((column) => `'${column.replaceAll("'", "''")}'`).join(", ")
+          const cells = columns.map(literal).join(", ")
           yield* run(
             `insert into ${table} values (${cells})`,
             `update ${table} set "old" = 'other', "new" = 'other' where "place" = 'place'`,
@@ -717,7 +717,7 @@ describe("Capture.apply, several at once", () => {
           "do $$ begin execute format('alter database %I set deadlock_timeout = 60000', current_database()); end $$"
         )
         const database = yield* TestDatabase.TestDatabase
-        const client = PgClient.layer({ url: Redacted.make(database.url), maxConnections: 1 })
+        const client = clientOf(database.url, 1)
         const capture = yield* Effect.provide(Capture.Capture, yield* Layer.build(Layer.provide(Capture.layer, client)))
         const other = yield* database.rawClient()
         yield* Effect.promise(() =>

@@ -1,9 +1,8 @@
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import { isCurrent } from "../../../src/internal/capture/catalog.js"
+import { clientOf } from "../../harness/client.js"
 import * as TestCluster from "../../harness/TestCluster.js"
 
 // A server of its own: on that of the run, other tests end their transactions at any time.
@@ -35,7 +34,7 @@ it.scopedLive("a catalog that was read is current until another transaction ends
       return { afterNothing, afterRead, afterOwnWrite, besideWrite, afterWrite, ofLater }
     })
     const client = Effect.flatMap(SqlClient.SqlClient, (sql) => sql.withTransaction(answers))
-    const given = yield* Effect.provide(client, PgClient.layer({ url: Redacted.make(cluster.url), maxConnections: 1 }))
+    const given = yield* Effect.provide(client, clientOf(cluster.url, 1))
     expect(given).toEqual({
       afterNothing: true,
       afterRead: true,

@@ -1,14 +1,13 @@
 /** DDL of capture against writers that hold a partition and want its root: a write is never what a deadlock costs. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type pg from "pg"
 import * as Capture from "../../../src/Capture.js"
+import { clientOf } from "../../harness/client.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { as, changes, fresh, run, value } from "../../support/capture.js"
 
@@ -32,7 +31,7 @@ const preparedWith = (deadlockTimeout: number) =>
       "insert into busy select g from generate_series(1, 3) g",
       `do $$ begin execute format('alter database %I set deadlock_timeout = ${deadlockTimeout}', current_database()); end $$`
     )
-    const client = PgClient.layer({ url: Redacted.make(database.url), maxConnections: 2 })
+    const client = clientOf(database.url)
     const capture = yield* Effect.provide(Capture.Capture, yield* Layer.build(Layer.provide(Capture.layer, client)))
     return { capture, session: database.rawClient() }
   })

@@ -11,8 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gunzipSync } from "node:zlib"
 import * as Actor from "../../../src/Actor.js"
@@ -22,20 +21,14 @@ import * as Grants from "../../../src/Grants.js"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import { bytesOf, textOf } from "../../support/export.js"
 import * as Parquet from "../../support/parquet.js"
 import { at, reset, write } from "../../support/query.js"
+import { scratch } from "../../support/scratch.js"
 
 const layer = Layer.merge(Query.layer, Export.layer).pipe(Layer.provideMerge(TestDatabase.layer))
 
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-export-"))),
-  (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-)
-
-const bytesOf = <E, R>(stream: Stream.Stream<Uint8Array, E, R>) =>
-  Effect.map(Stream.runCollect(stream), (pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)))
-
-const textOf = (options: Export.StreamOptions) => Effect.map(bytesOf(Export.stream(options)), String)
+const directory = scratch()
 
 const nasty = `=1+1;"a,b"\r\nc'\u{1f600}\t\\`
 

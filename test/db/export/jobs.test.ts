@@ -6,17 +6,15 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
-import { mkdtempSync, readdirSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { readdirSync } from "node:fs"
 import * as Actor from "../../../src/Actor.js"
 import * as AuditContext from "../../../src/AuditContext.js"
 import * as Export from "../../../src/Export.js"
@@ -25,8 +23,12 @@ import * as ExportStore from "../../../src/ExportStore.js"
 import * as Grants from "../../../src/Grants.js"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
+import { clientOf } from "../../harness/client.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import { bytesOf } from "../../support/export.js"
 import { at, reset, write } from "../../support/query.js"
+import { scratch } from "../../support/scratch.js"
+import { eventually, until } from "../../support/until.js"
 
 const layer = Layer.mergeAll(Query.layer, Export.layer).pipe(Layer.provideMerge(TestDatabase.layer))
 
@@ -50,10 +52,7 @@ const log = (changes = 5) =>
     })
   })
 
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-jobs-"))),
-  (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-)
+const directory = scratch()
 
 /** The service with options, on a store of its own unless one is given. */
 const jobsWith = Effect.fnUntraced(function* (
@@ -71,8 +70,7 @@ const jobsWith = Effect.fnUntraced(function* (
   return { jobs: Context.get(context, ExportJobs.ExportJobs), path, store }
 })
 
-const textOf = ({ bytes }: ExportJobs.Download) =>
-  Effect.map(Stream.runCollect(bytes), (pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)).toString())
+const textOf = ({ bytes }: ExportJobs.Download) => Effect.map(bytesOf(bytes), String)
 
 const actions = Effect.gen(function* () {
   const page = yield* Query.actions({ limit: 200 })
@@ -113,12 +111,6 @@ const failing = (store: ExportStore.Service, times: number) =>
             : store.write(name, bytes, facts)
       )
   }))
-
-const until = <A, E>(effect: Effect.Effect<A, E>, predicate: (value: A) => boolean) =>
-  effect.pipe(
-    Effect.filterOrFail(predicate, () => "not yet" as const),
-    Effect.retry({ schedule: Schedule.spaced("20 millis"), while: (error) => error === "not yet" })
-  )
 
 suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it) => {
   describe("a job", () => {
@@ -486,7 +478,9 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
         const { id } = yield* asking.queue({ format: "csv" })
         const running = yield* Effect.fork(jobs.run())
         yield* gate.begun
-        expect(yield* until(asking.get(id), ({ state }) => state === "running")).toMatchObject({ attempt: 1 })
+        expect(yield* eventually("the job runs", asking.get(id), ({ state }) => state === "running")).toMatchObject({
+          attempt: 1
+        })
         expect(yield* asking.cancel(id)).toMatchObject({ state: "cancelled" })
         expect(yield* Fiber.join(running)).toMatchObject({ completed: 0, failed: 0 })
         expect(readdirSync(path)).toEqual([])
@@ -798,7 +792,7 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
           expect(yield* Effect.flip(service.open(forged))).toMatchObject({ reason: "LinkRefused" })
         }
         const short = new URL(yield* jobs.link(id, { expiresIn: "1 second" })).searchParams.get("token") ?? ""
-        yield* until(Effect.either(jobs.open(short)), ({ _tag }) => _tag === "Left")
+        yield* until("the link has expired", Effect.map(Effect.either(jobs.open(short)), Either.isLeft))
         expect(yield* Effect.flip(jobs.link(id, { expiresIn: "8 days" }))).toMatchObject({ field: "expiresIn" })
         expect(yield* Effect.flip(none.link(id))).toMatchObject({ reason: "Unsupported" })
       })
@@ -820,7 +814,7 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
       const store = (yield* jobsWith()).store
       const as = (url = "") =>
         Effect.gen(function* () {
-          const context = yield* Layer.build(PgClient.layer({ url: Redacted.make(url), maxConnections: 2 }))
+          const context = yield* Layer.build(clientOf(url))
           return (yield* jobsWith({}, store, Context.get(context, SqlClient.SqlClient))).jobs
         })
       const [reads, operates, writes] = [yield* as(reader?.url), yield* as(operator?.url), yield* as(writer?.url)]

@@ -1,31 +1,18 @@
 /** Exports of a database without an encoding: what is not UTF-8 is shown by its bytes, as reads show it. */
 import { expect, layer } from "@effect/vitest"
 import { parse as parseCsv } from "csv-parse/sync"
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Stream from "effect/Stream"
 import * as Capture from "../../../src/Capture.js"
 import * as Export from "../../../src/Export.js"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
-import { install } from "../../harness/schema.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import { bytesOf, textOf } from "../../support/export.js"
+import { layerIn } from "../../support/otherEncoding.js"
 import * as Parquet from "../../support/parquet.js"
 
-const installed = Layer.effectDiscard(
-  Effect.flatMap(TestDatabase.TestDatabase, ({ ownerRole, url }) => Effect.promise(() => install(url, { ownerRole })))
-)
-
-const database = Layer.mergeAll(Query.layer, Export.layer, Capture.layer).pipe(
-  Layer.provide(installed),
-  Layer.provideMerge(TestDatabase.layerWith({ schema: false, encoding: "SQL_ASCII" }))
-)
-
-const bytesOf = (options: Export.StreamOptions) =>
-  Effect.map(Stream.runCollect(Export.stream(options)), (pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)))
-
-const textOf = (options: Export.StreamOptions) => Effect.map(bytesOf(options), String)
+const database = Layer.mergeAll(Query.layer, Export.layer, Capture.layer).pipe(Layer.provideMerge(layerIn("SQL_ASCII")))
 
 layer(database, { excludeTestServices: true, timeout: 300_000 })("exports of what is not UTF-8", (it) => {
   it.scoped("say the same as the timeline, and keep every number", () =>
@@ -52,7 +39,7 @@ layer(database, { excludeTestServices: true, timeout: 300_000 })("exports of wha
       for (const records of [
         cellsOf(yield* textOf({ format: "csv", filter })),
         cellsOf(yield* textOf({ format: "csv", filter, raw: true })),
-        (yield* Effect.flatMap(bytesOf({ format: "parquet", filter }), Parquet.readBytes)).rows
+        (yield* Effect.flatMap(bytesOf(Export.stream({ format: "parquet", filter })), Parquet.readBytes)).rows
       ]) {
         expect(records.map((cells) => cells["row_key"])).toEqual(page.items.map(({ rowKey }) => rowKey))
         expect(records.map((cells) => Json.unsafeParse(cells["data_after"] || "null"))).toEqual(

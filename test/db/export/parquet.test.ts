@@ -6,8 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { vi } from "vitest"
 import * as Export from "../../../src/Export.js"
@@ -16,20 +15,17 @@ import * as ExportStore from "../../../src/ExportStore.js"
 import * as Json from "../../../src/Json.js"
 import type * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import { bytesOf } from "../../support/export.js"
 import { read, readBytes } from "../../support/parquet.js"
 import { at, reset, write } from "../../support/query.js"
+import { scratch } from "../../support/scratch.js"
 
 const layer = Export.layerWith({ record: false }).pipe(Layer.provideMerge(TestDatabase.layer))
 
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-parquet-"))),
-  (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-)
+const directory = scratch()
 
-const bytesOf = (options: Omit<Export.StreamOptions, "format">) =>
-  Effect.map(Stream.runCollect(Export.stream({ ...options, format: "parquet" })), (pieces) =>
-    Buffer.concat(Chunk.toReadonlyArray(pieces))
-  )
+const parquetOf = (options: Omit<Export.StreamOptions, "format">) =>
+  bytesOf(Export.stream({ ...options, format: "parquet" }))
 
 const log = Effect.gen(function* () {
   yield* reset
@@ -67,7 +63,7 @@ it.layer(layer)("Export to Parquet", (it) => {
     it.scoped("the columns of a CSV, each with its type", () =>
       Effect.gen(function* () {
         yield* log
-        const { columns, rows } = yield* Effect.flatMap(bytesOf({}), readBytes)
+        const { columns, rows } = yield* Effect.flatMap(parquetOf({}), readBytes)
         expect(Object.keys(columns)).toEqual(Export.contractColumns)
         const ofType = (type: string) => Object.keys(columns).filter((column) => columns[column] === type)
         expect(ofType("BIGINT")).toEqual(["id", "transaction_id", "action_id"])
@@ -100,7 +96,7 @@ it.layer(layer)("Export to Parquet", (it) => {
       Effect.gen(function* () {
         yield* log
         const { columns, rows } = yield* Effect.flatMap(
-          bytesOf({ columns: ["at", "who", "field", "after", "id"], order: "newest", limit: 1 }),
+          parquetOf({ columns: ["at", "who", "field", "after", "id"], order: "newest", limit: 1 }),
           readBytes
         )
         expect(columns).toEqual({
@@ -120,7 +116,7 @@ it.layer(layer)("Export to Parquet", (it) => {
     it.scoped("no row, if there is none", () =>
       Effect.gen(function* () {
         yield* log
-        const { columns, rows } = yield* Effect.flatMap(bytesOf({ filter: { transactionId: "99" } }), readBytes)
+        const { columns, rows } = yield* Effect.flatMap(parquetOf({ filter: { transactionId: "99" } }), readBytes)
         expect(Object.keys(columns)).toEqual(Export.contractColumns)
         expect(rows).toEqual([])
       })
@@ -129,7 +125,7 @@ it.layer(layer)("Export to Parquet", (it) => {
     it.scoped("what the bounds of its columns say, in each of its groups", () =>
       Effect.gen(function* () {
         yield* many(17_000)
-        const { ask } = yield* Effect.flatMap(bytesOf({ filter: { op: "insert" } }), readBytes)
+        const { ask } = yield* Effect.flatMap(parquetOf({ filter: { op: "insert" } }), readBytes)
         const [counts] = yield* ask(
           (file) => `
             select count(*)::int as rows, count(distinct id)::int as ids, max(row_key) as key, (
@@ -152,7 +148,7 @@ it.layer(layer)("Export to Parquet", (it) => {
     it.scoped("values longer than a group", () =>
       Effect.gen(function* () {
         yield* many(3, 5_000_000)
-        const { ask } = yield* Effect.flatMap(bytesOf({ filter: { from: at(3) } }), readBytes)
+        const { ask } = yield* Effect.flatMap(parquetOf({ filter: { from: at(3) } }), readBytes)
         const rows = yield* ask(
           (file) =>
             `select id::int as id, md5(data_after ->> 'text') as text, length(data_after ->> 'text')::int as size from ${file}`
@@ -179,7 +175,7 @@ it.layer(layer)("Export to Parquet", (it) => {
         ] as const satisfies ReadonlyArray<readonly [Omit<Export.StreamOptions, "format">, string, RegExp]>,
         ([options, field, rule]) =>
           Effect.gen(function* () {
-            const failure = yield* Effect.flip(bytesOf(options))
+            const failure = yield* Effect.flip(parquetOf(options))
             expect(failure).toMatchObject({ _tag: "threadline/InvalidRequest", field })
             expect(failure.message).toMatch(rule)
           })
@@ -189,7 +185,7 @@ it.layer(layer)("Export to Parquet", (it) => {
     it.effect("with zstd, where Node.js has none", () =>
       Effect.gen(function* () {
         yield* log
-        const outcome = yield* Effect.either(bytesOf({ compression: "zstd" }))
+        const outcome = yield* Effect.either(parquetOf({ compression: "zstd" }))
         if ("zstd" in process.versions) {
           const { rows } = yield* Effect.scoped(readBytes(Either.getOrThrow(outcome)))
           expect(rows).toHaveLength(2)

@@ -2,51 +2,29 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import { parse as parseCsv } from "csv-parse/sync"
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
-import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Export from "../../../src/Export.js"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
+import { bytesOf, textOf } from "../../support/export.js"
+import { check } from "../../support/property.js"
 import { filters } from "../../support/queryFilters.js"
 import * as Model from "../../support/queryModel.js"
 import { layer as queryLayer, reset, write } from "../../support/query.js"
 import * as Parquet from "../../support/parquet.js"
-import { runs, seed } from "../../support/runs.js"
 import { scopes, sharedKeys } from "../../support/scopeModel.js"
 
 const layer = Export.layerWith({ record: false }).pipe(Layer.provideMerge(queryLayer))
 
-type Services = Query.Query | Export.Export | SqlClient.SqlClient
-
 const minutes = { timeout: 600_000 }
 
-const check = <A, E>(
-  arbitrary: FastCheck.Arbitrary<A>,
-  cases: number,
-  property: (value: A) => Effect.Effect<void, E, Services>
-) =>
-  Effect.flatMap(Effect.runtime<Services>(), (runtime) =>
-    Effect.promise(() =>
-      FastCheck.assert(
-        FastCheck.asyncProperty(arbitrary, (value) => Runtime.runPromise(runtime)(property(value))),
-        { numRuns: runs(cases), seed }
-      )
-    )
-  )
-
-const bytesOf = (options: Export.StreamOptions) =>
-  Effect.map(Stream.runCollect(Export.stream(options)), (pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)))
-
-const textOf = (options: Export.StreamOptions) => Effect.map(bytesOf(options), String)
-
 const parquetOf = (options: Omit<Export.StreamOptions, "format">) =>
-  Effect.scoped(Effect.flatMap(bytesOf({ ...options, format: "parquet" }), Parquet.readBytes))
+  Effect.scoped(Effect.flatMap(bytesOf(Export.stream({ ...options, format: "parquet" })), Parquet.readBytes))
 
 const linesOf = (text: string): ReadonlyArray<unknown> => text.split("\n").slice(0, -1).map(Json.unsafeParse)
 

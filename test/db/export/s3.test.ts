@@ -1,6 +1,6 @@
 import { S3Client } from "@aws-sdk/client-s3"
 import { expect, layer as suite } from "@effect/vitest"
-import * as Chunk from "effect/Chunk"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -12,13 +12,11 @@ import * as ExportJobs from "../../../src/ExportJobs.js"
 import * as ExportStore from "../../../src/ExportStore.js"
 import * as S3 from "../../../src/s3.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import { bytesOf } from "../../support/export.js"
 import { at, reset, write } from "../../support/query.js"
 import { credentials, nothing, server } from "../../support/s3.js"
 
 const facts = { contentType: "text/csv", contentEncoding: undefined }
-
-const collected = (bytes: Stream.Stream<Uint8Array, ExportJobs.ExportError>) =>
-  Effect.map(Stream.runCollect(bytes), (pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)))
 
 suite(TestDatabase.layer, { excludeTestServices: true, timeout: 300_000 })("a store on S3", (it) => {
   it.scoped("keeps the files of jobs, links to them, and removes them", () =>
@@ -34,7 +32,7 @@ suite(TestDatabase.layer, { excludeTestServices: true, timeout: 300_000 })("a st
         const { id } = yield* ExportJobs.queue({ format: "csv" })
         expect(yield* ExportJobs.run()).toMatchObject({ completed: 1 })
         const job = yield* ExportJobs.get(id)
-        const file = yield* Effect.flatMap(ExportJobs.download(id), ({ bytes }) => collected(bytes))
+        const file = yield* Effect.flatMap(ExportJobs.download(id), ({ bytes }) => bytesOf(bytes))
         expect(createHash("sha256").update(file).digest("hex")).toBe(job.manifest?.sha256)
         const link = yield* ExportJobs.link(id, { expiresIn: "1 minute" })
         const answer = yield* Effect.promise(() => fetch(link))
@@ -42,7 +40,7 @@ suite(TestDatabase.layer, { excludeTestServices: true, timeout: 300_000 })("a st
         expect(yield* Effect.promise(() => answer.text())).toBe(file.toString())
         expect(link).toMatch(/X-Amz-Expires=(59|60)&.*X-Amz-Signature=[0-9a-f]{64}/)
         yield* Effect.flatMap(ExportStore.ExportStore, (files) => files.remove(job.file ?? ""))
-        const gone = yield* Effect.flip(Effect.flatMap(ExportJobs.download(id), ({ bytes }) => collected(bytes)))
+        const gone = yield* Effect.flip(Effect.flatMap(ExportJobs.download(id), ({ bytes }) => bytesOf(bytes)))
         expect(gone).toMatchObject({ reason: "Expired" })
       }).pipe(Effect.provide(Layer.provideMerge(ExportJobs.layer, store)))
     })
@@ -89,16 +87,15 @@ suite(TestDatabase.layer, { excludeTestServices: true, timeout: 300_000 })("a st
         Stream.fail("the export failed" as const)
       )
       expect(yield* Effect.flip(store.write("a.csv", failing, facts))).toBe("the export failed")
-      const endless = yield* Effect.fork(
-        store.write(
-          "a.csv",
-          Stream.tap(Stream.forever(piece), () => Effect.sleep("1 millis")),
-          facts
-        )
+      const begun = yield* Deferred.make<void>()
+      const endless = Stream.concat(
+        Stream.forever(piece).pipe(Stream.take(100)),
+        Stream.execute(Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never))
       )
-      yield* Effect.sleep("100 millis")
-      yield* Fiber.interrupt(endless)
-      expect(yield* Effect.flip(collected(store.read("a.csv")))).toMatchObject({ reason: "Expired" })
+      const writing = yield* Effect.fork(store.write("a.csv", endless, facts))
+      yield* Deferred.await(begun)
+      yield* Fiber.interrupt(writing)
+      expect(yield* Effect.flip(bytesOf(store.read("a.csv")))).toMatchObject({ reason: "Expired" })
       yield* store.remove("a.csv")
     })
   )
@@ -120,7 +117,7 @@ suite(TestDatabase.layer, { excludeTestServices: true, timeout: 300_000 })("a st
       for (const store of [missing, away]) {
         expect(yield* Effect.flip(store.write("a.csv", bytes, facts))).toMatchObject({ reason: "StoreFailed" })
       }
-      expect(yield* Effect.flip(collected(away.read("a.csv")))).toMatchObject({ reason: "StoreFailed" })
+      expect(yield* Effect.flip(bytesOf(away.read("a.csv")))).toMatchObject({ reason: "StoreFailed" })
     })
   )
 
@@ -143,7 +140,7 @@ suite(TestDatabase.layer, { excludeTestServices: true, timeout: 300_000 })("a st
       const store = yield* ExportStore.bucket(options)
       const bytes = Buffer.from("a,b\r\n")
       yield* store.write("1.csv", Stream.make(bytes), facts)
-      expect(yield* collected(store.read("1.csv"))).toEqual(bytes)
+      expect(yield* bytesOf(store.read("1.csv"))).toEqual(bytes)
       const other = yield* ExportStore.bucket({ ...options, bucket: "nosuch" })
       expect(yield* Effect.flip(other.write("1.csv", Stream.make(bytes), facts))).toMatchObject({
         reason: "StoreFailed",

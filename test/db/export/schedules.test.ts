@@ -9,9 +9,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Stream from "effect/Stream"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import * as Capture from "../../../src/Capture.js"
 import * as ExportJobs from "../../../src/ExportJobs.js"
 import * as ExportStore from "../../../src/ExportStore.js"
@@ -19,6 +16,7 @@ import * as Feed from "../../../src/Feed.js"
 import { boundsOf } from "../../../src/internal/export/jobs/schedule.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { runs, seed } from "../../support/runs.js"
+import { scratch } from "../../support/scratch.js"
 
 const layer = Layer.mergeAll(Capture.layer, Feed.layer).pipe(
   Layer.provideMerge(TestDatabase.layerWith({ maxConnections: 8 }))
@@ -30,10 +28,7 @@ const clean = Effect.gen(function* () {
 })
 
 const jobsOf = Effect.gen(function* () {
-  const path = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-schedules-"))),
-    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-  )
+  const path = yield* scratch()
   const built = Layer.build(Layer.provide(ExportJobs.layer, ExportStore.layerDirectory(path)))
   const service = Effect.map(built, (context) => Context.get(context, ExportJobs.ExportJobs))
   return yield* Effect.all([service, service, service])

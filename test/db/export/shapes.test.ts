@@ -1,21 +1,19 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
-import * as Chunk from "effect/Chunk"
 import { Ajv } from "ajv"
 import addFormats from "ajv-formats"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Export from "../../../src/Export.js"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import { linesOf } from "../../support/export.js"
 import { at, reset, write } from "../../support/query.js"
+import { scratch } from "../../support/scratch.js"
 import * as schemas from "../../support/shapeSchemas.js"
 
 const layer = Layer.merge(Query.layer, Export.layerWith({ record: false })).pipe(Layer.provideMerge(TestDatabase.layer))
@@ -73,11 +71,6 @@ const log = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`update threadline.audit_changes set row_pk = '{"tenant": "2", "name": "\\tb"}' where id = 2`
 })
-
-const linesOf = (options: Omit<Export.StreamOptions, "format">) =>
-  Effect.map(Stream.runCollect(Export.stream({ format: "ndjson", ...options })), (pieces) =>
-    Buffer.concat(Chunk.toReadonlyArray(pieces)).toString().split("\n").slice(0, -1)
-  )
 
 /** A line as every other program reads it. */
 const plain = (line: string | undefined) => JSON.parse(line ?? "") as Record<string, unknown>
@@ -294,10 +287,7 @@ it.layer(layer)("shapes", (it) => {
     it.scoped("the manifest says the shape, and a file is verified", () =>
       Effect.gen(function* () {
         yield* log
-        const directory = yield* Effect.acquireRelease(
-          Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-shapes-"))),
-          (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-        )
+        const directory = yield* scratch()
         const file = join(directory, "events.ndjson")
         const manifest = yield* Export.toFile(file, { format: "ndjson", shape: "ocsf", compression: "gzip" })
         expect(manifest).toMatchObject({ format: "ndjson", shape: "ocsf", shapeVersion: "1.6.0", count: 7 })

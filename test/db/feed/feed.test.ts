@@ -1,4 +1,3 @@
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it as test, layer as suite } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
@@ -8,7 +7,6 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
@@ -19,9 +17,11 @@ import { apply as grant } from "../../../src/internal/schema/grants.js"
 import * as snapshots from "../../../src/internal/feed/snapshot.js"
 import { StorageSchema } from "../../../src/internal/sql/storageSchema.js"
 import { InvalidRequest } from "../../../src/ThreadlineError.js"
+import { clientOf } from "../../harness/client.js"
 import { emptiedLog } from "../../support/emptied.js"
 import { connect, drain } from "../../support/feed.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import { eventually } from "../../support/until.js"
 
 const setup = Layer.scopedDiscard(
   Effect.gen(function* () {
@@ -636,10 +636,10 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("Feed", (it) => {
         )
         yield* Deferred.await(started)
         // Renewed at least once: the time of the lease moves.
-        const until = sql<{ readonly at: string }>`
+        const leasedUntil = sql<{ readonly at: string }>`
           select lease_until::text as at from threadline.feed_checkpoints`.pipe(Effect.map(([row]) => row?.at))
-        const first = yield* until
-        yield* until.pipe(Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: (at) => at !== first }))
+        const first = yield* leasedUntil
+        yield* eventually("the lease is renewed", leasedUntil, (at) => at !== first)
         yield* sql`update threadline.feed_checkpoints set lease_token = 'somebody else altogether'`
         yield* Deferred.await(interrupted)
         expect(yield* Fiber.join(running)).toMatchObject({ outcome: "Busy", batches: 0 })
@@ -868,9 +868,8 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("Feed", (it) => {
           expect(yield* failureOf(feed.checkpoints)).toMatchObject(denied)
         }
         for (const url of [reader.url, operator.url, writer.url, stranger.url]) {
-          const sql = yield* Effect.map(
-            Layer.build(PgClient.layer({ url: Redacted.make(url), maxConnections: 1 })),
-            (context) => Effect.runSync(Effect.provide(SqlClient.SqlClient, context))
+          const sql = yield* Effect.map(Layer.build(clientOf(url, 1)), (context) =>
+            Effect.runSync(Effect.provide(SqlClient.SqlClient, context))
           )
           for (const statement of [
             "insert into threadline.feed_checkpoints (name) values ('x')",

@@ -1,14 +1,13 @@
 /** Health, coverage, continuity and the status of capture through PgBouncer in transaction mode, with rights and without. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Capture from "../../../src/Capture.js"
 import * as Continuity from "../../../src/Continuity.js"
 import * as Health from "../../../src/Health.js"
+import { clientOf } from "../../harness/client.js"
 import * as Pooler from "../../harness/pooler.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { apply, fresh, run } from "../../support/capture.js"
@@ -30,10 +29,7 @@ const answers = Effect.all(
 ).pipe(Effect.provide(services))
 
 /** Four connections of a client, which share one of the server. */
-const through = (url: string) =>
-  Layer.unwrapScoped(
-    Effect.map(Pooler.make(url, 1), (pooled) => PgClient.layer({ url: Redacted.make(pooled), maxConnections: 4 }))
-  )
+const through = (url: string) => Layer.unwrapScoped(Effect.map(Pooler.make(url, 1), (pooled) => clientOf(pooled, 4)))
 
 it.scopedLive("Health says the same through a pooler, and of what a role may not see only that it is unknown", () =>
   fresh(

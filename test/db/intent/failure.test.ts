@@ -559,7 +559,7 @@ const shapes = ["succeeds", "fails", "dies", "nested", "nested fails, caught", "
 interface Moment {
   readonly shape: (typeof shapes)[number]
   readonly message: number
-  readonly phase: "before" | "during" | "after"
+  readonly phase: Probe.Phase
 }
 
 const bodyOf = (shape: Moment["shape"]) =>
@@ -620,28 +620,7 @@ const allOrNothing = (shape: Moment["shape"], exit: Exit.Exit<unknown, unknown>)
 const interruptAt = (moment: Moment) =>
   Effect.gen(function* () {
     yield* Host.reset
-    let sent = 0
-    const started = yield* Deferred.make<Fiber.RuntimeFiber<void, unknown>>()
-    const interrupt = Effect.flatMap(Deferred.await(started), Fiber.interruptFork)
-    // Lets the interruption reach its fiber before the fiber goes on.
-    const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-    probe.around = (_, send) => {
-      if (++sent !== moment.message) {
-        return send
-      }
-      switch (moment.phase) {
-        case "before":
-          return Effect.zipRight(Effect.uninterruptible(Effect.zipRight(interrupt, turn)), send)
-        case "during":
-          return Effect.zipRight(Effect.forkDaemon(interrupt), send)
-        case "after":
-          return Effect.zipLeft(send, Effect.uninterruptible(Effect.zipRight(interrupt, turn)))
-      }
-    }
-    const fiber = yield* Effect.forkDaemon(callOf(moment.shape))
-    yield* Deferred.succeed(started, fiber)
-    const exit = yield* Fiber.await(fiber)
-    probe.around = Probe.idle
+    const { exit, sent } = yield* Probe.interruptedAt(probe, moment.message, moment.phase, callOf(moment.shape))
     yield* allOrNothing(moment.shape, exit)
     return { sent, exit }
   })
@@ -651,7 +630,7 @@ const interruptAfter = (shape: Moment["shape"], turns: number) =>
     yield* Host.reset
     probe.around = Probe.idle
     const fiber = yield* Effect.fork(callOf(shape))
-    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve))).pipe(Effect.repeatN(turns))
+    yield* Effect.repeatN(Probe.turn, turns)
     const exit = yield* Fiber.interrupt(fiber)
     yield* allOrNothing(shape, exit)
   })
@@ -751,7 +730,7 @@ layer(probedLayer, { excludeTestServices: true })("interrupting Audit.transactio
           expect(Exit.isInterrupted(exit)).toBe(false)
           expect(sent).toBeGreaterThan(shape === "joined" ? 3 : 4)
           for (let message = 1; message <= sent; message++) {
-            for (const phase of ["before", "during", "after"] as const) {
+            for (const phase of Probe.phases) {
               yield* interruptAt({ shape, message, phase })
             }
           }

@@ -13,9 +13,7 @@ import * as OperatorSurface from "../../../src/OperatorSurface.js"
 import * as Threadline from "../../../src/Threadline.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { everything, pages, seed, services, textOf } from "../../support/operator.js"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { scratch } from "../../support/scratch.js"
 
 const exactly = "This is exactly what was seen when it was linked."
 
@@ -127,10 +125,7 @@ it.layer(TestDatabase.layer)("a link to exactly this", (it) => {
 /** Pages with a store for the files of jobs. */
 const pagesWithJobs = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  const directory = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-pages-"))),
-    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-  )
+  const directory = yield* scratch()
   const layer = Threadline.layer({
     writer: Layer.succeed(SqlClient.SqlClient, sql),
     exports: { store: ExportStore.layerDirectory(directory) }

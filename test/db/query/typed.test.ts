@@ -13,21 +13,8 @@ import * as Stream from "effect/Stream"
 import type * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { apply, layer as captureLayer, run } from "../../support/capture.js"
-import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
-
-let last = 0
-
-const change = (op: Query.Operation, second: number, rest: Partial<ChangeSeed>): ChangeSeed => ({
-  id: String(++last),
-  transactionId: "1",
-  at: at(second),
-  op,
-  key: "1",
-  ...rest
-})
-
-const record = (changes: ReadonlyArray<ChangeSeed>) =>
-  Effect.andThen(reset, write({ transactions: [{ id: "1", occurredAt: at(0) }], changes }))
+import { change, record } from "../../support/changes.js"
+import { at, layer, reset } from "../../support/query.js"
 
 /** What a schema makes of an image. */
 const decoded = <A, I>(schema: Schema.Schema<A, I>, image: Query.RowImage) => Query.typed("posts", schema).decode(image)

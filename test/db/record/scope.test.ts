@@ -1,7 +1,6 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -11,15 +10,7 @@ import { StorageSchema } from "../../../src/internal/sql/storageSchema.js"
 import * as Query from "../../../src/Query.js"
 import type { ThreadlineError } from "../../../src/ThreadlineError.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
-import { at, layer, type Log, reset, write } from "../../support/query.js"
-
-/** Rows carry their tenant; an action is about a tenant through its data. */
-const ofTenant =
-  (tenant: string): Query.ReadScope =>
-  (surface, columns) =>
-    surface === "changes"
-      ? columns.sql`${columns.image} ->> 'tenant' = ${tenant}`
-      : columns.sql`${columns.data} ->> 'tenant' = ${tenant}`
+import { asA, at, layer, type Log, ofTenant, refusal, reset, write } from "../../support/query.js"
 
 const row = (id: number, tenant: string) => ({ id, tenant })
 
@@ -77,13 +68,6 @@ const log: Log = {
 }
 
 const prepared = Effect.andThen(reset, write(log))
-
-const asA = Query.withScope(ofTenant("A"))
-
-const refused = <A, R>(read: Effect.Effect<A, Query.ReadError, R>) =>
-  Effect.map(Effect.either(read), (result) =>
-    Either.isRight(result) ? "fine" : `${result.left._tag.replace("threadline/", "")}: ${result.left.message}`
-  )
 
 /** What the database does not understand, and what it says. */
 const wrongConditions: ReadonlyArray<readonly [condition: string, told: string]> = [
@@ -203,9 +187,9 @@ describe("a scope", () => {
         expect(incident.changes.items.map(({ change }) => change.id)).toEqual(["1"])
         expect(incident.siblings.map(({ transaction }) => transaction.id)).toEqual(["3"])
         expect(incident.related).toEqual([])
-        expect(yield* refused(asA(Query.incident("2")))).toMatch(/^NotFound: transaction 2/)
-        expect(yield* refused(asA(Query.incident("4")))).toMatch(/^NotFound: transaction 4/)
-        expect(yield* refused(asA(Query.diff("3")))).toMatch(/^NotFound: change 3/)
+        expect(yield* refusal(asA(Query.incident("2")))).toMatch(/^NotFound: transaction 2/)
+        expect(yield* refusal(asA(Query.incident("4")))).toMatch(/^NotFound: transaction 4/)
+        expect(yield* refusal(asA(Query.diff("3")))).toMatch(/^NotFound: change 3/)
       })
     )
 
@@ -276,7 +260,7 @@ describe("a scope", () => {
             $$`
           for (const [condition, told] of wrongConditions) {
             const scope: Query.ReadScope = (_, { sql }) => sql.literal(condition)
-            expect(yield* refused(read.pipe(Query.withScope(scope))), condition).toBe(
+            expect(yield* refusal(read.pipe(Query.withScope(scope))), condition).toBe(
               `InvalidRequest: scope: is not understood by the database: ${told}`
             )
           }
@@ -290,7 +274,7 @@ describe("a scope", () => {
               surface === "changes"
                 ? columns.sql`${columns.image}${columns.sql.literal(condition)}`
                 : columns.sql`(${columns.name} || 'of B')${columns.sql.literal(condition.replace("{}'::jsonb", "'"))}`
-            expect(yield* refused(read.pipe(Query.withScope(scope))), condition).toBe(
+            expect(yield* refusal(read.pipe(Query.withScope(scope))), condition).toBe(
               `InvalidRequest: scope: raised an error on a stored row (SQLSTATE ${state}); it must work for every row`
             )
           }
@@ -304,7 +288,7 @@ describe("a scope", () => {
         const database = yield* TestDatabase.TestDatabase
         const sql = yield* SqlClient.SqlClient
         const scoped = (layer: Layer.Layer<Query.Query, ThreadlineError>, scope: Query.ReadScope) =>
-          refused(Query.timeline().pipe(Query.withScope(scope), Effect.provide(layer)))
+          refusal(Query.timeline().pipe(Query.withScope(scope), Effect.provide(layer)))
         const elsewhere = Query.layer.pipe(
           Layer.provide(Layer.succeed(StorageSchema, "nowhere")),
           Layer.provide(Layer.succeed(SqlClient.SqlClient, sql))
@@ -318,7 +302,7 @@ describe("a scope", () => {
         yield* grant({ writers: [], readers: [name], operators: [] })
         yield* sql`create table tenants (name text)`
         const granted = Layer.provide(Query.layer, Layer.succeed(SqlClient.SqlClient, reader))
-        expect(yield* scoped(granted, ofTenant("A"))).toBe("fine")
+        expect(yield* scoped(granted, ofTenant("A"))).toBe("accepted")
         const joined: Query.ReadScope = (_, { sql }) => sql`exists (select from public.tenants)`
         expect(yield* scoped(granted, joined)).toBe(
           "InvalidRequest: scope: needs tenants, which the database role may not read or call (42501)"
@@ -335,7 +319,7 @@ describe("a scope", () => {
     for (const [name, read] of Object.entries(reads)) {
       it.effect(`is missed by ${name}`, () =>
         Effect.gen(function* () {
-          expect(yield* refused(read)).toMatch(/^InvalidRequest: scope: is required here/)
+          expect(yield* refusal(read)).toMatch(/^InvalidRequest: scope: is required here/)
         })
       )
     }

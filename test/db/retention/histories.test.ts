@@ -23,6 +23,7 @@ import * as Feed from "../../../src/Feed.js"
 import { stringify } from "../../../src/internal/core/json.js"
 import * as Query from "../../../src/Query.js"
 import * as Retention from "../../../src/Retention.js"
+import { literal } from "../../../src/internal/sql/sqlText.js"
 import { sessionOf } from "../../support/adversarial.js"
 import { emptied } from "../../support/emptied.js"
 import * as log from "../../support/query.js"
@@ -53,7 +54,7 @@ const start = Date.UTC(2025, 11, 1) * 1000
 
 const instant = (micros: number): string => new Date(Math.floor(micros / 1000)).toISOString()
 
-const quoted = (value: unknown): string => `'${JSON.stringify(value).replaceAll("'", "''")}'`
+const quoted = (value: unknown): string => literal(JSON.stringify(value))
 
 const contextOf = ({ correlation }: Step, actor: Step["actor"]): string =>
   `select threadline.set_context(${quoted({

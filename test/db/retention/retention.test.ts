@@ -1,18 +1,13 @@
 /** What a purge leaves alone, what it records, and how it ends. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { appendFileSync, copyFileSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { appendFileSync, copyFileSync, readdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import * as Actor from "../../../src/Actor.js"
 import * as Audit from "../../../src/Audit.js"
@@ -25,8 +20,12 @@ import * as Migrations from "../../../src/Migrations.js"
 import * as Query from "../../../src/Query.js"
 import * as Retention from "../../../src/Retention.js"
 import { ThreadlineError } from "../../../src/ThreadlineError.js"
+import { clientOf } from "../../harness/client.js"
+import { errorOf } from "../../support/errors.js"
 import * as log from "../../support/query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import { scratch } from "../../support/scratch.js"
+import { until } from "../../support/until.js"
 
 const services = Layer.mergeAll(Audit.layer, Capture.layer, Export.layer, Feed.layer, Query.layer, Retention.layer)
 
@@ -36,7 +35,7 @@ type Everything = Scope.Scope | SqlClient.SqlClient | Layer.Layer.Success<typeof
 const withPosts = <A, E>(body: Effect.Effect<A, E, Everything>, perMonth = 40) =>
   Effect.gen(function* () {
     const database = yield* TestDatabase.make()
-    const client = yield* Layer.build(PgClient.layer({ url: Redacted.make(database.url), maxConnections: 6 }))
+    const client = yield* Layer.build(clientOf(database.url, 6))
     const sql = Context.get(client, SqlClient.SqlClient)
     return yield* Effect.gen(function* () {
       yield* sql`create table posts (id int primary key, title text)`
@@ -86,9 +85,6 @@ const leaves = Effect.flatMap(SqlClient.SqlClient, (sql) =>
   )
 )
 
-const refused = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.either(effect), (outcome) => (Either.isLeft(outcome) ? outcome.left : undefined))
-
 describe("Retention", () => {
   it.scopedLive("drops partitions whose time is up, and says so in its plan and its run", () =>
     withPosts(
@@ -119,7 +115,7 @@ describe("Retention", () => {
         // As-of claims nothing of a time of which nothing is kept.
         expect((yield* Query.asOf("posts", "1", "2026-02-01T00:00:00Z"))._tag).toBe("BeforeCapture")
         expect((yield* Retention.runs()).items).toEqual([run])
-        expect(yield* refused(Retention.purge(plan))).toMatchObject({ reason: "OutdatedPlan" })
+        expect(yield* errorOf(Retention.purge(plan))).toMatchObject({ reason: "OutdatedPlan" })
       })
     )
   )
@@ -196,17 +192,17 @@ describe("Retention", () => {
           expect(counted(yield* holding({ table: "posts" }))).toEqual([0, 160])
           expect(counted(yield* holding({ table: "articles", key: "45" }))).toEqual([159, 1])
           // A row that was never recorded is held from its first change on.
-          expect((yield* refused(holding({ table: "notes", key: "9" })))?.message).toContain("row 9 of public.notes")
+          expect((yield* errorOf(holding({ table: "notes", key: "9" })))?.message).toContain("row 9 of public.notes")
           yield* sql`alter table notes disable trigger user`
           yield* sql`insert into notes values (9, 'x')`
           yield* sql`alter table notes enable trigger user`
           expect(counted(yield* holding({ table: "notes", key: "9" }))).toEqual([160, 0])
           expect(
-            (yield* refused(Retention.plan({ ...policy, tables: { posts: "40 days", articles: "forever" } })))?.message
+            (yield* errorOf(Retention.plan({ ...policy, tables: { posts: "40 days", articles: "forever" } })))?.message
           ).toContain('tables["public.articles"]: means the same table as public.posts')
           yield* sql`alter table notes rename to posts`
           for (const table of ["posts", "articles", "notes"]) {
-            expect((yield* refused(holding({ table })))?.message ?? "accepted", table).toMatch(
+            expect((yield* errorOf(holding({ table })))?.message ?? "accepted", table).toMatch(
               /threadline capture apply/
             )
           }
@@ -264,7 +260,7 @@ describe("Retention", () => {
           insert into threadline.audit_changes (id, transaction_id, captured_at, table_schema, table_name, op, row_pk, previous_row_key, row_key)
           select 300000 + n, 45, '2026-02-01'::timestamptz + n * interval '1 minute', 'public', 'posts', 'update', '{}', (10000 + n)::text, (10001 + n)::text
           from generate_series(1, 210) n`
-          expect((yield* refused(heldBy("articles", "10001")))?.message).toContain(
+          expect((yield* errorOf(heldBy("articles", "10001")))?.message).toContain(
             "holds[0].key: names a row that had more than"
           )
         })
@@ -312,7 +308,7 @@ describe("Retention", () => {
     withPosts(
       Effect.gen(function* () {
         expect(
-          yield* refused(Effect.scoped(Layer.build(Retention.layerScheduled({ policy, cron: "never" }))))
+          yield* errorOf(Effect.scoped(Layer.build(Retention.layerScheduled({ policy, cron: "never" }))))
         ).toMatchObject({ field: "cron" })
         for (const [field, wrong] of [
           ["cron", { cron: null }],
@@ -327,11 +323,11 @@ describe("Retention", () => {
         ] as const) {
           const options: object = Object.assign({ policy, cron: "0 3 * * *" }, wrong)
           expect(
-            yield* refused(Effect.scoped(Layer.build(Retention.layerScheduled(options as Retention.ScheduleOptions))))
+            yield* errorOf(Effect.scoped(Layer.build(Retention.layerScheduled(options as Retention.ScheduleOptions))))
           ).toMatchObject({ _tag: "threadline/InvalidRequest", field })
         }
         expect(
-          yield* refused(
+          yield* errorOf(
             Effect.scoped(Layer.build(Retention.layerScheduled(null as unknown as Retention.ScheduleOptions)))
           )
         ).toMatchObject({ _tag: "threadline/InvalidRequest" })
@@ -340,7 +336,7 @@ describe("Retention", () => {
           Retention.runs({ kind: "maintain", state: "completed" }),
           ({ items }) => items.length > 0
         )
-        yield* Effect.repeat(isDone, { until: (done) => done, schedule: Schedule.spaced("100 millis") })
+        yield* until("maintenance has run", isDone)
         expect(yield* changes).toBe(0)
       })
     )
@@ -396,7 +392,7 @@ describe("Retention", () => {
         )
         yield* Deferred.await(half)
         // Two runners never do the same work.
-        expect(yield* refused(Retention.purge(yield* Retention.plan(held), options))).toMatchObject({ reason: "Busy" })
+        expect(yield* errorOf(Retention.purge(yield* Retention.plan(held), options))).toMatchObject({ reason: "Busy" })
         yield* Fiber.interrupt(running)
         expect((yield* Retention.runs({ limit: 1 })).items[0]).toMatchObject({ state: "cancelled", batches: 3 })
         expect(yield* orphans).toBe(0)
@@ -412,7 +408,7 @@ describe("Retention", () => {
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const held = { ...policy, holds: [{ table: "posts", key: "45", reason: "case 17" }] }
-        const killed = yield* refused(
+        const killed = yield* errorOf(
           Retention.purge(yield* Retention.plan(held), {
             batchSize: 7,
             pause: 1,
@@ -449,9 +445,8 @@ describe("Retention", () => {
   it.scopedLive("archives before it removes, and removes nothing if that fails", () =>
     withPosts(
       Effect.gen(function* () {
-        const directory = mkdtempSync(join(tmpdir(), "threadline-archive-"))
-        yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true, force: true })))
-        const broken = yield* refused(
+        const directory = yield* scratch()
+        const broken = yield* errorOf(
           Retention.purge(yield* Retention.plan(policy), {
             archive: () =>
               Effect.fail(new Retention.RetentionError({ reason: "ArchiveFailed", detail: "the disk is full" }))
@@ -481,7 +476,7 @@ describe("Retention", () => {
           ]
         ] as const) {
           const archiveTo = Retention.archiveTo(join(directory, name))
-          const noticed = yield* refused(
+          const noticed = yield* errorOf(
             Retention.purge(yield* Retention.plan(policy), {
               archive: (part) =>
                 Effect.tap(archiveTo(part), () =>
@@ -560,10 +555,7 @@ describe("Retention", () => {
         yield* sql`vacuum analyze threadline.audit_transactions`
         yield* sql`select pg_stat_force_next_flush(), pg_stat_reset_single_table_counters('threadline.audit_transactions'::regclass)`
         let batches = 0
-        const purger = Layer.provide(
-          Retention.layer,
-          PgClient.layer({ url: Redacted.make(database.url), maxConnections: 2 })
-        )
+        const purger = Layer.provide(Retention.layer, clientOf(database.url))
         const run = yield* Retention.purge(plan, {
           batchSize: 5,
           pause: 1,
@@ -605,10 +597,7 @@ describe("Retention", () => {
         for (const way of ["tidscan", "seqscan", "bitmapscan", "sort"]) {
           yield* sql`alter database ${name} set ${sql.literal(`enable_${way}`)} = off`
         }
-        const purger = Layer.provide(
-          Retention.layer,
-          PgClient.layer({ url: Redacted.make(database.url), maxConnections: 2 })
-        )
+        const purger = Layer.provide(Retention.layer, clientOf(database.url))
         const plan = yield* Retention.plan({ ...policy, tables: { notes: "forever" } })
         const run = yield* Retention.purge(plan, { batchSize: 7, pause: 1 }).pipe(Effect.provide(purger))
         expect([run.state, run.changes, plan.changes]).toEqual(["completed", 160, 160])
@@ -692,7 +681,7 @@ describe("Retention", () => {
         }
         const before = yield* changes
         for (const attempt of [Effect.asVoid(Retention.plan(policy)), Effect.asVoid(Retention.maintain())]) {
-          const error = yield* refused(attempt)
+          const error = yield* errorOf(attempt)
           expect(ThreadlineError.is(error)).toBe(true)
           expect(error?.message).toContain("threadline.february, which is no table of its own")
         }
@@ -770,13 +759,13 @@ describe("Retention", () => {
           [{ keep: "30 days", holds: [{ reason: "x", correlationId: "" }] }, "holds[0].correlationId"]
         ]
         for (const [given, message] of cases) {
-          const error = yield* refused(Retention.plan(given as Retention.Policy))
+          const error = yield* errorOf(Retention.plan(given as Retention.Policy))
           expect(error?.message ?? "accepted", JSON.stringify(given)).toContain(message)
         }
-        expect((yield* refused(Retention.plan(policy, { before: "2999-01-01T00:00:00Z" })))?.message).toContain(
+        expect((yield* errorOf(Retention.plan(policy, { before: "2999-01-01T00:00:00Z" })))?.message).toContain(
           "future"
         )
-        expect((yield* refused(Retention.plan(policy, { before: "soon" })))?.message).toContain(
+        expect((yield* errorOf(Retention.plan(policy, { before: "soon" })))?.message).toContain(
           "before: must be an instant"
         )
         const plan = yield* Retention.plan(policy)
@@ -789,10 +778,10 @@ describe("Retention", () => {
           [{ lockTimeout: null }, "lockTimeout"],
           [{ onProgress: "log" }, "onProgress: must be a function"]
         ] as const) {
-          expect((yield* refused(Retention.purge(plan, options as Retention.PurgeOptions)))?.message).toContain(message)
+          expect((yield* errorOf(Retention.purge(plan, options as Retention.PurgeOptions)))?.message).toContain(message)
         }
         for (const options of [{ lockTimeout: null }, { onProgress: "log" }]) {
-          const error = yield* refused(Retention.maintain(options as never))
+          const error = yield* errorOf(Retention.maintain(options as never))
           expect(error?.message ?? "accepted").toContain(Object.keys(options)[0])
         }
         const endless: { self?: unknown } = {}
@@ -810,9 +799,9 @@ describe("Retention", () => {
           { ...plan, policy: { keep: "1 second" } },
           { ...plan, snapshot: 3 }
         ]) {
-          expect((yield* refused(Retention.purge(altered as Retention.Plan)))?.message).toMatch(/^plan/)
+          expect((yield* errorOf(Retention.purge(altered as Retention.Plan)))?.message).toMatch(/^plan/)
         }
-        const inside = yield* refused(
+        const inside = yield* errorOf(
           Effect.flatMap(SqlClient.SqlClient, (sql) => sql.withTransaction(Retention.purge(plan)))
         )
         expect(inside).toMatchObject({ reason: "InsideTransaction" })
@@ -846,7 +835,7 @@ describe("Retention", () => {
           `grant usage on schema threadline to ${operator.name}; grant select on all tables in schema threadline to ${operator.name}`
         )
         const stranger = yield* database.connect("operator")
-        const outcome = yield* refused(
+        const outcome = yield* errorOf(
           Retention.purge(yield* Retention.plan(held)).pipe(
             Effect.provide(Layer.provide(Retention.layer, Layer.succeed(SqlClient.SqlClient, stranger)))
           )

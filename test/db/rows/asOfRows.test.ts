@@ -11,35 +11,28 @@ import { Budget, type RowsBudget } from "../../../src/internal/rows/keyWalk.js"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { apply, layer as captureLayer, run } from "../../support/capture.js"
+import { change, record } from "../../support/changes.js"
 import * as Model from "../../support/queryModel.js"
-import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
+import { at, layer, reset, write } from "../../support/query.js"
 import { runs } from "../../support/runs.js"
 
-let last = 0
-
-const change = (op: Query.Operation, second: number, key: string, rest: Partial<ChangeSeed> = {}): ChangeSeed => ({
-  id: String(++last),
-  transactionId: "1",
-  at: at(second),
-  op,
-  key,
-  ...rest
-})
-
 const insert = (second: number, key: string, row: Query.RowImage = {}) =>
-  change("insert", second, key, { after: { id: key, ...row } })
+  change("insert", second, { key, after: { id: key, ...row } })
 
 const update = (second: number, key: string, from: Query.RowImage, row: Query.RowImage) =>
-  change("update", second, key, { fields: Object.keys(from), from, after: { id: key, ...row } })
+  change("update", second, { key, fields: Object.keys(from), from, after: { id: key, ...row } })
 
 const remove = (second: number, key: string, row: Query.RowImage = {}) =>
-  change("delete", second, key, { from: { id: key, ...row } })
+  change("delete", second, { key, from: { id: key, ...row } })
 
 const move = (second: number, from: string, to: string, row: Query.RowImage = {}) =>
-  change("update", second, to, { previousKey: from, fields: ["id"], from: { id: from }, after: { id: to, ...row } })
-
-const record = (changes: ReadonlyArray<ChangeSeed>) =>
-  Effect.andThen(reset, write({ transactions: [{ id: "1", occurredAt: at(0) }], changes }))
+  change("update", second, {
+    key: to,
+    previousKey: from,
+    fields: ["id"],
+    from: { id: from },
+    after: { id: to, ...row }
+  })
 
 const small: RowsBudget = { entries: 6, stretch: 3, keys: 4, few: 0 }
 
@@ -80,7 +73,7 @@ describe("Query.asOfRows", () => {
           update(50, "old", { title: "x" }, { title: "y" }),
           remove(51, "gone", { title: "z" }),
           move(52, "from", "to", { title: "m" }),
-          change("baseline", 53, "base", { after: { id: "base" } })
+          change("baseline", 53, { key: "base", after: { id: "base" } })
         ])
         const page = yield* Query.asOfRows("posts", at(15))
         expect(page).toMatchObject({ hasMore: false, partial: false })
@@ -108,8 +101,8 @@ describe("Query.asOfRows", () => {
         yield* record([
           insert(10, "1"),
           insert(10, "2"),
-          change("truncate", 20, "1", { from: { id: "1" } }),
-          { ...change("truncate", 30, ""), key: null },
+          change("truncate", 20, { from: { id: "1" } }),
+          change("truncate", 30, { key: null }),
           insert(40, "1"),
           // It may have been there before the TRUNCATE, but not this form of it.
           update(50, "3", { title: "a" }, { title: "b" })
@@ -180,7 +173,8 @@ describe("Query.asOfRows", () => {
         yield* record([
           { ...insert(10, key("acme", 8), row), table: "members" },
           {
-            ...change("update", 20, key("acme", 9), {
+            ...change("update", 20, {
+              key: key("acme", 9),
               previousKey: key("acme", 7),
               fields: ["person"],
               from: { person: 7 },

@@ -2,11 +2,9 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Query from "../../../src/Query.js"
-import { layer as captureLayer, apply, now, run } from "../../support/capture.js"
-
-const layer = Query.layer.pipe(Layer.provideMerge(captureLayer))
+import { apply, now, run } from "../../support/capture.js"
+import { layerWithCapture } from "../../support/query.js"
 
 /** Runs a statement and tells the instants before and after it. */
 const around = Effect.fnUntraced(function* (...statements: ReadonlyArray<string>) {
@@ -21,7 +19,7 @@ const rowAt = (table: string, key: Query.KeyInput, instant: string) =>
   )
 
 describe("Query, of what triggers capture", () => {
-  it.layer(layer)("reads", (it) => {
+  it.layer(layerWithCapture)("reads", (it) => {
     it.effect("know every row as of every instant, whatever one statement does to its keys", () =>
       Effect.gen(function* () {
         yield* run("create table seats (id int primary key deferrable initially deferred, label text not null)")

@@ -1,19 +1,17 @@
 /** Reads whose plans stay with a session: through a pooler, and while partitions come and go. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { expect, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Query from "../../../src/Query.js"
+import { clientOf } from "../../harness/client.js"
 import * as Pooler from "../../harness/pooler.js"
 import { TestDatabase } from "../../harness/TestDatabase.js"
 import { answers, months, seeds } from "../../support/keptPlans.js"
 import { layer as reads, reset, write } from "../../support/query.js"
 
 /** Reads of a client of its own. */
-const client = (url: string, maxConnections: number) =>
-  Layer.provideMerge(Query.layer, PgClient.layer({ url: Redacted.make(url), maxConnections }))
+const client = (url: string, maxConnections: number) => Layer.provideMerge(Query.layer, clientOf(url, maxConnections))
 
 layer(reads, { excludeTestServices: true })("reads that keep their plans", (it) => {
   it.scoped("say the same through PgBouncer in transaction mode, whoever has the connection", () =>

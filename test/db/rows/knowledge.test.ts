@@ -1,13 +1,11 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
-import { after, apply, fresh, layer as captureLayer, now, remove, rows, run, value } from "../../support/capture.js"
-
-const layer = Query.layer.pipe(Layer.provideMerge(captureLayer))
+import { after, apply, fresh, now, remove, rows, run, value } from "../../support/capture.js"
+import { layerWithCapture } from "../../support/query.js"
 
 /** How a row stood: its label, marked if it is rebuilt, or the answer. */
 const at = (table: string, key: Query.KeyInput, instant: string) =>
@@ -26,7 +24,7 @@ const table = (name: string, ...labels: ReadonlyArray<string>) => [
 ]
 
 describe("What is known of a row before its first change", () => {
-  it.layer(layer)("reads", (it) => {
+  it.layer(layerWithCapture)("reads", (it) => {
     it.effect("rebuild it back to the beginning of capture, say so, and claim nothing before that", () =>
       Effect.gen(function* () {
         yield* run(...table("fees", "early", "kept", "gone"))

@@ -8,22 +8,9 @@ import { stringify } from "../../../src/internal/core/json.js"
 import * as Grants from "../../../src/internal/schema/grants.js"
 import * as Query from "../../../src/Query.js"
 import * as Capture from "../../../src/Capture.js"
-import {
-  after,
-  apply,
-  kinds,
-  layer as captureLayer,
-  now,
-  plan,
-  remove,
-  rows,
-  run,
-  status,
-  value
-} from "../../support/capture.js"
+import { after, apply, kinds, now, plan, remove, rows, run, status, value } from "../../support/capture.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
-
-const layer = Query.layer.pipe(Layer.provideMerge(captureLayer))
+import { layerWithCapture } from "../../support/query.js"
 
 const label = (answer: Query.AsOf) => (answer._tag === "Present" ? answer.row["label"] : answer._tag)
 
@@ -87,7 +74,7 @@ const neverInvents = Effect.fnUntraced(function* (
 const everything: Query.ReadScope = () => true
 
 describe("Query, of tables that were not captured all the time", () => {
-  it.layer(layer)("reads", (it) => {
+  it.layer(layerWithCapture)("reads", (it) => {
     for (const mode of ["statement", "row"] as const) {
       it.effect(`know nothing of a lapse, nor from one side of it of the other (${mode} mode)`, () =>
         Effect.gen(function* () {
@@ -475,7 +462,7 @@ describe("Query, of tables that were not captured all the time", () => {
           join threadline.capture_policies p using (table_schema, table_name)
           where p.lapses @> c.captured_at`)
           ).toEqual([])
-        }).pipe(Effect.scoped, Effect.provide(layer))
+        }).pipe(Effect.scoped, Effect.provide(layerWithCapture))
     )
   }
 })

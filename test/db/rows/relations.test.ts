@@ -4,21 +4,11 @@ import * as Option from "effect/Option"
 import { Budget } from "../../../src/internal/rows/keyWalk.js"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
-import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
-
-let last = 0
-
-const change = (table: string, op: Query.Operation, second: number, rest: Partial<ChangeSeed>): ChangeSeed => ({
-  id: String(++last),
-  transactionId: "1",
-  at: at(second),
-  table,
-  op,
-  ...rest
-})
+import { change, record } from "../../support/changes.js"
+import { at, type ChangeSeed, layer, write } from "../../support/query.js"
 
 const insert = (table: string, second: number, key: string, row: Query.RowImage) =>
-  change(table, "insert", second, { key, after: row })
+  change("insert", second, { table, key, after: row })
 
 const member = (account: string, person: number) => `["${account}","${person}"]`
 
@@ -31,14 +21,15 @@ const log: ReadonlyArray<ChangeSeed> = [
   insert("notes", 12, "a", { id: "a", post_id: 1, tenant: "A" }),
   insert("notes", 12, "b", { id: "b", post_id: 1, tenant: "B" }),
   insert("notes", 12, "c", { id: "c", post_id: 2, tenant: "A" }),
-  change("notes", "update", 20, {
+  change("update", 20, {
+    table: "notes",
     key: "c",
     fields: ["post_id"],
     from: { post_id: 2 },
     after: { id: "c", post_id: 1, tenant: "A" }
   }),
-  change("notes", "delete", 30, { key: "a", from: { id: "a", post_id: 1, tenant: "A" } }),
-  change("posts", "delete", 40, { key: "1", from: { id: 1, account: "acme", author: 7, editor: null, tenant: "A" } })
+  change("delete", 30, { table: "notes", key: "a", from: { id: "a", post_id: 1, tenant: "A" } }),
+  change("delete", 40, { from: { id: 1, account: "acme", author: 7, editor: null, tenant: "A" } })
 ]
 
 const relations = {
@@ -48,7 +39,7 @@ const relations = {
   notes: { table: "notes", columns: { post_id: "id" } }
 } as const
 
-const prepare = Effect.andThen(reset, write({ transactions: [{ id: "1", occurredAt: at(0) }], changes: log }))
+const prepare = record(log)
 
 const keysOf = ({ related }: Query.AsOfWith<keyof typeof relations>) => ({
   author: related.author.items.map(({ rowKey }) => rowKey),

@@ -6,32 +6,8 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
-import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
-
-/** A log of one transaction for each number that its changes name. */
-const record = Effect.fnUntraced(function* (changes: ReadonlyArray<ChangeSeed>) {
-  yield* reset
-  const transactions = [...new Set(changes.map((change) => change.transactionId))]
-  yield* write({ transactions: transactions.map((id) => ({ id, occurredAt: at(0) })), changes })
-})
-
-let last = 0
-
-type Rest = Partial<ChangeSeed> & { readonly micros?: number }
-
-/** A change at a second, in the transaction of its own id unless told. */
-const change = (op: Query.Operation, second: number, rest: Rest = {}): ChangeSeed => {
-  const { micros = 0, ...parts } = rest
-  const id = String(++last)
-  return { id, transactionId: "1", at: at(second, micros), op, key: "1", ...parts }
-}
-
-const insert = (second: number, after: Query.RowImage, rest: Rest = {}) => change("insert", second, { after, ...rest })
-
-const update = (second: number, from: Query.RowImage, after: Query.RowImage, rest: Rest = {}) =>
-  change("update", second, { fields: Object.keys(from), from, after, ...rest })
-
-const remove = (second: number, from: Query.RowImage, rest: Rest = {}) => change("delete", second, { from, ...rest })
+import { change, insert, record, remove, type Rest, update } from "../../support/changes.js"
+import { at, layer, reset, write } from "../../support/query.js"
 
 const move = (second: number, previousKey: string, key: string, row: Query.RowImage, rest: Rest = {}) =>
   update(second, { id: Number(previousKey) }, { ...row, id: Number(key) }, { key, previousKey, ...rest })

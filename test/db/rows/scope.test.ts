@@ -13,36 +13,10 @@ import type { ReadScope } from "../../../src/internal/record/scope.js"
 import * as storages from "../../../src/internal/record/storage.js"
 import type * as Query from "../../../src/Query.js"
 import * as Runtime from "effect/Runtime"
+import { change, insert, record, remove, update } from "../../support/changes.js"
 import * as Model from "../../support/queryModel.js"
-import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
+import { at, layer, reset, write } from "../../support/query.js"
 import { runs } from "../../support/runs.js"
-
-let last = 0
-
-const change = (op: Query.Operation, second: number, rest: Partial<ChangeSeed>): ChangeSeed => ({
-  id: String(++last),
-  transactionId: "1",
-  at: at(second),
-  op,
-  key: "1",
-  ...rest
-})
-
-const insert = (second: number, after: Query.RowImage, rest: Partial<ChangeSeed> = {}) =>
-  change("insert", second, { after, ...rest })
-
-const update = (
-  second: number,
-  from: Query.RowImage,
-  after: Query.RowImage,
-  rest: Partial<ChangeSeed> = {}
-): ChangeSeed => change("update", second, { fields: Object.keys(from), from, after, ...rest })
-
-const remove = (second: number, from: Query.RowImage, rest: Partial<ChangeSeed> = {}) =>
-  change("delete", second, { from, ...rest })
-
-const record = (changes: ReadonlyArray<ChangeSeed>) =>
-  Effect.andThen(reset, write({ transactions: [{ id: "1", occurredAt: at(0) }], changes }))
 
 /** The reads of somebody who may see what a scope lets through. */
 const reader = (scope: ReadScope) =>
@@ -213,7 +187,8 @@ describe("reads of one row under a scope", () => {
 
     it.effect("take a condition that is null, and false, for no", () =>
       Effect.gen(function* () {
-        yield* record([insert(10, { id: 1 }), update(20, { tenant: null }, { id: 1, tenant: null })])
+        const updated = update(20, { tenant: null }, { id: 1, tenant: null })
+        yield* record([insert(10, { id: 1 }), updated])
         const scopes: ReadonlyArray<ReadScope> = [
           tenant("B"),
           () => false,
@@ -225,7 +200,7 @@ describe("reads of one row under a scope", () => {
           expect(yield* nobody.shown("1")).toEqual([])
           expect(yield* nobody.answers("1", 5, 15, 25)).toEqual(["BeforeCapture", "BeforeCapture", "BeforeCapture"])
           expect((yield* nobody.rows(25)).items).toEqual([])
-          expect(yield* Effect.flip(nobody.diff(String(last)))).toMatchObject({ _tag: "threadline/NotFound" })
+          expect(yield* Effect.flip(nobody.diff(updated.id))).toMatchObject({ _tag: "threadline/NotFound" })
         }
         const everybody = yield* reader(() => true)
         expect(yield* everybody.shown("1")).toHaveLength(2)

@@ -1,7 +1,6 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -13,17 +12,8 @@ import * as walks from "../../../src/internal/rows/keyWalk.js"
 import type { Page } from "../../../src/Page.js"
 import * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
-import { at, type ChangeSeed, layer, type Log, reset, write } from "../../support/query.js"
+import { asA, at, type ChangeSeed, layer, type Log, ofTenant, refusal, reset, write } from "../../support/query.js"
 import { runs } from "../../support/runs.js"
-
-const ofTenant =
-  (tenant: string): Query.ReadScope =>
-  (surface, columns) =>
-    surface === "changes"
-      ? columns.sql`${columns.image} ->> 'tenant' = ${tenant}`
-      : columns.sql`${columns.data} ->> 'tenant' = ${tenant}`
-
-const asA = Query.withScope(ofTenant("A"))
 
 const wholeLog = ["A", "B", "A", "B", "B", "A"]
 
@@ -116,11 +106,6 @@ const prepare = (log: Log) =>
   })
 
 const prepared = prepare(logOf(wholeLog))
-
-const refusal = <A, R>(read: Effect.Effect<A, Query.ReadError, R>) =>
-  Effect.map(Effect.either(read), (result) =>
-    Either.isRight(result) ? "accepted" : `${result.left._tag.replace("threadline/", "")}: ${result.left.message}`
-  )
 
 /** The changes of an actor window are the timeline of that actor, which goes on with their cursor. */
 const sameQuestion = ["timeline of an actor", "changes of an actor"]

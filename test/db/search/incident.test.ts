@@ -7,7 +7,8 @@ import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
 
-const change = (id: string, rest: Partial<ChangeSeed>): ChangeSeed => ({
+/** A change whose id is the second of its capture. */
+const numbered = (id: string, rest: Partial<ChangeSeed>): ChangeSeed => ({
   id,
   transactionId: "1",
   at: at(Number(id)),
@@ -25,17 +26,17 @@ describe("Query.diff", () => {
         yield* write({
           transactions: [{ id: "1", occurredAt: at(0) }],
           changes: [
-            change("1", { op: "insert", after: row }),
-            change("2", {
+            numbered("1", { op: "insert", after: row }),
+            numbered("2", {
               op: "update",
               fields: ["title", "card", "added", "gone"],
               from: { title: "a", card: "[masked]", gone: 1 },
               after: { title: null, id: 1, note: null, card: "[masked]", added: BigDecimal.make(110n, 2) }
             }),
-            change("3", { op: "delete", from: row }),
-            change("4", { op: "truncate", key: null, details: { rowCount: 2 } }),
-            change("5", { op: "truncate", from: row }),
-            change("6", { op: "baseline", after: row })
+            numbered("3", { op: "delete", from: row }),
+            numbered("4", { op: "truncate", key: null, details: { rowCount: 2 } }),
+            numbered("5", { op: "truncate", from: row }),
+            numbered("6", { op: "baseline", after: row })
           ]
         })
         const after = [
@@ -113,9 +114,9 @@ describe("Query.incident", () => {
             { id: "7", transactionId: "2", name: "job.ran" }
           ],
           changes: [
-            change("1", { after: { id: 1 } }),
-            change("2", { op: "delete", from: { id: 1 } }),
-            change("3", { transactionId: "2", after: { id: 2 } })
+            numbered("1", { after: { id: 1 } }),
+            numbered("2", { op: "delete", from: { id: 1 } }),
+            numbered("3", { transactionId: "2", after: { id: 2 } })
           ]
         })
         const incident = yield* Query.incident("1")
@@ -153,7 +154,7 @@ describe("Query.incident", () => {
             { id: "1", xid: "77", occurredAt: at(0), actor: { type: "user", id: "42" } },
             { id: "2", xid: "77", occurredAt: at(1) }
           ],
-          changes: [change("1", { after: { id: 9007199254740993n } })]
+          changes: [numbered("1", { after: { id: 9007199254740993n } })]
         })
         yield* sql`
           insert into threadline.audit_actions (
@@ -239,7 +240,7 @@ describe("Query.incident", () => {
             { id: "2", transactionId: "4", name: "did", correlationId: "d" },
             { id: "3", transactionId: null, name: "failed", correlationId: "d" }
           ],
-          changes: [change("1", {})]
+          changes: [numbered("1", {})]
         })
         const { hasMoreRelated, related, siblings } = yield* Query.incident("1")
         expect(siblings.map((one) => one.transaction.id)).toEqual(["2"])
@@ -262,7 +263,7 @@ describe("Query.incident", () => {
             ...numbers.map((n) => ({ id: String(n + 1), xid: "77", occurredAt: at(0) }))
           ],
           actions: numbers.map((n) => ({ id: String(n), transactionId: "1", name: "did" })),
-          changes: numbers.map((n) => change(String(n), { after: { id: n } }))
+          changes: numbers.map((n) => numbered(String(n), { after: { id: n } }))
         })
         const ids: Array<string> = []
         let cursor: string | undefined

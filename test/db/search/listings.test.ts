@@ -1,13 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Budget } from "../../../src/internal/search/budget.js"
 import * as Json from "../../../src/Json.js"
 import type { Page } from "../../../src/Page.js"
 import * as Query from "../../../src/Query.js"
-import { at, layer, type Log, reset, write } from "../../support/query.js"
+import { at, layer, type Log, refusal, reset, write } from "../../support/query.js"
 
 const user = { type: "user", id: "42" } as const
 const support = { type: "admin", id: "9" } as const
@@ -43,11 +42,6 @@ const log: Log = {
 }
 
 const prepared = Effect.andThen(reset, write(log))
-
-const refused = <A, R>(read: Effect.Effect<A, Query.ReadError, R>) =>
-  Effect.map(Effect.either(read), (result) =>
-    Either.isRight(result) ? "fine" : `${result.left._tag.replace("threadline/", "")}: ${result.left.message}`
-  )
 
 describe("listings", () => {
   it.layer(layer)("of a log", (it) => {
@@ -233,7 +227,7 @@ describe("listings", () => {
             "InvalidRequest: includeCaptureOnly: does not apply to actions"
           ]
         ] as const) {
-          expect(yield* refused(Query.actions(filter))).toBe(expected)
+          expect(yield* refusal(Query.actions(filter))).toBe(expected)
         }
         const partial = yield* Query.actions({ impersonator: support, limit: 1 }).pipe(
           Effect.provideService(Budget, { probe: 1, changes: 1, transactions: 1, visits: 1 })
@@ -249,7 +243,7 @@ describe("listings", () => {
         expect(page.items.map(({ transaction }) => [transaction.id, transaction.dbUser])).toEqual([["2", "psql"]])
         expect((yield* Query.unattributed({ dbUser: "app" })).items).toEqual([])
         expect([...(yield* Stream.runCollect(Query.unattributedStream()))]).toHaveLength(1)
-        expect(yield* refused(Query.unattributed({ actor: user }))).toMatch(/^InvalidRequest: unattributed: excludes/)
+        expect(yield* refusal(Query.unattributed({ actor: user }))).toMatch(/^InvalidRequest: unattributed: excludes/)
       })
     )
 
@@ -285,11 +279,11 @@ describe("listings", () => {
         expect([...changes].map(({ id }) => id)).toEqual(["2", "1"])
         const correlated = yield* Stream.runCollect(Query.correlationStream("c", { order: "oldest" }))
         expect([...correlated].map(({ id }) => id)).toEqual(["1", "2", "3"])
-        expect(yield* refused(Query.actorWindow({ type: "anonymous", id: "1" }))).toMatch(
+        expect(yield* refusal(Query.actorWindow({ type: "anonymous", id: "1" }))).toMatch(
           /an anonymous actor has no id/
         )
-        expect(yield* refused(Query.actorWindow(user, { from: at(2), to: at(1) }))).toMatch(/^InvalidRequest: to: /)
-        expect(yield* refused(Query.correlation(""))).toMatch(/^InvalidRequest: correlationId: /)
+        expect(yield* refusal(Query.actorWindow(user, { from: at(2), to: at(1) }))).toMatch(/^InvalidRequest: to: /)
+        expect(yield* refusal(Query.correlation(""))).toMatch(/^InvalidRequest: correlationId: /)
         const json = JSON.parse(Json.stringify(correlation)) as Record<string, { items: Array<unknown> }>
         expect(Object.entries(json).map(([name, page]) => [name, page.items.length])).toEqual([
           ["actions", 2],
@@ -306,13 +300,13 @@ describe("listings", () => {
         expect(yield* Query.count({ table: "posts" }, { cap: 3 })).toEqual({ count: 3, exact: true })
         expect(yield* Query.count({}, { cap: 3 })).toEqual({ count: 3, exact: false })
         expect(yield* Query.count({ table: "posts", key: "1" })).toEqual({ count: 2, exact: true })
-        expect(yield* refused(Query.count({}, { cap: 0 }))).toMatch(/^InvalidRequest: cap: must be a whole number/)
-        expect(yield* refused(Query.count({ table: "nowhere" }))).toMatch(/^NotFound: table/)
-        expect(yield* refused(Query.count({ cursor: "x" }))).toBe("InvalidRequest: cursor: does not apply to a count")
+        expect(yield* refusal(Query.count({}, { cap: 0 }))).toMatch(/^InvalidRequest: cap: must be a whole number/)
+        expect(yield* refusal(Query.count({ table: "nowhere" }))).toMatch(/^NotFound: table/)
+        expect(yield* refusal(Query.count({ cursor: "x" }))).toBe("InvalidRequest: cursor: does not apply to a count")
         expect((yield* Query.collect({ table: "posts" })).map(({ id }) => id)).toEqual(["4", "3", "1"])
         expect((yield* Query.collect({}, { max: 4 })).length).toBe(4)
-        expect(yield* refused(Query.collect({}, { max: 3 }))).toMatch(/^InvalidRequest: max: more than 3 changes match/)
-        expect(yield* refused(Query.collect({}, { max: 10_001 }))).toMatch(/^InvalidRequest: max: must be/)
+        expect(yield* refusal(Query.collect({}, { max: 3 }))).toMatch(/^InvalidRequest: max: more than 3 changes match/)
+        expect(yield* refusal(Query.collect({}, { max: 10_001 }))).toMatch(/^InvalidRequest: max: must be/)
         const tight = { probe: 1, changes: 2, transactions: 2, visits: 2 }
         const counted = Query.count({ contains: { id: 1 } }, { cap: 1 })
         expect(yield* counted.pipe(Effect.provideService(Budget, tight))).toEqual({ count: 1, exact: false })
@@ -325,7 +319,7 @@ describe("listings", () => {
         yield* prepared
         const diffs = yield* Stream.runCollect(Query.incidentStream("1"))
         expect([...diffs].map(({ change }) => change.id)).toEqual(["1", "2"])
-        expect(yield* refused(Stream.runCollect(Query.incidentStream("99")))).toMatch(/^NotFound: transaction 99/)
+        expect(yield* refusal(Stream.runCollect(Query.incidentStream("99")))).toMatch(/^NotFound: transaction 99/)
       })
     )
   })

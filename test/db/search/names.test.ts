@@ -1,13 +1,11 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Query from "../../../src/Query.js"
-import { apply, layer as captureLayer, run } from "../../support/capture.js"
-
-const layer = Query.layer.pipe(Layer.provideMerge(captureLayer))
+import { apply, run } from "../../support/capture.js"
+import { layerWithCapture } from "../../support/query.js"
 
 /** What a read fails with, in words; undefined if it does not. */
 const failure = <A, E, R>(read: Effect.Effect<A, E, R>) =>
@@ -22,7 +20,7 @@ const suggested = (table: string, column: string, meant?: string) =>
   `column ${column} is not known here: public.${table} has no such column${meant === undefined ? "" : `; did you mean ${meant}?`}`
 
 describe("columns that a read names", () => {
-  it.layer(layer)("of captured tables", (it) => {
+  it.layer(layerWithCapture)("of captured tables", (it) => {
     it.effect("are NotFound with a suggestion if nothing was found and the table never had them", () =>
       Effect.gen(function* () {
         yield* run(`create table orders (id int primary key, total int, "Note" text)`)

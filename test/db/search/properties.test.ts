@@ -2,32 +2,16 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import * as Stream from "effect/Stream"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Page } from "../../../src/Page.js"
 import * as Pages from "../../../src/Page.js"
 import { Budget } from "../../../src/internal/search/budget.js"
 import * as Query from "../../../src/Query.js"
+import { check } from "../../support/property.js"
 import { filters } from "../../support/queryFilters.js"
 import * as Model from "../../support/queryModel.js"
 import { layer, reset, write } from "../../support/query.js"
-import { runs } from "../../support/runs.js"
-
-/** Checks an effectful property against one database. */
-const check = <A, E>(
-  arbitrary: FastCheck.Arbitrary<A>,
-  cases: number,
-  property: (value: A) => Effect.Effect<void, E, Query.Query | SqlClient.SqlClient>
-) =>
-  Effect.flatMap(Effect.runtime<Query.Query | SqlClient.SqlClient>(), (runtime) =>
-    Effect.promise(() =>
-      FastCheck.assert(
-        FastCheck.asyncProperty(arbitrary, (value) => Runtime.runPromise(runtime)(property(value))),
-        { numRuns: runs(cases) }
-      )
-    )
-  )
 
 /** Reads every page; each must be as long as it may be and know whether there is more. */
 const everyPage = Effect.fnUntraced(function* <E, R>(

@@ -365,36 +365,20 @@ layer(pool(2), { excludeTestServices: true })("interrupted at every message", (i
           })
           yield* reset
           const clean = yield* titles
-          const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-          const at = (moment: number, phase: "before" | "during" | "after") =>
+          const at = (moment: number, phase: Probe.Phase) =>
             Effect.gen(function* () {
               if ((yield* titles) !== clean) {
                 yield* reset
                 expect(yield* titles).toBe(clean)
               }
-              let sent = 0
-              const started = yield* Deferred.make<Fiber.RuntimeFiber<unknown, unknown>>()
-              const interrupt = Effect.flatMap(Deferred.await(started), Fiber.interruptFork)
-              const interrupted = Effect.uninterruptible(Effect.zipRight(interrupt, turn))
-              probe.around = (_, send) =>
-                ++sent !== moment
-                  ? send
-                  : phase === "before"
-                    ? Effect.zipRight(interrupted, send)
-                    : phase === "during"
-                      ? Effect.zipRight(Effect.forkDaemon(interrupt), send)
-                      : Effect.zipLeft(send, interrupted)
-              const fiber = yield* Effect.forkDaemon(call)
-              yield* Deferred.succeed(started, fiber)
-              const exit = yield* Fiber.await(fiber)
-              probe.around = Probe.idle
+              const { exit, sent } = yield* Probe.interruptedAt(probe, moment, phase, call)
               yield* isUsable(2)
               return { sent, exit, after: yield* titles }
             })
           const whole = yield* at(0, "before")
           expect(Exit.isSuccess(whole.exit)).toBe(true)
           for (let moment = 1; moment <= whole.sent; moment++) {
-            for (const phase of ["before", "during", "after"] as const) {
+            for (const phase of Probe.phases) {
               const { after, exit } = yield* at(moment, phase)
               expect([clean, whole.after]).toContain(after)
               if (Exit.isSuccess(exit)) {

@@ -1,22 +1,18 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs"
+import { readdirSync, utimesSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { directory } from "../../../src/internal/export/store/directory.js"
-
-const scratch = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-store-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true }))
-)
+import { scratch } from "../../support/scratch.js"
 
 const facts = { contentType: "text/csv", contentEncoding: undefined }
 
 describe("a directory of files", () => {
   it.scoped("is swept of drafts of dead workers when a file is removed, and of nothing else", () =>
     Effect.gen(function* () {
-      const path = yield* scratch
+      const path = yield* scratch()
       const twoDaysAgo = new Date(Date.now() - 48 * 3600 * 1000)
       const make = (name: string, at?: Date) => {
         writeFileSync(join(path, name), "half")
