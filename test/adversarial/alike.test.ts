@@ -18,7 +18,7 @@ attacks("values that differ and have one image", (attack) => {
     ["real", "'-0'", "0"]
   ]
   for (const mode of ["statement", "row"] as const) {
-    attack(`an update between them is recorded and says so, in ${mode} mode`, ({ apply, db }) =>
+    attack(`make an update between them a recorded change that says so, in ${mode} mode`, ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run("create domain document as jsonb", "create type pair as (a int, doc jsonb)")
         for (const [at, [type, before, after]] of cases.entries()) {
@@ -47,7 +47,7 @@ attacks("values that differ and have one image", (attack) => {
     )
   }
 
-  attack("a masked value stays masked, and a whole table of them is one statement", ({ apply, db }) =>
+  attack("stay masked if they are, also if one statement updates a whole table of them", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table t (id int primary key, v jsonb, w int[])",
@@ -118,7 +118,7 @@ attacks("columns that are new since capture was applied", (attack) => {
       )
     }
 
-    attack(`the exact text of a json column that is new tells, in ${mode} mode`, ({ apply, db }) =>
+    attack(`are told apart by the exact text if they are json, in ${mode} mode`, ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run("create table t (id int primary key, v text)", "insert into t values (1, 'a'), (2, 'b')")
         yield* apply({ table: "t", mode })

@@ -22,7 +22,7 @@ attacks("altered tables", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     for (const redaction of ["mask", "exclude"] as const) {
       attack(
-        `a secret never leaks, whatever its column is called (${redaction}, ${mode} mode)`,
+        `leak no secret, whatever its column is called (${redaction}, ${mode} mode)`,
         ({ apply, db, findings }) =>
           Effect.gen(function* () {
             const alterations: ReadonlyArray<
@@ -119,92 +119,96 @@ attacks("altered tables", (attack) => {
       )
     }
 
-    attack(`a secret under the name of the key is no key, in ${mode} mode`, ({ apply, db, findings }) =>
-      Effect.gen(function* () {
-        yield* db.run("create table t (id text primary key, password text unique not null, title text)")
-        yield* apply({ table: "t", mode, mask: ["password"], truncate: "rows" })
-        yield* db.run(
-          "alter table t rename id to held",
-          "alter table t rename password to id",
-          "alter table t rename held to password",
-          "insert into t (password, id, title) values ('1', 'secret 1', 'a')",
-          "update t set title = 'b'",
-          "insert into t (password, id, title) values ('2', 'secret 2', 'a'), ('3', 'secret 3', 'a')",
-          "update t set title = 'c', id = id || '!'",
-          "delete from t where password = '1'",
-          "delete from t where password = '2'",
-          "truncate t"
-        )
-        expect(yield* leaks(db)).toEqual([])
-        expect(brief(yield* changes(db, "t"))).toEqual([
-          "insert 1",
-          "update 1",
-          "insert 2",
-          "insert 3",
-          "update 1",
-          "update 2",
-          "update 3",
-          "delete 1",
-          "delete 2",
-          "truncate 3"
-        ])
-        expect(yield* findings()).toEqual(expect.arrayContaining(["ColumnsChanged", "RedactedColumnMissing"]))
-      })
-    )
-
-    attack(`key columns renamed, added to, retyped: rows keep their keys, in ${mode} mode`, ({ apply, db, findings }) =>
-      Effect.gen(function* () {
-        yield* db.run("create table t (a int, b text, v text, primary key (a, b))")
-        yield* apply({ table: "t", mode })
-        const write = (a: string, b: string) => [
-          `insert into t (${a}, ${b}, v) values (1, 'x', 'one')`,
-          `update t set v = v || '!'`,
-          `insert into t (${a}, ${b}, v) values (2, 'x', 'two'), (3, 'x', 'three')`,
-          `update t set ${a} = ${a} + 10, v = v || '?'`,
-          "delete from t"
-        ]
-        const story = (...keys: ReadonlyArray<string>) => keys.map((key) => key.replaceAll(/(\d+)/g, '["$1","x"]'))
-        const expected = story(
-          "insert 1",
-          "update 1",
-          "insert 2",
-          "insert 3",
-          "update 11<-1",
-          "update 12<-2",
-          "update 13<-3",
-          "delete 11",
-          "delete 12",
-          "delete 13"
-        )
-        yield* db.run(...write("a", "b"))
-        expect(brief(yield* changes(db))).toEqual(expected)
-        for (const [a, b, ...sql] of [
-          ["a2", "b", "alter table t rename a to a2"],
-          ["a2", "b2", "alter table t rename b to b2"],
-          ["b", "a", "alter table t rename a2 to b; alter table t rename b2 to a"],
-          ["b", "a", "alter table t add column zz int default 1"],
-          ["b", "a", "alter table t drop column zz; alter table t alter b type bigint"],
-          ["a", "b", "alter table t rename a to c; alter table t rename b to a; alter table t rename c to b"]
-        ] as const) {
-          yield* clear(db)
-          yield* db.run(...sql)
-          yield* db.run(...write(a, b))
-          const recordedChanges = yield* changes(db)
-          // Swapped names are told apart only by looking at the table again: then the key stands in another order.
-          const swapped = a === "b"
-          if (!swapped) {
-            expect([sql, brief(recordedChanges)]).toEqual([sql, expected])
-          }
-          expect(recordedChanges).toHaveLength(10)
-          expect([sql, yield* chain(db, "t")]).toEqual([sql, []])
-        }
-        yield* db.run("alter table t rename a to renamed")
-        expect(yield* findings()).toEqual(expect.arrayContaining(["ColumnsChanged", "KeyChanged"]))
-      })
+    attack(
+      `take no secret for a key because its column has the name of the key, in ${mode} mode`,
+      ({ apply, db, findings }) =>
+        Effect.gen(function* () {
+          yield* db.run("create table t (id text primary key, password text unique not null, title text)")
+          yield* apply({ table: "t", mode, mask: ["password"], truncate: "rows" })
+          yield* db.run(
+            "alter table t rename id to held",
+            "alter table t rename password to id",
+            "alter table t rename held to password",
+            "insert into t (password, id, title) values ('1', 'secret 1', 'a')",
+            "update t set title = 'b'",
+            "insert into t (password, id, title) values ('2', 'secret 2', 'a'), ('3', 'secret 3', 'a')",
+            "update t set title = 'c', id = id || '!'",
+            "delete from t where password = '1'",
+            "delete from t where password = '2'",
+            "truncate t"
+          )
+          expect(yield* leaks(db)).toEqual([])
+          expect(brief(yield* changes(db, "t"))).toEqual([
+            "insert 1",
+            "update 1",
+            "insert 2",
+            "insert 3",
+            "update 1",
+            "update 2",
+            "update 3",
+            "delete 1",
+            "delete 2",
+            "truncate 3"
+          ])
+          expect(yield* findings()).toEqual(expect.arrayContaining(["ColumnsChanged", "RedactedColumnMissing"]))
+        })
     )
 
     attack(
-      `columns added and dropped are in the images at once, and every change is seen, in ${mode} mode`,
+      `keep the keys of their rows while key columns are renamed, added and retyped, in ${mode} mode`,
+      ({ apply, db, findings }) =>
+        Effect.gen(function* () {
+          yield* db.run("create table t (a int, b text, v text, primary key (a, b))")
+          yield* apply({ table: "t", mode })
+          const write = (a: string, b: string) => [
+            `insert into t (${a}, ${b}, v) values (1, 'x', 'one')`,
+            `update t set v = v || '!'`,
+            `insert into t (${a}, ${b}, v) values (2, 'x', 'two'), (3, 'x', 'three')`,
+            `update t set ${a} = ${a} + 10, v = v || '?'`,
+            "delete from t"
+          ]
+          const story = (...keys: ReadonlyArray<string>) => keys.map((key) => key.replaceAll(/(\d+)/g, '["$1","x"]'))
+          const expected = story(
+            "insert 1",
+            "update 1",
+            "insert 2",
+            "insert 3",
+            "update 11<-1",
+            "update 12<-2",
+            "update 13<-3",
+            "delete 11",
+            "delete 12",
+            "delete 13"
+          )
+          yield* db.run(...write("a", "b"))
+          expect(brief(yield* changes(db))).toEqual(expected)
+          for (const [a, b, ...sql] of [
+            ["a2", "b", "alter table t rename a to a2"],
+            ["a2", "b2", "alter table t rename b to b2"],
+            ["b", "a", "alter table t rename a2 to b; alter table t rename b2 to a"],
+            ["b", "a", "alter table t add column zz int default 1"],
+            ["b", "a", "alter table t drop column zz; alter table t alter b type bigint"],
+            ["a", "b", "alter table t rename a to c; alter table t rename b to a; alter table t rename c to b"]
+          ] as const) {
+            yield* clear(db)
+            yield* db.run(...sql)
+            yield* db.run(...write(a, b))
+            const recordedChanges = yield* changes(db)
+            // Swapped names are told apart only by looking at the table again: then the key stands in another order.
+            const swapped = a === "b"
+            if (!swapped) {
+              expect([sql, brief(recordedChanges)]).toEqual([sql, expected])
+            }
+            expect(recordedChanges).toHaveLength(10)
+            expect([sql, yield* chain(db, "t")]).toEqual([sql, []])
+          }
+          yield* db.run("alter table t rename a to renamed")
+          expect(yield* findings()).toEqual(expect.arrayContaining(["ColumnsChanged", "KeyChanged"]))
+        })
+    )
+
+    attack(
+      `show every change, with columns that are added and dropped, from the next image on, in ${mode} mode`,
       ({ apply, db, findings }) =>
         Effect.gen(function* () {
           yield* db.run("create table t (id int primary key, v text, gone int default 5, j json)")
@@ -251,7 +255,7 @@ attacks("altered tables", (attack) => {
   }
 
   attack(
-    "while one session writes, another applies: nothing is lost and nothing fails",
+    "lose nothing and let nothing fail while one session writes and another applies",
     ({ apply, db, session }) =>
       Effect.gen(function* () {
         yield* db.run(

@@ -199,7 +199,7 @@ attacks("savepoints", (attack) => {
 })
 
 attacks("spoofed context", (attack) => {
-  attack("documents that are not what they should be never break the write and never name an actor", ({ apply, db }) =>
+  attack("never breaks the write and never names an actor if its document is not what it should be", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -266,7 +266,7 @@ attacks("spoofed context", (attack) => {
     })
   )
 
-  attack("fields that are not what they should be are left out and named", ({ apply, db }) =>
+  attack("is recorded without the fields that are not what they should be, which are named", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -297,7 +297,7 @@ attacks("spoofed context", (attack) => {
     })
   )
 
-  attack("what is right stays beside what is wrong", ({ apply, db }) =>
+  attack("is recorded with what is right in it, beside what is wrong", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -330,47 +330,49 @@ attacks("spoofed context", (attack) => {
     })
   )
 
-  attack("settings made by hand: garbage is reported, stamps of other moments count for nothing", ({ apply, db }) =>
-    Effect.gen(function* () {
-      yield* db.run("create table t (id int primary key)")
-      yield* apply("t")
-      const doc = `{"actor":{"type":"admin","id":"root"}}`
-      const forged: ReadonlyArray<string> = [
-        `'${doc}'`,
-        `' ' || '${doc}'`,
-        `'0 ${doc}'`,
-        `'now ${doc}'`,
-        `extract(epoch from transaction_timestamp())::text || '${doc}'`,
-        `extract(epoch from transaction_timestamp())::text || '  ' || 'x${doc}'`,
-        `extract(epoch from transaction_timestamp() - interval '1 microsecond')::text || ' ${doc}'`,
-        `extract(epoch from transaction_timestamp() + interval '1 microsecond')::text || ' ${doc}'`,
-        `extract(epoch from date_trunc('second', transaction_timestamp()))::bigint::text || ' ${doc}'`,
-        `transaction_timestamp()::text || ' ${doc}'`,
-        `${stamp} || '{"actor"'`,
-        `${stamp} || ''`,
-        `repeat('a', 100000)`,
-        `${stamp} || repeat('[', 100000)`
-      ]
-      for (const [at, value] of forged.entries()) {
-        yield* db.run(
-          "begin",
-          `select set_config('threadline.context', ${value}, true)`,
-          `insert into t values (${at})`,
-          "commit"
-        )
-      }
-      expect(
-        yield* db.column(
-          "select distinct actor_type from threadline.audit_transactions where context_error is not null"
-        )
-      ).toEqual([null])
-      expect(
-        yield* db.value("select count(*) from threadline.audit_transactions where context_error is not null")
-      ).toBe(String(forged.length))
-    })
+  attack(
+    "is reported if it is garbage in a setting made by hand, and counts for nothing under the stamp of another moment",
+    ({ apply, db }) =>
+      Effect.gen(function* () {
+        yield* db.run("create table t (id int primary key)")
+        yield* apply("t")
+        const doc = `{"actor":{"type":"admin","id":"root"}}`
+        const forged: ReadonlyArray<string> = [
+          `'${doc}'`,
+          `' ' || '${doc}'`,
+          `'0 ${doc}'`,
+          `'now ${doc}'`,
+          `extract(epoch from transaction_timestamp())::text || '${doc}'`,
+          `extract(epoch from transaction_timestamp())::text || '  ' || 'x${doc}'`,
+          `extract(epoch from transaction_timestamp() - interval '1 microsecond')::text || ' ${doc}'`,
+          `extract(epoch from transaction_timestamp() + interval '1 microsecond')::text || ' ${doc}'`,
+          `extract(epoch from date_trunc('second', transaction_timestamp()))::bigint::text || ' ${doc}'`,
+          `transaction_timestamp()::text || ' ${doc}'`,
+          `${stamp} || '{"actor"'`,
+          `${stamp} || ''`,
+          `repeat('a', 100000)`,
+          `${stamp} || repeat('[', 100000)`
+        ]
+        for (const [at, value] of forged.entries()) {
+          yield* db.run(
+            "begin",
+            `select set_config('threadline.context', ${value}, true)`,
+            `insert into t values (${at})`,
+            "commit"
+          )
+        }
+        expect(
+          yield* db.column(
+            "select distinct actor_type from threadline.audit_transactions where context_error is not null"
+          )
+        ).toEqual([null])
+        expect(
+          yield* db.value("select count(*) from threadline.audit_transactions where context_error is not null")
+        ).toBe(String(forged.length))
+      })
   )
 
-  attack("a cached transaction id set by hand is never another's", ({ apply, db, session }) =>
+  attack("never gets the transaction of another by a cached id set by hand", ({ apply, db, session }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -409,7 +411,7 @@ attacks("spoofed context", (attack) => {
     })
   )
 
-  attack("actions set by hand are never taken from another transaction", ({ apply, db }) =>
+  attack("never takes actions of another transaction by a setting made by hand", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -426,7 +428,7 @@ attacks("spoofed context", (attack) => {
     })
   )
 
-  attack("every other setting of Threadline set by hand changes nothing", ({ apply, db }) =>
+  attack("changes nothing by any other setting of Threadline", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key, n int)")
       yield* apply("t")
@@ -453,7 +455,7 @@ attacks("spoofed context", (attack) => {
     })
   )
 
-  attack("the end of a part that is not open is refused, and the enclosing actor stays", ({ apply, db }) =>
+  attack("is refused if it ends a part that is not open, and the enclosing actor stays", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -480,7 +482,7 @@ attacks("spoofed context", (attack) => {
     })
   )
 
-  attack("nothing is said of who a recorded actor is by a context that comes later", ({ apply, db }) =>
+  attack("says nothing of who a recorded actor is if it comes later", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")

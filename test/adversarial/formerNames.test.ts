@@ -40,8 +40,8 @@ const namesOf = ({ db }: Pick<Host, "db">, table: string, schema = "public") =>
 const renamed = (from: string, to: string) =>
   `alter table ${from} rename to ${to}; select threadline.table_renamed('public', '${from}', 'public', '${to}', clock_timestamp())`
 
-attacks("a policy follows its table", (attack) => {
-  attack("through renames told of when they happen", (host) =>
+attacks("a policy", (attack) => {
+  attack("follows its table through renames told of when they happen", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run("create table a (id int primary key)")
@@ -64,7 +64,7 @@ attacks("a policy follows its table", (attack) => {
     })
   )
 
-  attack("through an exchange of names told of when it happens", (host) =>
+  attack("follows its table through an exchange of names told of when it happens", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run("create table g (id int primary key)", "create table h (id int primary key)")
@@ -76,7 +76,7 @@ attacks("a policy follows its table", (attack) => {
     })
   )
 
-  attack("through an exchange that nobody told of", (host) =>
+  attack("follows its table through an exchange that nobody told of", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run("create table g (id int primary key)", "create table h (id int primary key)")
@@ -94,7 +94,7 @@ attacks("a policy follows its table", (attack) => {
     })
   )
 
-  attack("through chains and back again that nobody told of", (host) =>
+  attack("follows its table through chains and back again that nobody told of", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run("create table a (id int primary key)")
@@ -123,7 +123,7 @@ attacks("a policy follows its table", (attack) => {
     })
   )
 
-  attack("and one that took the name of a table that is gone goes on with what is recorded under the name", (host) =>
+  attack("of a table that took the name of one which is gone goes on with what is recorded under the name", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run("create table users (id int primary key)", "create table users_new (id int primary key)")
@@ -285,9 +285,9 @@ attacks("a copy that took the name of a table which is gone by now", (attack) =>
   }
 })
 
-attacks("a table that was renamed is read as one", (attack) => {
+attacks("a table that was renamed", (attack) => {
   for (const mode of ["statement", "row"] as const) {
-    attack(`by every read, under its present name and those that it had, in ${mode} mode`, (host) =>
+    attack(`is read as one by every read, under its present name and those that it had, in ${mode} mode`, (host) =>
       Effect.gen(function* () {
         const { apply, capture, db } = host
         yield* db.run("create table a (id int primary key, v text)", "create table other (id int primary key)")
@@ -347,7 +347,7 @@ attacks("a table that was renamed is read as one", (attack) => {
     )
   }
 
-  attack("through a schema that was renamed, and a partitioned root", (host) =>
+  attack("is read as one through a schema that was renamed, and as a partitioned root", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db } = host
       yield* db.run(
@@ -374,7 +374,7 @@ attacks("a table that was renamed is read as one", (attack) => {
     })
   )
 
-  attack("and a name that a new table has is that table's from then on", (host) =>
+  attack("leaves its former name to a new table that has it from then on", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run("create table a (id int primary key, v text)")
@@ -393,7 +393,7 @@ attacks("a table that was renamed is read as one", (attack) => {
     })
   )
 
-  attack("and nothing is guessed after a restore", (host) =>
+  attack("is not guessed after a restore", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run("create table a (id int primary key, v text)")
@@ -497,69 +497,71 @@ attacks("former names that are declared", (attack) => {
   )
 })
 
-attacks("a column that was renamed is read as one", (attack) => {
-  attack("by filters, as-of, diffs and typed reads, and told apart from one that has its name by now", (host) =>
-    Effect.gen(function* () {
-      const { apply, capture, db } = host
-      yield* db.run("create table t (id int primary key, mail text, v text)")
-      yield* apply("t")
-      yield* db.run("insert into t values (1, 'x', 'a')", "update t set mail = 'y'")
-      const then = yield* host.now
-      yield* db.run("alter table t rename column mail to email", "alter table t add mail text")
-      yield* db.run("update t set email = 'z'", "update t set mail = 'y'")
-      yield* apply("t")
-      expect(yield* capture.plan([{ table: "t" }])).toEqual([])
-      expect((yield* capture.status()).map(({ policy }) => policy?.formerColumns)).toMatchObject([
-        [{ column: "email", formerly: "mail", since: null, declared: false }]
-      ])
-      const fields = (filter: Query.FilterInput) =>
-        Effect.map(reading(host, Query.timeline({ table: "t", order: "oldest", ...filter })), ({ items }) =>
-          items.map(({ changedFields, op }) => `${op} ${(changedFields ?? []).join()}`)
-        )
-      expect(yield* fields({ changedField: "email" })).toEqual(["update mail", "update email"])
-      expect(yield* fields({ changedField: "mail" })).toEqual(["update mail"])
-      expect(yield* fields({ contains: { email: "y" } })).toEqual(["update mail", "update email"])
-      expect(yield* fields({ contains: { email: "x", v: "a" } })).toEqual(["insert ", "update mail"])
-      expect(yield* fields({ contains: { mail: "y" } })).toEqual(["update mail"])
-      const answer = yield* reading(host, Query.asOf("t", "1", then))
-      expect(answer).toMatchObject({ row: { mail: "y" }, recordedAs: { columns: { email: "mail" } } })
-      const rows = yield* reading(host, Query.asOfRows("t", then, { contains: { email: "y" } }))
-      expect(rows.items).toMatchObject([{ rowKey: "1", recordedAs: { columns: { email: "mail" } } }])
-      for (const [column, value, keys] of [
-        ["email", "y", ["1"]],
-        ["email", "x", []],
-        ["mail", "y", ["1"]]
-      ] as const) {
-        const answerOfRead = yield* reading(
-          host,
-          Query.asOfRows("t", then, { where: (image, sql) => sql`${image} ->> ${column} = ${value}` })
-        )
-        expect([column, value, answerOfRead.items.map(({ rowKey }) => rowKey)]).toEqual([column, value, keys])
-      }
-      const diff = yield* reading(host, Query.diffBetween("t", "1", then, yield* host.now))
-      expect(diff.fields).toMatchObject([
-        { field: "email", formerly: "mail", before: "y", after: "z" },
-        { field: "mail", after: "y" }
-      ])
-      const typed = Query.typed("t", Schema.Struct({ id: Schema.Int, email: Schema.NullOr(Schema.String) }))
-      const lives = yield* reading(host, typed.history("1", { order: "oldest" }))
-      expect(lives.items.map(({ after }) => (after?._tag === "Right" ? after.right.email : after))).toEqual([
-        "x",
-        "y",
-        "z",
-        "z"
-      ])
-      const before = yield* reading(host, typed.asOf("1", then))
-      expect(before).toMatchObject({ row: { _tag: "Right", right: { email: "y" } } })
-      expect(yield* reading(host, Query.names("t"))).toMatchObject({
-        table: "public.t",
-        names: [{ table: "public.t", since: null, until: null }],
-        columns: [{ column: "email", formerly: "mail", since: null }]
+attacks("a column that was renamed", (attack) => {
+  attack(
+    "is read as one by filters, as-of, diffs and typed reads, and told apart from one that has its name by now",
+    (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run("create table t (id int primary key, mail text, v text)")
+        yield* apply("t")
+        yield* db.run("insert into t values (1, 'x', 'a')", "update t set mail = 'y'")
+        const then = yield* host.now
+        yield* db.run("alter table t rename column mail to email", "alter table t add mail text")
+        yield* db.run("update t set email = 'z'", "update t set mail = 'y'")
+        yield* apply("t")
+        expect(yield* capture.plan([{ table: "t" }])).toEqual([])
+        expect((yield* capture.status()).map(({ policy }) => policy?.formerColumns)).toMatchObject([
+          [{ column: "email", formerly: "mail", since: null, declared: false }]
+        ])
+        const fields = (filter: Query.FilterInput) =>
+          Effect.map(reading(host, Query.timeline({ table: "t", order: "oldest", ...filter })), ({ items }) =>
+            items.map(({ changedFields, op }) => `${op} ${(changedFields ?? []).join()}`)
+          )
+        expect(yield* fields({ changedField: "email" })).toEqual(["update mail", "update email"])
+        expect(yield* fields({ changedField: "mail" })).toEqual(["update mail"])
+        expect(yield* fields({ contains: { email: "y" } })).toEqual(["update mail", "update email"])
+        expect(yield* fields({ contains: { email: "x", v: "a" } })).toEqual(["insert ", "update mail"])
+        expect(yield* fields({ contains: { mail: "y" } })).toEqual(["update mail"])
+        const answer = yield* reading(host, Query.asOf("t", "1", then))
+        expect(answer).toMatchObject({ row: { mail: "y" }, recordedAs: { columns: { email: "mail" } } })
+        const rows = yield* reading(host, Query.asOfRows("t", then, { contains: { email: "y" } }))
+        expect(rows.items).toMatchObject([{ rowKey: "1", recordedAs: { columns: { email: "mail" } } }])
+        for (const [column, value, keys] of [
+          ["email", "y", ["1"]],
+          ["email", "x", []],
+          ["mail", "y", ["1"]]
+        ] as const) {
+          const answerOfRead = yield* reading(
+            host,
+            Query.asOfRows("t", then, { where: (image, sql) => sql`${image} ->> ${column} = ${value}` })
+          )
+          expect([column, value, answerOfRead.items.map(({ rowKey }) => rowKey)]).toEqual([column, value, keys])
+        }
+        const diff = yield* reading(host, Query.diffBetween("t", "1", then, yield* host.now))
+        expect(diff.fields).toMatchObject([
+          { field: "email", formerly: "mail", before: "y", after: "z" },
+          { field: "mail", after: "y" }
+        ])
+        const typed = Query.typed("t", Schema.Struct({ id: Schema.Int, email: Schema.NullOr(Schema.String) }))
+        const lives = yield* reading(host, typed.history("1", { order: "oldest" }))
+        expect(lives.items.map(({ after }) => (after?._tag === "Right" ? after.right.email : after))).toEqual([
+          "x",
+          "y",
+          "z",
+          "z"
+        ])
+        const before = yield* reading(host, typed.asOf("1", then))
+        expect(before).toMatchObject({ row: { _tag: "Right", right: { email: "y" } } })
+        expect(yield* reading(host, Query.names("t"))).toMatchObject({
+          table: "public.t",
+          names: [{ table: "public.t", since: null, until: null }],
+          columns: [{ column: "email", formerly: "mail", since: null }]
+        })
       })
-    })
   )
 
-  attack("two that exchanged their names, and one that is declared", (host) =>
+  attack("is read as one if it exchanged its name with another, or if its former name is declared", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db } = host
       yield* db.run("create table t (id int primary key, a text, b text)")
@@ -624,7 +626,7 @@ interface Modelled {
 attacks("random renames and exchanges", (attack) => {
   for (const how of ["told of", "found later"] as const) {
     attack(
-      `that are ${how}: reads by the present name follow the table`,
+      `that are ${how} are followed by reads of the present name`,
       (host) =>
         Effect.gen(function* () {
           const { apply, db } = host

@@ -149,7 +149,7 @@ const whileHidden = <A, E, R>({ db }: Host, table: string, use: Effect.Effect<A,
   )
 
 attacks("row-level security on the record", (attack) => {
-  attack("every operation refuses if rows may be hidden from the role that asks", (host) =>
+  attack("is refused by every operation if rows may be hidden from the role that asks", (host) =>
     Effect.gen(function* () {
       yield* prepared(host)
       const operator = yield* host.role("operator")
@@ -165,7 +165,7 @@ attacks("row-level security on the record", (attack) => {
     }).pipe(Effect.orDie)
   )
 
-  attack("every operation refuses if it is forced on the owner of the record, also for a superuser", (host) =>
+  attack("is refused by every operation if it is forced on the owner of the record, also for a superuser", (host) =>
     Effect.gen(function* () {
       yield* prepared(host)
       const { database, db } = host
@@ -183,7 +183,7 @@ attacks("row-level security on the record", (attack) => {
     }).pipe(Effect.orDie)
   )
 
-  attack("a reader is refused by each read of a layer that looked before it was enabled", (host) =>
+  attack("is noticed by each read of a layer that looked before it was enabled, and the reader is refused", (host) =>
     Effect.gen(function* () {
       yield* prepared(host)
       const { database } = host
@@ -212,25 +212,30 @@ attacks("row-level security on the record", (attack) => {
     }).pipe(Effect.orDie)
   )
 
-  attack("retention refuses if it is on a partition alone, which reads of the whole table do not notice", (host) =>
-    Effect.gen(function* () {
-      yield* prepared(host)
-      const { database, db } = host
-      const other = yield* host.role("other")
-      yield* Effect.orDie(
-        Grants.apply({ operators: [other], readers: [other] }).pipe(Effect.provide(clientOf(database.url)))
-      )
-      const { url } = yield* database.role("other")
-      const plan = Effect.provide(Retention.plan({ keep: "1 day" }), Retention.layer.pipe(Layer.provide(clientOf(url))))
-      yield* db.run("update threadline.audit_changes set captured_at = captured_at - interval '2 days'")
-      const leaf = yield* db.value("select tableoid::regclass::text from threadline.audit_changes limit 1")
-      yield* db.run(`alter table ${leaf} enable row level security`)
-      expect(yield* outcomeOf(plan)).toBe("RecordHidden")
-      yield* db.run(`alter table ${leaf} disable row level security`)
-    }).pipe(Effect.orDie)
+  attack(
+    "is refused by retention if it is on a partition alone, which reads of the whole table do not notice",
+    (host) =>
+      Effect.gen(function* () {
+        yield* prepared(host)
+        const { database, db } = host
+        const other = yield* host.role("other")
+        yield* Effect.orDie(
+          Grants.apply({ operators: [other], readers: [other] }).pipe(Effect.provide(clientOf(database.url)))
+        )
+        const { url } = yield* database.role("other")
+        const plan = Effect.provide(
+          Retention.plan({ keep: "1 day" }),
+          Retention.layer.pipe(Layer.provide(clientOf(url)))
+        )
+        yield* db.run("update threadline.audit_changes set captured_at = captured_at - interval '2 days'")
+        const leaf = yield* db.value("select tableoid::regclass::text from threadline.audit_changes limit 1")
+        yield* db.run(`alter table ${leaf} enable row level security`)
+        expect(yield* outcomeOf(plan)).toBe("RecordHidden")
+        yield* db.run(`alter table ${leaf} disable row level security`)
+      }).pipe(Effect.orDie)
   )
 
-  attack("migrations that are hidden are not taken for pending ones", (host) =>
+  attack("lets no migration that it hides be taken for a pending one", (host) =>
     Effect.gen(function* () {
       const uses: ReadonlyArray<Effect.Effect<unknown, unknown, SqlClient.SqlClient>> = [
         Migrations.status(),

@@ -22,7 +22,7 @@ const said = (statuses: ReadonlyArray<Capture.TableStatus>, table: string) =>
       findings.filter(ofThisTable).map((finding) => `${finding.kind}: ${Capture.describeFinding(finding)}`)
     )
 
-attacks("identity after a restore", (attack) => {
+attacks("after a restore", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(`a renamed table, root or schema goes on being written, under its new name, in ${mode} mode`, (host) =>
       Effect.gen(function* () {
@@ -104,7 +104,7 @@ attacks("identity after a restore", (attack) => {
   )
 })
 
-attacks("what nobody saw is a lapse, never a ghost", (attack) => {
+attacks("where nobody saw what happened,", (attack) => {
   const two = ["create table g (id int primary key, v text)", "create table g_new (id int primary key, v text)"]
 
   attack("two captured tables that exchange names are told apart in time", (host) =>

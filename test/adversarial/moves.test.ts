@@ -59,7 +59,7 @@ attacks("rows that a trigger of their new partition skips", (attack) => {
     ["", ""],
     [" with a json column", ", doc json default '{}'"]
   ] as const) {
-    attack(`rows of a table${what} never change into one another, and those that are skipped are deleted`, (host) =>
+    attack(`are deleted, and rows never change into one another, in a table${what}`, (host) =>
       Effect.gen(function* () {
         const { apply, db } = host
         yield* db.run(...jobs(columns, ", primary key (id, state)"), ...skipNoise)
@@ -108,7 +108,7 @@ attacks("rows that a trigger of their new partition skips", (attack) => {
     )
   }
 
-  attack("rows without a key are deleted and inserted, not turned into one another", ({ apply, db }) =>
+  attack("are deleted and inserted, not turned into one another, if they have no key", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(...jobs("", ""), ...skipNoise)
       yield* apply({ table: "jobs", mode: "statement" })
@@ -250,43 +250,41 @@ attacks("MERGE that moves rows to other partitions", (attack) => {
   )
 
   for (const mode of ["statement", "row"] as const) {
-    attack(
-      `what a MERGE deletes and updates side by side is all that it takes from the record, in ${mode} mode`,
-      (host) =>
-        Effect.gen(function* () {
-          const { apply, db } = host
-          yield* db.run(
-            "create table p (id int primary key, v text) partition by range (id)",
-            "create table p_a partition of p for values from (0) to (20)",
-            "create table p_b partition of p for values from (20) to (40)"
-          )
-          yield* apply({ table: "p", mode })
-          yield* db.run("insert into p values (1, 'a'), (2, 'b'), (3, 'b')")
-          const before = yield* host.now
-          yield* db.run(
-            `merge into p using (values (1), (3), (25)) z(i) on p.id = z.i
+    attack(`takes from the record only what it deletes and updates side by side, in ${mode} mode`, (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* db.run(
+          "create table p (id int primary key, v text) partition by range (id)",
+          "create table p_a partition of p for values from (0) to (20)",
+          "create table p_b partition of p for values from (20) to (40)"
+        )
+        yield* apply({ table: "p", mode })
+        yield* db.run("insert into p values (1, 'a'), (2, 'b'), (3, 'b')")
+        const before = yield* host.now
+        yield* db.run(
+          `merge into p using (values (1), (3), (25)) z(i) on p.id = z.i
            when matched and v = 'a' then delete
            when matched then update set v = 'x'
            when not matched then insert values (z.i, 'n')`
-          )
-          expect(yield* chain(db, "p")).toEqual([])
-          expect(yield* db.value("select kept_since from threadline.capture_policies")).toBeNull()
-          for (const [key, then, now] of [
-            ["1", 'Present "a"', "Deleted"],
-            ["2", 'Present "b"', 'Present "b"'],
-            ["3", 'Present "b"', 'Present "x"'],
-            ["25", "NotYetCreated", 'Present "n"']
-          ] as const) {
-            expect([yield* asOf(host, "p", key, before), yield* asOf(host, "p", key)]).toEqual([then, now])
-          }
-          // What somebody removes is noted as ever.
-          yield* db.run("delete from threadline.audit_changes where row_key = '25'")
-          expect(yield* db.value("select kept_since from threadline.capture_policies")).not.toBeNull()
-        })
+        )
+        expect(yield* chain(db, "p")).toEqual([])
+        expect(yield* db.value("select kept_since from threadline.capture_policies")).toBeNull()
+        for (const [key, then, now] of [
+          ["1", 'Present "a"', "Deleted"],
+          ["2", 'Present "b"', 'Present "b"'],
+          ["3", 'Present "b"', 'Present "x"'],
+          ["25", "NotYetCreated", 'Present "n"']
+        ] as const) {
+          expect([yield* asOf(host, "p", key, before), yield* asOf(host, "p", key)]).toEqual([then, now])
+        }
+        // What somebody removes is noted as ever.
+        yield* db.run("delete from threadline.audit_changes where row_key = '25'")
+        expect(yield* db.value("select kept_since from threadline.capture_policies")).not.toBeNull()
+      })
     )
   }
 
-  attack("what moves is marked as moved, and nothing is recorded twice", ({ apply, db }) =>
+  attack("is recorded with a mark on what moves, and nothing twice", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(...withKey, ...fill)
       yield* apply("jobs")
@@ -340,7 +338,7 @@ attacks("MERGE that moves rows to other partitions", (attack) => {
     })
   )
 
-  attack("triggers that see moves are not missed unnoticed", ({ apply, db, findings }) =>
+  attack("is noticed as unseen if a trigger that sees moves is dropped or disabled", ({ apply, db, findings }) =>
     Effect.gen(function* () {
       yield* db.run(...withKey)
       yield* apply("jobs")

@@ -223,21 +223,23 @@ attacks("ALTER TABLE that alters the type of a column", (attack) => {
     ],
     ["after another one and its settings", true, [`${rewrite}, alter v set default 6`, masked]]
   ] as const) {
-    attack(`of a redacted one, ${what}: nothing is claimed unless versions tell that no value changed`, (host) =>
-      Effect.gen(function* () {
-        const { apply, db } = host
-        yield* db.run("create table t (id int primary key, v numeric, pin text)")
-        const told = (yield* versionOfV(host)) !== null
-        yield* apply(policy)
-        yield* db.run(rows, ...ddl)
-        expect(yield* db.value("select v from t where id = 1")).toBe(rewritten ? "2" : "1")
-        const expected = rewritten || !told ? "BeforeCapture" : "1"
-        expect(yield* valueAsOf(host, "t", "1")).toBe(expected)
-        yield* apply(policy)
-        expect(yield* valueAsOf(host, "t", "1")).toBe(expected)
-        yield* db.run("update t set v = 7 where id = 1")
-        expect(yield* valueAsOf(host, "t", "1")).toBe("7")
-      })
+    attack(
+      `lets nothing be claimed of values beside a redacted one, ${what}, unless versions tell that no value changed`,
+      (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          yield* db.run("create table t (id int primary key, v numeric, pin text)")
+          const told = (yield* versionOfV(host)) !== null
+          yield* apply(policy)
+          yield* db.run(rows, ...ddl)
+          expect(yield* db.value("select v from t where id = 1")).toBe(rewritten ? "2" : "1")
+          const expected = rewritten || !told ? "BeforeCapture" : "1"
+          expect(yield* valueAsOf(host, "t", "1")).toBe(expected)
+          yield* apply(policy)
+          expect(yield* valueAsOf(host, "t", "1")).toBe(expected)
+          yield* db.run("update t set v = 7 where id = 1")
+          expect(yield* valueAsOf(host, "t", "1")).toBe("7")
+        })
     )
   }
 })
@@ -251,7 +253,7 @@ attacks("older transactions beside DDL", (attack) => {
     "insert into p values (2, 'x')"
   ]
 
-  attack("two of them write after an attach, one of them a row that came with it: it was not there before", (host) =>
+  attack("put no row before an attach that it came with, if one of them writes it afterwards", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run(...m)
@@ -270,57 +272,61 @@ attacks("older transactions beside DDL", (attack) => {
   )
 
   for (const mode of ["statement", "row"] as const) {
-    attack(`one of them writes after a partition came with a row: it is not said to be gone, in ${mode} mode`, (host) =>
-      Effect.gen(function* () {
-        const { apply, db } = host
-        yield* db.run(...m, "create table m_rest partition of m default")
-        yield* apply({ table: "m", mode })
-        yield* db.run(
-          "insert into m values (1, 'a'), (2, 'there'), (3, 'c')",
-          "update m set v = 'b' where id = 1",
-          "delete from m where id = 2"
-        )
-        const older = yield* olderSession(host)
-        yield* older.run("update m set v = 'c' where id = 1")
-        const before = yield* host.now
-        yield* db.run("insert into m values (5, 'e')")
-        yield* db.run("alter table m attach partition p for values in (2)")
-        const instant = yield* host.now
-        yield* older.run("update m set v = 'd' where id = 1", "commit")
-        yield* db.run("insert into m values (4, 'd')")
-        yield* apply({ table: "m", mode })
-        expect(yield* valueAsOf(host, "m", "2", instant)).toBe("BeforeCapture")
-        expect(yield* valueAsOf(host, "m", "2", before)).toBe("Deleted")
-        expect(yield* valueAsOf(host, "m", "3", before)).toBe(`"c"`)
-        expect(yield* altered(host)).toEqual([])
-      })
+    attack(
+      `do not make a row gone that came with a partition, if one of them writes afterwards, in ${mode} mode`,
+      (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          yield* db.run(...m, "create table m_rest partition of m default")
+          yield* apply({ table: "m", mode })
+          yield* db.run(
+            "insert into m values (1, 'a'), (2, 'there'), (3, 'c')",
+            "update m set v = 'b' where id = 1",
+            "delete from m where id = 2"
+          )
+          const older = yield* olderSession(host)
+          yield* older.run("update m set v = 'c' where id = 1")
+          const before = yield* host.now
+          yield* db.run("insert into m values (5, 'e')")
+          yield* db.run("alter table m attach partition p for values in (2)")
+          const instant = yield* host.now
+          yield* older.run("update m set v = 'd' where id = 1", "commit")
+          yield* db.run("insert into m values (4, 'd')")
+          yield* apply({ table: "m", mode })
+          expect(yield* valueAsOf(host, "m", "2", instant)).toBe("BeforeCapture")
+          expect(yield* valueAsOf(host, "m", "2", before)).toBe("Deleted")
+          expect(yield* valueAsOf(host, "m", "3", before)).toBe(`"c"`)
+          expect(yield* altered(host)).toEqual([])
+        })
     )
   }
 
-  attack("one of them writes first to a plain table that took the name of a partitioned one", (host) =>
-    Effect.gen(function* () {
-      const { apply, db } = host
-      yield* db.run(...m, "create table other (id int primary key, v text)")
-      yield* apply("m", "other")
-      yield* db.run("insert into m values (1, 'a')")
-      const triggers = yield* db.column(
-        `select pg_get_triggerdef(oid) from pg_trigger
+  attack(
+    "claim nothing untrue if one of them is the first to write to a plain table that took the name of a partitioned one",
+    (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* db.run(...m, "create table other (id int primary key, v text)")
+        yield* apply("m", "other")
+        yield* db.run("insert into m values (1, 'a')")
+        const triggers = yield* db.column(
+          `select pg_get_triggerdef(oid) from pg_trigger
          where tgrelid = 'm'::regclass and tgparentid = 0 and pg_get_triggerdef(oid) !~ 'leave|enter|begin'`
-      )
-      const older = yield* olderSession(host)
-      yield* db.run("drop table m", `create table m (id int primary key, v text); ${triggers.join("; ")}`)
-      const instant = yield* host.now
-      yield* older.run("insert into m values (7, 'g')", "commit")
-      yield* db.run("insert into other values (2, 'o')", "insert into m values (8, 'h')")
-      expect(yield* valueAsOf(host, "m", "1", instant)).toBe("BeforeCapture")
-      yield* apply("m")
-      expect(yield* valueAsOf(host, "m", "1", instant)).toBe("BeforeCapture")
-    })
+        )
+        const older = yield* olderSession(host)
+        yield* db.run("drop table m", `create table m (id int primary key, v text); ${triggers.join("; ")}`)
+        const instant = yield* host.now
+        yield* older.run("insert into m values (7, 'g')", "commit")
+        yield* db.run("insert into other values (2, 'o')", "insert into m values (8, 'h')")
+        expect(yield* valueAsOf(host, "m", "1", instant)).toBe("BeforeCapture")
+        yield* apply("m")
+        expect(yield* valueAsOf(host, "m", "1", instant)).toBe("BeforeCapture")
+      })
   )
 
   for (const renamed of [false, true]) {
     attack(
-      `one of them writes first to a table that was restored under the name${renamed ? " of one that has another now" : ""}`,
+      `claim nothing untrue if one of them is the first to write to a table that was restored under the name${renamed ? " of one that has another now" : ""}`,
       (host) =>
         Effect.gen(function* () {
           const { apply, db } = host
@@ -380,7 +386,7 @@ attacks("ALTER TABLE in a transaction that is older than what is recorded", (att
     ]
   ] as const) {
     for (const when of ["the policy", "the rows"] as const) {
-      attack(`than ${when}: nothing is claimed if it ${what}`, (host) =>
+      attack(`lets nothing be claimed if it is older than ${when} and ${what}`, (host) =>
         Effect.gen(function* () {
           const { apply, db } = host
           yield* db.run(table)
@@ -401,7 +407,7 @@ attacks("ALTER TABLE in a transaction that is older than what is recorded", (att
     }
   }
 
-  attack("says nothing of rows that it wrote itself, as they are: they stay known", (host) =>
+  attack("leaves rows known that it wrote itself", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run(table)

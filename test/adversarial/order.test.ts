@@ -49,7 +49,7 @@ attacks("siblings of a statement whose triggers wrote something", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     for (const [form, messages] of forms) {
       attack(
-        `in ${form}, in ${mode} mode: insert, update and delete of a row keep their order`,
+        `keep the order of insert, update and delete of a row, in ${form}, in ${mode} mode`,
         ({ apply, db, readers: reads }) =>
           Effect.gen(function* () {
             yield* db.run(logged)
@@ -65,7 +65,7 @@ attacks("siblings of a statement whose triggers wrote something", (attack) => {
   }
 
   attack(
-    "rows that the record does not know yet: what a trigger undid is told from what a sibling undid",
+    "are told apart from triggers that undid something, for rows that the record does not know yet",
     ({ apply, db, readers: reads }) =>
       Effect.gen(function* () {
         yield* db.run(
@@ -96,7 +96,7 @@ attacks("siblings of a statement whose triggers wrote something", (attack) => {
   )
 
   attack(
-    "triggers that write a row three levels deep, between siblings that write it too",
+    "keep their order with triggers that write the same row three levels deep between them",
     ({ apply, db, readers: reads }) =>
       Effect.gen(function* () {
         yield* db.run(
@@ -127,7 +127,7 @@ attacks("siblings of a statement whose triggers wrote something", (attack) => {
       })
   )
 
-  attack("a child that a trigger writes before the cascade takes it", ({ apply, db, readers: reads }) =>
+  attack("keep their order if a trigger writes a child before the cascade takes it", ({ apply, db, readers: reads }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table parent (id int primary key)",
@@ -147,30 +147,32 @@ attacks("siblings of a statement whose triggers wrote something", (attack) => {
     })
   )
 
-  attack("a word that a savepoint takes back, and one that an earlier message left", ({ apply, db, readers: reads }) =>
-    Effect.gen(function* () {
-      yield* db.run(
-        "create table t (id int primary key, n int not null)",
-        `create function more() returns trigger language plpgsql as $$ begin
+  attack(
+    "keep their order beside what a savepoint takes back, and what an earlier message left",
+    ({ apply, db, readers: reads }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table t (id int primary key, n int not null)",
+          `create function more() returns trigger language plpgsql as $$ begin
            if new.n % 2 = 1 then update t set n = n + 1 where id = new.id; end if; return null; end $$`,
-        "create trigger more after insert or update on t for each row execute function more()"
-      )
-      yield* apply("t")
-      yield* db.run(
-        "begin",
-        "insert into t values (1, 1)",
-        "savepoint a",
-        "update t set n = 3",
-        "rollback to a",
-        "update t set n = 5",
-        "delete from t",
-        "insert into t values (1, 5)",
-        "update t set n = 0",
-        "update t set n = 1",
-        "commit"
-      )
-      expect(yield* Effect.orDie(disagreements(db, reads, "t"))).toEqual([])
-    })
+          "create trigger more after insert or update on t for each row execute function more()"
+        )
+        yield* apply("t")
+        yield* db.run(
+          "begin",
+          "insert into t values (1, 1)",
+          "savepoint a",
+          "update t set n = 3",
+          "rollback to a",
+          "update t set n = 5",
+          "delete from t",
+          "insert into t values (1, 5)",
+          "update t set n = 0",
+          "update t set n = 1",
+          "commit"
+        )
+        expect(yield* Effect.orDie(disagreements(db, reads, "t"))).toEqual([])
+      })
   )
 })
 
@@ -178,7 +180,7 @@ attacks("random blocks of statements and host triggers", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     for (const known of [true, false]) {
       attack(
-        `the record tells how the tables came to be, ${known ? "from the first row on" : "of rows that were there before"}, in ${mode} mode`,
+        `leave a record that tells how the tables came to be, ${known ? "from the first row on" : "of rows that were there before"}, in ${mode} mode`,
         ({ apply, db, readers: reads }) =>
           Effect.gen(function* () {
             yield* db.run(...world)

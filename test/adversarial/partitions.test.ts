@@ -214,41 +214,43 @@ attacks("partitions", (attack) => {
     })
   )
 
-  attack("members of an inheritance tree are captured in row mode, each under its own name", ({ apply, capture, db }) =>
-    Effect.gen(function* () {
-      yield* db.run(
-        "create table base (id int primary key, v text)",
-        "create table child (extra int, primary key (id)) inherits (base)",
-        "create table grandchild (primary key (id)) inherits (child)"
-      )
-      const refused = yield* Effect.either(capture.apply([{ table: "base", mode: "statement" }]))
-      expect(refused._tag === "Left" && refused.left._tag === "CaptureError" && refused.left.reason).toBe(
-        "ModeUnsupported"
-      )
-      yield* apply("base", "child", "grandchild")
-      yield* db.run(
-        "insert into base values (1, 'a')",
-        "insert into child values (2, 'b', 5)",
-        "insert into grandchild values (3, 'c', 6)",
-        "update base set v = v || '!'",
-        "update only base set v = 'only'",
-        "delete from child",
-        "truncate base"
-      )
-      expect((yield* changes(db)).map(({ key, op, table }) => `${table} ${op} ${key}`)).toEqual([
-        "base insert 1",
-        "child insert 2",
-        "grandchild insert 3",
-        "base update 1",
-        "child update 2",
-        "grandchild update 3",
-        "base update 1",
-        "child delete 2",
-        "grandchild delete 3",
-        "base truncate null",
-        "child truncate null",
-        "grandchild truncate null"
-      ])
-    })
+  attack(
+    "that are members of an inheritance tree are captured in row mode, each under its own name",
+    ({ apply, capture, db }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table base (id int primary key, v text)",
+          "create table child (extra int, primary key (id)) inherits (base)",
+          "create table grandchild (primary key (id)) inherits (child)"
+        )
+        const refused = yield* Effect.either(capture.apply([{ table: "base", mode: "statement" }]))
+        expect(refused._tag === "Left" && refused.left._tag === "CaptureError" && refused.left.reason).toBe(
+          "ModeUnsupported"
+        )
+        yield* apply("base", "child", "grandchild")
+        yield* db.run(
+          "insert into base values (1, 'a')",
+          "insert into child values (2, 'b', 5)",
+          "insert into grandchild values (3, 'c', 6)",
+          "update base set v = v || '!'",
+          "update only base set v = 'only'",
+          "delete from child",
+          "truncate base"
+        )
+        expect((yield* changes(db)).map(({ key, op, table }) => `${table} ${op} ${key}`)).toEqual([
+          "base insert 1",
+          "child insert 2",
+          "grandchild insert 3",
+          "base update 1",
+          "child update 2",
+          "grandchild update 3",
+          "base update 1",
+          "child delete 2",
+          "grandchild delete 3",
+          "base truncate null",
+          "child truncate null",
+          "grandchild truncate null"
+        ])
+      })
   )
 })

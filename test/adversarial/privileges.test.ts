@@ -160,7 +160,7 @@ attacks("the application's role", (attack) => {
   )
 
   attack(
-    "the right to make triggers is a right to replace them: no role needs it, and a replaced one is reported",
+    "needs no right to make triggers, which is one to replace them, and a replaced one is reported",
     ({ apply, capture, db, findings, role, session }) =>
       Effect.gen(function* () {
         yield* db.run("create table posts (id int primary key, title text)")
@@ -190,7 +190,7 @@ attacks("the application's role", (attack) => {
       })
   )
 
-  attack("a role without any grant has its writes captured all the same", ({ apply, db, role, session }) =>
+  attack("has its writes captured without any grant", ({ apply, db, role, session }) =>
     Effect.gen(function* () {
       yield* db.run("create table posts (id int primary key, title text)")
       yield* apply("posts")
@@ -209,12 +209,14 @@ attacks("the application's role", (attack) => {
     })
   )
 
-  attack("nothing in the schema is for everybody, and every function keeps its own search path", ({ apply, db }) =>
-    Effect.gen(function* () {
-      yield* db.run("create table posts (id int primary key, title text)")
-      yield* apply("posts")
-      expect(
-        yield* db.column(`
+  attack(
+    "finds nothing in the schema that is for everybody, and no function without a search path of its own",
+    ({ apply, db }) =>
+      Effect.gen(function* () {
+        yield* db.run("create table posts (id int primary key, title text)")
+        yield* apply("posts")
+        expect(
+          yield* db.column(`
           select p.oid::regprocedure from pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
           where p.pronamespace = 'threadline'::regnamespace and a.grantee = 0
           union all
@@ -222,9 +224,9 @@ attacks("the application's role", (attack) => {
           where c.relnamespace = 'threadline'::regnamespace and a.grantee = 0
           union all
           select null from pg_namespace n, aclexplode(n.nspacl) a where n.nspname = 'threadline' and a.grantee = 0`)
-      ).toEqual([])
-      expect(
-        yield* db.column(`
+        ).toEqual([])
+        expect(
+          yield* db.column(`
           select p.oid::regprocedure from pg_proc p
           where p.pronamespace = 'threadline'::regnamespace
             -- A body that was parsed when it was made looks no name up any more.
@@ -232,18 +234,18 @@ attacks("the application's role", (attack) => {
             -- It is inlined, and has no name in it that is looked up.
             and p.prosrc !~ '^select threadline\\.unaltered\\((.\\d+.::pg_catalog\\.regclass)\\) operator\\(pg_catalog\\.=\\) \\(\\$1 is not null or array\\[\\1, \\$1::pg_catalog\\.regclass\\] is null\\) and \\(\\$1 operator\\(pg_catalog\\.=\\) (.\\d+.)::pg_catalog\\.oid or threadline\\.is_elsewhere\\(\\2::pg_catalog\\.regclass\\)\\)$'
             and not exists (select from unnest(p.proconfig) c where c ~ '^search_path=.*, pg_temp$')`)
-      ).toEqual([])
-      expect(
-        yield* db.column(`
+        ).toEqual([])
+        expect(
+          yield* db.column(`
           select p.oid::regprocedure from pg_proc p join pg_roles r on r.oid = p.proowner
           where p.pronamespace = 'threadline'::regnamespace and (r.rolsuper or r.rolcanlogin)`)
-      ).toEqual([])
-    })
+        ).toEqual([])
+      })
   )
 })
 
 attacks("forging through generated functions", (attack) => {
-  attack("no trigger of a role's own calls them, on whatever table", ({ apply, db, role, session }) =>
+  attack("is done by no trigger of a role's own, on whatever table", ({ apply, db, role, session }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table posts (id int primary key, title text)",
@@ -350,7 +352,7 @@ attacks("forging through generated functions", (attack) => {
     })
   )
 
-  attack("no table that got the name of a captured one calls those that are open", ({ apply, db, role, session }) =>
+  attack("is done by no table that got the name of a captured one", ({ apply, db, role, session }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table parts (id int, v text) partition by list (id)",
@@ -393,7 +395,7 @@ attacks("forging through generated functions", (attack) => {
   )
 
   attack(
-    "a cast to json that a role can write is refused, or runs by consent and never without a trace",
+    "is done by no cast to json that a role can write: it is refused, or runs by consent and never without a trace",
     ({ apply, capture, db, role, session }) =>
       Effect.gen(function* () {
         const app = yield* role("app")
@@ -464,82 +466,84 @@ const shadows = `
   grant usage on schema evil to public`
 
 attacks("hostile search paths", (attack) => {
-  attack("functions, operators, tables and types that shadow change nothing", ({ apply, db, role, session }) =>
-    Effect.gen(function* () {
-      yield* db.run(
-        "create table posts (id int primary key, title text, j json, price numeric)",
-        "create table parts (id int primary key) partition by list (id)",
-        "create table part1 partition of parts for values in (1)"
-      )
-      const app = yield* role("app")
-      yield* db.run(
-        writer(app),
-        shadows.replaceAll("create domain evil.jsonb as text", "create domain evil.jsonb as pg_catalog.text")
-      )
-      // The path of the database itself: every later session has it, that of \`Capture.apply\` too.
-      yield* db.run(`alter role ${app} set search_path = evil, pg_catalog, public`)
-      yield* apply("posts", "parts")
-      const attacker = yield* session("app")
-      expect(yield* attacker.value("show search_path")).toBe("evil, pg_catalog, public")
-      // Names of its own in its temporary schema come first of all for tables and types.
-      yield* attacker.run(
-        "create temp table audit_changes (id int)",
-        "create temp table audit_transactions (id int)",
-        "create temp table capture_policies (id int)",
-        "create temp table installs (id int)",
-        "create temp sequence audit_changes_id_seq",
-        "create domain pg_temp.jsonb as pg_catalog.text",
-        "create temp table threadline_new (id int)",
-        "create temp table threadline_old (id int)"
-      )
-      yield* attacker.run(
-        `begin; select threadline.set_context('{"actor":{"type":"user","id":"1"},"remoteIp":"10.0.0.1"}'::pg_catalog.jsonb)`,
-        "insert into public.posts (id, title) values (1, 'a')",
-        "update public.posts set title = 'b', price = 1.10",
-        "insert into public.posts (id, title) values (2, 'a'), (3, 'b')",
-        "update public.posts set title = title || '!'",
-        `update public.posts set j = '{"a":1}'`,
-        "delete from public.posts where id in (1, 2)",
-        "insert into public.part1 values (1)",
-        "truncate public.part1",
-        "truncate public.posts",
-        `select threadline.record_action('{"name":"x"}'::pg_catalog.jsonb), threadline.finish('{}'::pg_catalog.jsonb); commit`
-      )
-      expect(brief(yield* changes(db))).toEqual([
-        "insert 1",
-        "update 1",
-        "insert 2",
-        "insert 3",
-        "update 1",
-        "update 2",
-        "update 3",
-        "update 1",
-        "update 2",
-        "update 3",
-        "delete 1",
-        "delete 2",
-        "insert 1",
-        "truncate 1",
-        "truncate -"
-      ])
-      expect(yield* db.rows("select distinct actor_id, context_error from threadline.audit_transactions")).toEqual([
-        { actor_id: "1", context_error: null }
-      ])
-      expect(
-        yield* db.value(
-          "select (select count(*) from evil.audit_changes) + (select count(*) from evil.audit_transactions)"
+  attack(
+    "change nothing with functions, operators, tables and types that shadow others",
+    ({ apply, db, role, session }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table posts (id int primary key, title text, j json, price numeric)",
+          "create table parts (id int primary key) partition by list (id)",
+          "create table part1 partition of parts for values in (1)"
         )
-      ).toBe("0")
-      expect(
-        yield* attacker.value(
-          "select (select count(*) from pg_temp.audit_changes) + (select count(*) from pg_temp.audit_transactions)"
+        const app = yield* role("app")
+        yield* db.run(
+          writer(app),
+          shadows.replaceAll("create domain evil.jsonb as text", "create domain evil.jsonb as pg_catalog.text")
         )
-      ).toBe("0")
-    })
+        // The path of the database itself: every later session has it, that of \`Capture.apply\` too.
+        yield* db.run(`alter role ${app} set search_path = evil, pg_catalog, public`)
+        yield* apply("posts", "parts")
+        const attacker = yield* session("app")
+        expect(yield* attacker.value("show search_path")).toBe("evil, pg_catalog, public")
+        // Names of its own in its temporary schema come first of all for tables and types.
+        yield* attacker.run(
+          "create temp table audit_changes (id int)",
+          "create temp table audit_transactions (id int)",
+          "create temp table capture_policies (id int)",
+          "create temp table installs (id int)",
+          "create temp sequence audit_changes_id_seq",
+          "create domain pg_temp.jsonb as pg_catalog.text",
+          "create temp table threadline_new (id int)",
+          "create temp table threadline_old (id int)"
+        )
+        yield* attacker.run(
+          `begin; select threadline.set_context('{"actor":{"type":"user","id":"1"},"remoteIp":"10.0.0.1"}'::pg_catalog.jsonb)`,
+          "insert into public.posts (id, title) values (1, 'a')",
+          "update public.posts set title = 'b', price = 1.10",
+          "insert into public.posts (id, title) values (2, 'a'), (3, 'b')",
+          "update public.posts set title = title || '!'",
+          `update public.posts set j = '{"a":1}'`,
+          "delete from public.posts where id in (1, 2)",
+          "insert into public.part1 values (1)",
+          "truncate public.part1",
+          "truncate public.posts",
+          `select threadline.record_action('{"name":"x"}'::pg_catalog.jsonb), threadline.finish('{}'::pg_catalog.jsonb); commit`
+        )
+        expect(brief(yield* changes(db))).toEqual([
+          "insert 1",
+          "update 1",
+          "insert 2",
+          "insert 3",
+          "update 1",
+          "update 2",
+          "update 3",
+          "update 1",
+          "update 2",
+          "update 3",
+          "delete 1",
+          "delete 2",
+          "insert 1",
+          "truncate 1",
+          "truncate -"
+        ])
+        expect(yield* db.rows("select distinct actor_id, context_error from threadline.audit_transactions")).toEqual([
+          { actor_id: "1", context_error: null }
+        ])
+        expect(
+          yield* db.value(
+            "select (select count(*) from evil.audit_changes) + (select count(*) from evil.audit_transactions)"
+          )
+        ).toBe("0")
+        expect(
+          yield* attacker.value(
+            "select (select count(*) from pg_temp.audit_changes) + (select count(*) from pg_temp.audit_transactions)"
+          )
+        ).toBe("0")
+      })
   )
 
   attack(
-    "capture is applied and inspected the same with shadows on the path of the database",
+    "change nothing in how capture is applied and inspected, if they are those of the database",
     ({ capture, database, db }) =>
       Effect.gen(function* () {
         yield* db.run(

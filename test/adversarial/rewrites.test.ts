@@ -40,7 +40,7 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
         "begin; update t set w = 'x' where id = 2; alter table t alter v type numeric using v * 100; delete from t where id = 3; commit"
       ]
     ] as const) {
-      attack(`of ${what}, ${how}: nothing is claimed of its rows until they change`, (host) =>
+      attack(`are claimed by nothing until their rows change, in ${what}, ${how}`, (host) =>
         Effect.gen(function* () {
           const { apply, capture, db } = host
           yield* db.run(...table)
@@ -67,7 +67,7 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
       )
     }
 
-    attack(`of ${what}, where no value changes: everything stays known`, (host) =>
+    attack(`leave everything known if they are the same as before, in ${what}`, (host) =>
       Effect.gen(function* () {
         const { apply, capture, db } = host
         yield* db.run(...table)
@@ -106,7 +106,7 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
     )
   }
 
-  attack("in one transaction with a TRUNCATE, while an older transaction runs: everything stays known", (host) =>
+  attack("leave everything known in one transaction with a TRUNCATE, while an older transaction runs", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db } = host
       yield* db.run(...plain)
@@ -126,7 +126,7 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
     })
   )
 
-  attack("of an enum in the key, which has another name for a while: nothing untrue is claimed of that time", (host) =>
+  attack("leave nothing untrue claimed of the time in which an enum in the key has another name", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db } = host
       yield* db.run(
@@ -155,7 +155,7 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
   )
 
   if (TestDatabase.serverVersion >= 17) {
-    attack("of a stored generated column with another expression", (host) =>
+    attack("are noticed if they are of a stored generated column that gets another expression", (host) =>
       Effect.gen(function* () {
         const { apply, db } = host
         yield* db.run("create table t (id int primary key, w int, v int generated always as (w + 1) stored)")
@@ -188,7 +188,7 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
       ],
       ["all partitions", "alter table t alter v set expression as (w * 100)", "100 200 300"]
     ] as const) {
-      attack(`of a stored generated column of ${what} with another expression`, (host) =>
+      attack(`are noticed if a stored generated column of ${what} gets another expression`, (host) =>
         Effect.gen(function* () {
           const { apply, capture, db } = host
           yield* db.run(...computed)
@@ -212,7 +212,7 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
       )
     }
 
-    attack("of a partition that came since, after it was attached by apply", (host) =>
+    attack("are noticed in a partition that came since, after it was attached by apply", (host) =>
       Effect.gen(function* () {
         const { apply, db } = host
         yield* db.run(...computed)
@@ -226,7 +226,7 @@ attacks("values that ALTER TABLE writes anew", (attack) => {
       })
     )
 
-    attack("of a partition that gets another expression more than once: the lapse begins before the first", (host) =>
+    attack("begin their lapse before the first if a partition gets another expression more than once", (host) =>
       Effect.gen(function* () {
         const { apply, db } = host
         yield* db.run(...computed)
@@ -278,7 +278,7 @@ attacks("a column that has the name of one that was dropped", (attack) => {
     ["a table", plain],
     ["a partitioned table", partitioned]
   ] as const) {
-    attack(`is another one, of ${what}: nothing is claimed of its rows until they change`, (host) =>
+    attack(`is another one, of which nothing is claimed until rows change, in ${what}`, (host) =>
       Effect.gen(function* () {
         const { apply, capture, db } = host
         yield* db.run(...table)
@@ -319,7 +319,7 @@ attacks("a column that has the name of one that was dropped", (attack) => {
 
 attacks("values that are shown otherwise, although nothing was written", (attack) => {
   for (const [what, type, value, alter, present] of shown) {
-    attack(`of ${what}: nothing is claimed of rows until they change, and the past keeps its texts`, (host) =>
+    attack(`are claimed by nothing until rows change, and the past keeps its texts, of ${what}`, (host) =>
       Effect.gen(function* () {
         const { apply, capture, db } = host
         yield* db.run(types, `create table t (id int primary key, v ${type}, w int)`)
@@ -403,7 +403,7 @@ attacks("values that are shown otherwise, although nothing was written", (attack
 })
 
 // PostgreSQL makes what uses a column anew when the column gets another type, or refuses to alter it.
-attacks("what uses a column tells that ALTER TABLE kept its type", (attack) => {
+attacks("ALTER TABLE", (attack) => {
   const policy = { table: "t", mask: ["pin"] }
   const masked = "alter table t alter pin type varchar(9) using upper(pin)"
   const rewrite = "alter table t alter v type numeric using v + 1"
@@ -429,7 +429,7 @@ attacks("what uses a column tells that ALTER TABLE kept its type", (attack) => {
     ],
     ...(TestDatabase.serverVersion >= 18 ? [["not null", "alter table t alter v set not null", true] as const] : [])
   ] as const) {
-    attack(`${what}, or that it may not have`, (host) =>
+    attack(`is known to have kept the type of a column that ${what} uses, or may not alter it`, (host) =>
       Effect.gen(function* () {
         const { apply, db } = host
         yield* db.run(...plain, unversioned, use)
@@ -459,7 +459,7 @@ attacks("what uses a column tells that ALTER TABLE kept its type", (attack) => {
     )
   }
 
-  attack("only while it stays: a view that is replaced for the time of the alteration tells nothing", (host) =>
+  attack("is not known to have kept the type of a column if the view that uses it is replaced meanwhile", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run(...plain, "create view u as select id, v from t")
@@ -475,7 +475,7 @@ attacks("what uses a column tells that ALTER TABLE kept its type", (attack) => {
     })
   )
 
-  attack("of a computed column only its own expression", (host) =>
+  attack("is known to have kept the type of a computed column by its own expression alone", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run(
@@ -557,7 +557,7 @@ attacks("a rewrite that the catalog shows no more", (attack) => {
     )
   }
 
-  attack("although a partition that comes later has rows of before", (host) =>
+  attack("claims nothing of the rows, although a partition that comes later has rows of before", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run(...partitioned.slice(0, 2), "create table o (like t including all)", "insert into o values (7, 7)")
@@ -571,7 +571,7 @@ attacks("a rewrite that the catalog shows no more", (attack) => {
 })
 
 attacks("rows that cannot be read now", (attack) => {
-  attack("are no rewrite: what a write notes meanwhile is no lapse afterwards", (host) =>
+  attack("are no rewrite, and what a write notes meanwhile is no lapse afterwards", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db } = host
       yield* db.run(...partitioned, unversioned)
@@ -620,7 +620,7 @@ attacks("a key that nothing keeps unique", (attack) => {
       "alter table t drop constraint t_id_key"
     ]
   ] as const) {
-    attack(`${how}: no row is mistaken for another`, (host) =>
+    attack(`lets no row be mistaken for another: ${how}`, (host) =>
       Effect.gen(function* () {
         const { apply, capture, db } = host
         yield* db.run(`create table t (${table})`)
@@ -634,7 +634,7 @@ attacks("a key that nothing keeps unique", (attack) => {
     )
   }
 
-  attack("a primary key made anew over the same columns is the same key", (host) =>
+  attack("is the same key as a primary key that is made anew over the same columns", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db } = host
       yield* db.run("create table t (id int primary key, v text)")

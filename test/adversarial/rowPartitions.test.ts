@@ -117,7 +117,7 @@ attacks("captured tables that become partitions of captured ones", (attack) => {
     ["row", "row"]
   ] as const) {
     attack(
-      `of ${leafMode} mode in a table of ${rootMode} mode: are attached as without capture, and each row is recorded once`,
+      `of ${leafMode} mode in a table of ${rootMode} mode are attached as without capture, and each row is recorded once`,
       (host) =>
         Effect.gen(function* () {
           const { apply, db } = host
@@ -168,7 +168,7 @@ attacks("captured tables that become partitions of captured ones", (attack) => {
     )
   }
 
-  attack("of row mode in a table of statement mode: each row is recorded once, however it is written", (host) =>
+  attack("of row mode in a table of statement mode have each row recorded once, however it is written", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
       yield* db.run(

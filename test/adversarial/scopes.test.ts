@@ -164,7 +164,7 @@ describe("a scope and the names that its host uses", () => {
     })
 
     it.effect(
-      "no alias and no table of the host's is taken for one of Threadline's",
+      "take no alias and no table of the host's for one of Threadline's",
       () =>
         Effect.gen(function* () {
           yield* prepared
@@ -223,7 +223,7 @@ describe("a scope and the names that its host uses", () => {
       300_000
     )
 
-    it.effect("a comment at the end of a condition ends with its line", () =>
+    it.effect("end with the line a comment at the end of a condition", () =>
       Effect.gen(function* () {
         yield* prepared
         const scope = onChanges(({ image, sql }) => sql`${image} ->> 'tenant' = 'A' -- and nobody else`)
@@ -402,11 +402,11 @@ const fragmentText = (fragment: Statement.Fragment): string =>
   fragment.segments.map((segment) => (segment._tag === "Literal" ? segment.value : "?")).join("")
 
 describe("what a scope answers", () => {
-  it.layer(services)("is a condition, or a boolean", (it) => {
+  it.layer(services)("as a condition or a boolean", (it) => {
     const prepared = Effect.andThen(reset, write(log))
     const untyped = (answer: unknown) => (() => answer) as Query.ReadScope
 
-    it.effect("and is refused where it is anything else, or the scope throws", () =>
+    it.effect("is refused where it is anything else, or the scope throws", () =>
       Effect.gen(function* () {
         yield* prepared
         const odd = [1, 0, "true", "", undefined, null, [], {}, Promise.resolve(true), Effect.succeed(true), () => true]
@@ -526,7 +526,7 @@ describe("transactions under a scope", () => {
     const idsOf = (page: { readonly items: ReadonlyArray<Query.TransactionSummary> }) =>
       page.items.map(({ transaction }) => transaction.id)
 
-    it.effect("a hidden one is not found, whichever of its siblings is seen", () =>
+    it.effect("are not found if they are hidden, whichever of their siblings is seen", () =>
       Effect.gen(function* () {
         yield* prepared
         const unknown = yield* errorOf(asA(Query.incident("99")))
@@ -539,7 +539,7 @@ describe("transactions under a scope", () => {
       })
     )
 
-    it.effect("one that is seen by an action alone is listed as it has an incident", () =>
+    it.effect("are listed as they have an incident if they are seen by an action alone", () =>
       Effect.gen(function* () {
         yield* prepared
         expect((yield* asA(Query.incident("3"))).changes.items).toEqual([])
@@ -573,7 +573,7 @@ describe("transactions under a scope", () => {
       })
     )
 
-    it.effect("what one shows is of what is seen: actions, and the context only with a change", () =>
+    it.effect("show what is seen of them: actions, and the context only with a change", () =>
       Effect.gen(function* () {
         yield* reset
         const boss = { type: "user", id: "boss", label: "Boss of B" }
@@ -689,7 +689,7 @@ describe("transactions under a scope", () => {
       })
     )
 
-    it.effect("a correlation is judged by the actions that are seen", () =>
+    it.effect("are found by a correlation as the actions that are seen have it", () =>
       Effect.gen(function* () {
         yield* reset
         yield* write({
@@ -732,7 +732,7 @@ describe("transactions under a scope", () => {
       })
     )
 
-    it.effect("more hidden changes than a search looks at are told from none nowhere", () =>
+    it.effect("are nowhere told from none, however many are hidden", () =>
       Effect.gen(function* () {
         yield* reset
         const many = Array.from({ length: 12 }, (_, index) => String(index + 1))

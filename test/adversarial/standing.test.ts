@@ -69,7 +69,7 @@ attacks("transactions that are serializable", (attack) => {
     ]
   ]
   for (const [name, program] of programs) {
-    attack(`two of them on unrelated tables never fail because of capture: ${name}`, ({ apply, db, session }) =>
+    attack(`never fail because of capture if two of them write unrelated tables: ${name}`, ({ apply, db, session }) =>
       Effect.gen(function* () {
         for (const table of ["a", "b"]) {
           yield* db.run(
@@ -103,41 +103,45 @@ attacks("transactions that are serializable", (attack) => {
     )
   }
 
-  attack("the first ones after the server was started anew never fail each other", ({ apply, db, session }) =>
-    Effect.gen(function* () {
-      yield* db.run(
-        "create table a (id int primary key)",
-        "create table b (id int primary key)",
-        "create table c (id int primary key)"
-      )
-      yield* apply("a", "b", "c")
-      const stored =
-        "select postmaster_started_at = pg_postmaster_start_time() from threadline.installs order by epoch desc limit 1"
-      const outcomes: Array<string> = []
-      for (let n = 1; n <= 6; n++) {
-        // As if what is stored were an earlier start.
-        yield* db.run("update threadline.installs set postmaster_started_at = postmaster_started_at - interval '1 day'")
-        const sessions = [yield* session(), yield* session(), yield* session()] as const
-        for (const one of sessions) {
-          yield* one.run(begin, "select 1 from pg_class limit 1")
+  attack(
+    "never fail each other if they are the first ones after the server was started anew",
+    ({ apply, db, session }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table a (id int primary key)",
+          "create table b (id int primary key)",
+          "create table c (id int primary key)"
+        )
+        yield* apply("a", "b", "c")
+        const stored =
+          "select postmaster_started_at = pg_postmaster_start_time() from threadline.installs order by epoch desc limit 1"
+        const outcomes: Array<string> = []
+        for (let n = 1; n <= 6; n++) {
+          // As if what is stored were an earlier start.
+          yield* db.run(
+            "update threadline.installs set postmaster_started_at = postmaster_started_at - interval '1 day'"
+          )
+          const sessions = [yield* session(), yield* session(), yield* session()] as const
+          for (const one of sessions) {
+            yield* one.run(begin, "select 1 from pg_class limit 1")
+          }
+          const [one, two, three] = sessions
+          outcomes.push(yield* one.outcome(`insert into a values (${n})`))
+          outcomes.push(yield* one.outcome("commit"))
+          outcomes.push(yield* two.outcome("select from c"), yield* two.outcome(`insert into b values (${n})`))
+          outcomes.push(yield* three.outcome(`insert into c values (${n})`), yield* three.outcome("commit"))
+          outcomes.push(yield* two.outcome("commit"))
         }
-        const [one, two, three] = sessions
-        outcomes.push(yield* one.outcome(`insert into a values (${n})`))
-        outcomes.push(yield* one.outcome("commit"))
-        outcomes.push(yield* two.outcome("select from c"), yield* two.outcome(`insert into b values (${n})`))
-        outcomes.push(yield* three.outcome(`insert into c values (${n})`), yield* three.outcome("commit"))
-        outcomes.push(yield* two.outcome("commit"))
-      }
-      expect(outcomes.filter((outcome) => outcome !== "ok")).toEqual([])
-      expect(yield* db.value(stored)).toBe("f")
-      expect(
-        yield* db.value("select count(*) || ' ' || count(distinct epoch) from threadline.audit_transactions")
-      ).toBe("18 1")
-      // What the sequence knows is known without a query. A transaction at another level that asks stores the start.
-      yield* db.run("select threadline.current_epoch()", "insert into a values (0)")
-      expect(yield* db.value(stored)).toBe("t")
-      expect(yield* db.value("select count(distinct epoch) from threadline.audit_transactions")).toBe("1")
-    })
+        expect(outcomes.filter((outcome) => outcome !== "ok")).toEqual([])
+        expect(yield* db.value(stored)).toBe("f")
+        expect(
+          yield* db.value("select count(*) || ' ' || count(distinct epoch) from threadline.audit_transactions")
+        ).toBe("18 1")
+        // What the sequence knows is known without a query. A transaction at another level that asks stores the start.
+        yield* db.run("select threadline.current_epoch()", "insert into a values (0)")
+        expect(yield* db.value(stored)).toBe("t")
+        expect(yield* db.value("select count(distinct epoch) from threadline.audit_transactions")).toBe("1")
+      })
   )
 })
 
@@ -161,7 +165,7 @@ const partitionOf = "select threadline.ensure_partitions(now() + interval '5 yea
 
 attacks("publications", (attack) => {
   for (const publication of ["for all tables", "for tables in schema threadline"]) {
-    attack(`every update and delete inside the record works under a publication ${publication}`, (host) =>
+    attack(`let every update and delete inside the record work, if they are ${publication}`, (host) =>
       Effect.gen(function* () {
         const { apply, database, db } = host
         yield* db.run(
@@ -198,7 +202,7 @@ attacks("publications", (attack) => {
 })
 
 attacks("row-level security", (attack) => {
-  attack("on the record: no reader is told that there is nothing", (host) =>
+  attack("on the record lets no reader be told that there is nothing", (host) =>
     Effect.gen(function* () {
       const { apply, database, db, role } = host
       yield* db.run("create table t (id int primary key)")
@@ -243,7 +247,7 @@ attacks("row-level security", (attack) => {
   )
 
   attack(
-    "on the host's tables, forced: rows that may be hidden are not marked as if they were all",
+    "that is forced on the host's tables keeps rows that may be hidden from being marked as if they were all",
     ({ apply, database, db }) =>
       Effect.gen(function* () {
         yield* db.run(
@@ -263,8 +267,8 @@ attacks("row-level security", (attack) => {
   )
 })
 
-attacks("default privileges and grants", (attack) => {
-  attack("what the owner's default privileges give to others, migrate up takes back, and status reports", (host) =>
+attacks("the owner of the record", (attack) => {
+  attack("gets back by migrate up what its default privileges give to others, which status reports", (host) =>
     Effect.gen(function* () {
       const { apply, database, db, role } = host
       const [app, other] = [yield* role("app"), yield* role("other")]
@@ -311,7 +315,7 @@ attacks("default privileges and grants", (attack) => {
     })
   )
 
-  attack("grants on sequences and REFERENCES are named, and migrate up takes them back", (host) =>
+  attack("gets back by migrate up grants on sequences and REFERENCES, which status names", (host) =>
     Effect.gen(function* () {
       const { apply, database, db, role } = host
       const [app, other, third] = [yield* role("app"), yield* role("other"), yield* role("third")]
@@ -340,7 +344,7 @@ attacks("default privileges and grants", (attack) => {
     })
   )
 
-  attack("what belongs to another role than the owner is named, with what gives it back", (host) =>
+  attack("is told what belongs to another role, and what gives it back", (host) =>
     Effect.gen(function* () {
       const { apply, database, db, role } = host
       const app = yield* role("app")
@@ -380,7 +384,7 @@ attacks("default privileges and grants", (attack) => {
     })
   )
 
-  attack("what the owner's default privileges give on functions lets nobody make a trigger of the record's", (host) =>
+  attack("lets nobody make a trigger of the record's, whatever its default privileges give on functions", (host) =>
     Effect.gen(function* () {
       const { apply, database, db, role } = host
       const app = yield* role("app")
@@ -409,7 +413,7 @@ attacks("default privileges and grants", (attack) => {
     })
   )
 
-  attack("an owner that can log in is named by migrate status, capture status and every run", (host) =>
+  attack("is named by migrate status, capture status and every run if it can log in", (host) =>
     Effect.gen(function* () {
       const { apply, database, db } = host
       const owner = yield* database.ownOwner
@@ -423,7 +427,7 @@ attacks("default privileges and grants", (attack) => {
     })
   )
 
-  attack("roles that may act as the owner are named by capture status", (host) =>
+  attack("is named by capture status with the roles that may act as it", (host) =>
     Effect.gen(function* () {
       const { apply, capture, database, db, role } = host
       const owner = yield* database.ownOwner
@@ -443,8 +447,8 @@ attacks("default privileges and grants", (attack) => {
   )
 })
 
-attacks("settings, dumps and event triggers of the database", (attack) => {
-  attack("standard_conforming_strings = off for the whole database", ({ apply, database, db, session }) =>
+attacks("a database", (attack) => {
+  attack("records the same with standard_conforming_strings = off", ({ apply, database, db, session }) =>
     Effect.gen(function* () {
       yield* db.run(
         `alter database ${database.name} set standard_conforming_strings = off`,
@@ -480,24 +484,26 @@ attacks("settings, dumps and event triggers of the database", (attack) => {
     })
   )
 
-  attack("an event trigger that may not do its work as the owner of the record: the error names it", ({ apply, db }) =>
-    Effect.gen(function* () {
-      yield* db.run(
-        "create table t (id int primary key)",
-        "create table ddl_log (tag text)",
-        "create function log_ddl() returns event_trigger language plpgsql as $$ begin insert into public.ddl_log values (tg_tag); end $$",
-        "create event trigger log_ddl on ddl_command_end execute function log_ddl()"
-      )
-      const error = yield* Effect.orDie(Effect.flip(apply("t")))
-      expect(error.message).toMatch(
-        /permission denied for table ddl_log.*log_ddl\(\).*event triggers.*security definer/
-      )
-      yield* db.run("alter function log_ddl() security definer")
-      yield* apply("t")
-      yield* db.run("insert into t values (1)")
-      expect(brief(yield* changes(db))).toEqual(["insert 1"])
-      yield* db.run("drop event trigger log_ddl")
-    })
+  attack(
+    "with an event trigger that may not do its work as the owner of the record names it in the error",
+    ({ apply, db }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table t (id int primary key)",
+          "create table ddl_log (tag text)",
+          "create function log_ddl() returns event_trigger language plpgsql as $$ begin insert into public.ddl_log values (tg_tag); end $$",
+          "create event trigger log_ddl on ddl_command_end execute function log_ddl()"
+        )
+        const error = yield* Effect.orDie(Effect.flip(apply("t")))
+        expect(error.message).toMatch(
+          /permission denied for table ddl_log.*log_ddl\(\).*event triggers.*security definer/
+        )
+        yield* db.run("alter function log_ddl() security definer")
+        yield* apply("t")
+        yield* db.run("insert into t values (1)")
+        expect(brief(yield* changes(db))).toEqual(["insert 1"])
+        yield* db.run("drop event trigger log_ddl")
+      })
   )
 })
 

@@ -137,7 +137,7 @@ attacks("triggers that were off for a while", (attack) => {
     )
 
     attack(
-      `again, and written between, by whatever snapshot: what was written proves nothing, in ${mode} mode`,
+      `prove nothing by what was written between if they were off again, by whatever snapshot, in ${mode} mode`,
       (host) =>
         Effect.gen(function* () {
           const { apply, db } = host
@@ -269,7 +269,7 @@ attacks("triggers that were off for a while", (attack) => {
       "alter table base detach partition t"
     ]
   ] as const) {
-    attack(`were not needed to miss what was written to ${what}`, (host) =>
+    attack(`are no condition of a lapse: a write to ${what} is missed with all of them on`, (host) =>
       Effect.gen(function* () {
         const { apply, db } = host
         yield* db.run("create table t (id int primary key, v text, w text)", made.replace("v text", "v text, w text"))

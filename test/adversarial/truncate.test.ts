@@ -177,7 +177,7 @@ attacks("TRUNCATE", (attack) => {
     )
   }
 
-  attack("of a foreign table: plan and status say if it leaves nothing", (host) =>
+  attack("of a foreign table is announced by plan and status if it leaves nothing", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db, findings } = host
       yield* db.run(
@@ -254,7 +254,7 @@ attacks("TRUNCATE", (attack) => {
 
     for (const mode of ["statement", "row"] as const) {
       attack(
-        `or any write: what is virtual now is left out, what was and is no more is kept, in ${mode} mode`,
+        `and any write leave out what is virtual now, and keep what was and is no more, in ${mode} mode`,
         ({ apply, db }) =>
           Effect.gen(function* () {
             yield* db.run("create table t (id int primary key, a int, v int generated always as (a + 1) virtual)")

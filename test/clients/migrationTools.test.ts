@@ -109,7 +109,7 @@ const command = (directory: string, script: string, ...args: ReadonlyArray<strin
     return stdout
   })
 
-it.live("drizzle-kit: custom migrations, which it makes and runs, and it wants to change nothing afterwards", () =>
+it.live("drizzle-kit makes and runs custom migrations, and wants to change nothing afterwards", () =>
   fresh((url) =>
     Effect.gen(function* () {
       const folder = yield* project
@@ -140,7 +140,7 @@ it.live("drizzle-kit: custom migrations, which it makes and runs, and it wants t
   )
 )
 
-it.live("node-pg-migrate: SQL migrations in its folder, and a file that a step in JavaScript reads", () =>
+it.live("node-pg-migrate runs SQL migrations in its folder, and a file that a step in JavaScript reads", () =>
   fresh((url) =>
     Effect.gen(function* () {
       const steps = [
@@ -175,7 +175,7 @@ it.live("node-pg-migrate: SQL migrations in its folder, and a file that a step i
   )
 )
 
-it.live("dbmate, which is as Flyway: each file in a transaction of its own, in the order of the names", () =>
+it.live("dbmate, which is as Flyway, runs each file in a transaction of its own, in the order of the names", () =>
   fresh((url) =>
     Effect.gen(function* () {
       const steps = [
@@ -231,7 +231,7 @@ const schemaEngine = async (url: string): Promise<SchemaEngine> => {
   return engine.SchemaEngine.new({ datamodels: [["schema.prisma", schema]] }, () => undefined, adapter)
 }
 
-it.live("Prisma migrate: its engine runs each file once", () =>
+it.live("the engine of Prisma migrate runs each file once", () =>
   fresh((url) =>
     Effect.gen(function* () {
       const steps = [

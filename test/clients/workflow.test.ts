@@ -55,7 +55,7 @@ const recorded = Effect.flatMap(
 )
 
 it.live(
-  "a workflow: a step that failed is undone and tried again, one that is done is recorded once, whatever ends",
+  "a workflow undoes a step that failed and tries it again, and records one that is done once, whatever ends",
   () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
@@ -134,7 +134,7 @@ const runner = Effect.gen(function* () {
   return { sent, services }
 })
 
-it.live("a workflow on two runners at once: each step is recorded once, with the cause of its own run", () =>
+it.live("a workflow on two runners at once records each step once, with the cause of its own run", () =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     yield* sql.unsafe(`

@@ -56,9 +56,9 @@ const primaryCluster = Effect.gen(function* () {
   return { cluster, db }
 })
 
-describe("exports in other places", () => {
+describe("exports", () => {
   it.scopedLive(
-    "through PgBouncer, on a standby, and by index if little is asked for; jobs and schedules too, and when the server crashes in one",
+    "are the same through PgBouncer and on a standby, read by index if little is asked for, and are made by jobs and schedules there, also if the server crashes in one",
     () =>
       Effect.gen(function* () {
         const { cluster, db } = yield* primaryCluster

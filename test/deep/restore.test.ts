@@ -47,7 +47,7 @@ const xid = (db: Session) => Effect.map(db.value("select pg_current_xact_id()"),
 
 // A machine with nothing but Node has no pg_dump: there the tests are not defined. Continuous integration has it.
 if (Installation.withTools() !== undefined) {
-  describe("dump and restore", () => {
+  describe("after a dump,", () => {
     const cases = [
       ["as a script", "plain"],
       ["as an archive, by one job after the other", "custom"]

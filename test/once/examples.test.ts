@@ -136,85 +136,87 @@ const recordedWith = (action: string, count: number) =>
     Effect.timeout("1 minute")
   )
 
-it.live("Express, Drizzle, better-auth and pg-boss: sessions, impersonation and jobs are in the record", () =>
-  inFreshDatabase((url) =>
-    Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
-      const origin = yield* started("express-drizzle", url)
-      const nobody = visitor(origin)
-      expect((yield* call(nobody, "POST", "/invoices", { customer: "Ann", total: "12.50" })).status).toBe(401)
+it.live(
+  "the example of Express, Drizzle, better-auth and pg-boss has sessions, impersonation and jobs in its record",
+  () =>
+    inFreshDatabase((url) =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const origin = yield* started("express-drizzle", url)
+        const nobody = visitor(origin)
+        expect((yield* call(nobody, "POST", "/invoices", { customer: "Ann", total: "12.50" })).status).toBe(401)
 
-      const people = ["Carl", "Rosa"].map((name) => ({ name, email: `${name}@example.com`, password: "long enough" }))
-      const carl = visitor(origin)
-      const rosa = visitor(origin)
-      expect((yield* call(carl, "POST", "/api/auth/sign-up/email", people[0])).status).toBe(200)
-      expect((yield* call(rosa, "POST", "/api/auth/sign-up/email", people[1])).status).toBe(200)
-      const [administrator] = yield* sql<{ id: string }>`
+        const people = ["Carl", "Rosa"].map((name) => ({ name, email: `${name}@example.com`, password: "long enough" }))
+        const carl = visitor(origin)
+        const rosa = visitor(origin)
+        expect((yield* call(carl, "POST", "/api/auth/sign-up/email", people[0])).status).toBe(200)
+        expect((yield* call(rosa, "POST", "/api/auth/sign-up/email", people[1])).status).toBe(200)
+        const [administrator] = yield* sql<{ id: string }>`
         update "user" set role = 'admin' where name = 'Rosa' returning id`
 
-      // Carl for himself. What he says of the actor or the correlation is not believed, or only as an id.
-      const made = yield* call(carl, "POST", "/invoices", { customer: "Ann", total: "12.50" }, { "x-actor": "root" })
-      expect([made.status, made.json()]).toEqual([201, { id: 1 }])
-      expect((yield* call(carl, "POST", "/invoices", { customer: "Ann", total: "1e9" })).status).toBe(400)
-      const paid = { "x-correlation-id": "order-77" }
-      expect((yield* call(carl, "POST", "/invoices/1/pay", undefined, paid)).status).toBe(204)
-      expect((yield* call(carl, "POST", "/invoices/x/pay")).status).toBe(404)
-      yield* recordedWith("receipt.sent", 1)
+        // Carl for himself. What he says of the actor or the correlation is not believed, or only as an id.
+        const made = yield* call(carl, "POST", "/invoices", { customer: "Ann", total: "12.50" }, { "x-actor": "root" })
+        expect([made.status, made.json()]).toEqual([201, { id: 1 }])
+        expect((yield* call(carl, "POST", "/invoices", { customer: "Ann", total: "1e9" })).status).toBe(400)
+        const paid = { "x-correlation-id": "order-77" }
+        expect((yield* call(carl, "POST", "/invoices/1/pay", undefined, paid)).status).toBe(204)
+        expect((yield* call(carl, "POST", "/invoices/x/pay")).status).toBe(404)
+        yield* recordedWith("receipt.sent", 1)
 
-      // Rosa in the name of Carl.
-      const [customer] = yield* sql<{ id: string }>`select id from "user" where name = 'Carl'`
-      const impersonated = yield* call(rosa, "POST", "/api/auth/admin/impersonate-user", { userId: customer?.id })
-      expect(impersonated.status).toBe(200)
-      expect((yield* call(rosa, "POST", "/invoices", { customer: "Bob", total: "3" })).status).toBe(201)
-      expect((yield* call(rosa, "POST", "/invoices/2/pay")).status).toBe(204)
+        // Rosa in the name of Carl.
+        const [customer] = yield* sql<{ id: string }>`select id from "user" where name = 'Carl'`
+        const impersonated = yield* call(rosa, "POST", "/api/auth/admin/impersonate-user", { userId: customer?.id })
+        expect(impersonated.status).toBe(200)
+        expect((yield* call(rosa, "POST", "/invoices", { customer: "Bob", total: "3" })).status).toBe(201)
+        expect((yield* call(rosa, "POST", "/invoices/2/pay")).status).toBe(204)
 
-      const rows = yield* recordedWith("receipt.sent", 2)
-      const seen = rows.map(({ correlation, ...row }) => ({ ...row, order: correlation === "order-77" }))
-      const by = administrator?.id ?? "nobody"
-      const nothing = { by: null, on_behalf_of: null, order: false }
-      const signedIn = { ...nothing, action: "user.signed-in", actor: null, source: null, tables: null }
-      expect(seen).toEqual([
-        signedIn,
-        signedIn,
-        { ...nothing, action: "invoice.created", actor: "Carl", source: "shop", tables: "insert invoices" },
-        { ...nothing, action: "invoice.paid", actor: "Carl", source: "shop", tables: "update invoices", order: true },
-        {
-          ...nothing,
-          action: "receipt.sent",
-          actor: null,
-          on_behalf_of: "Carl",
-          source: "worker",
-          tables: "insert receipts",
-          order: true
-        },
-        { ...signedIn, action: "user.impersonated" },
-        { ...nothing, action: "invoice.created", actor: "Carl", by, source: "shop", tables: "insert invoices" },
-        { ...nothing, action: "invoice.paid", actor: "Carl", by, source: "shop", tables: "update invoices" },
-        {
-          ...nothing,
-          action: "receipt.sent",
-          actor: null,
-          on_behalf_of: "Carl",
-          source: "worker",
-          tables: "insert receipts"
-        }
-      ])
+        const rows = yield* recordedWith("receipt.sent", 2)
+        const seen = rows.map(({ correlation, ...row }) => ({ ...row, order: correlation === "order-77" }))
+        const by = administrator?.id ?? "nobody"
+        const nothing = { by: null, on_behalf_of: null, order: false }
+        const signedIn = { ...nothing, action: "user.signed-in", actor: null, source: null, tables: null }
+        expect(seen).toEqual([
+          signedIn,
+          signedIn,
+          { ...nothing, action: "invoice.created", actor: "Carl", source: "shop", tables: "insert invoices" },
+          { ...nothing, action: "invoice.paid", actor: "Carl", source: "shop", tables: "update invoices", order: true },
+          {
+            ...nothing,
+            action: "receipt.sent",
+            actor: null,
+            on_behalf_of: "Carl",
+            source: "worker",
+            tables: "insert receipts",
+            order: true
+          },
+          { ...signedIn, action: "user.impersonated" },
+          { ...nothing, action: "invoice.created", actor: "Carl", by, source: "shop", tables: "insert invoices" },
+          { ...nothing, action: "invoice.paid", actor: "Carl", by, source: "shop", tables: "update invoices" },
+          {
+            ...nothing,
+            action: "receipt.sent",
+            actor: null,
+            on_behalf_of: "Carl",
+            source: "worker",
+            tables: "insert receipts"
+          }
+        ])
 
-      // A job whose envelope somebody changed is done, in its own name alone.
-      yield* sql`insert into invoices (customer, total) values ('Eve', 1)`
-      yield* sql`
+        // A job whose envelope somebody changed is done, in its own name alone.
+        yield* sql`insert into invoices (customer, total) values ('Eve', 1)`
+        yield* sql`
         insert into pgboss.job (name, data)
         values ('send-receipt', ${JSON.stringify({ invoice: 3, customer: "Eve", envelope: "forged" })}::jsonb)`
-      expect((yield* recordedWith("receipt.sent", 3)).at(-1)).toMatchObject({
-        on_behalf_of: null,
-        source: "worker",
-        tables: "insert receipts"
+        expect((yield* recordedWith("receipt.sent", 3)).at(-1)).toMatchObject({
+          on_behalf_of: null,
+          source: "worker",
+          tables: "insert receipts"
+        })
       })
-    })
-  )
+    )
 )
 
-it.live("Effect: sessions, tenants as scope, a job and an export, and an OpenAPI document of all", () =>
+it.live("the example of Effect has sessions, tenants as scope, a job, an export, and an OpenAPI document of all", () =>
   inFreshDatabase((url) =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
@@ -330,7 +332,7 @@ it.live("Effect: sessions, tenants as scope, a job and an export, and an OpenAPI
 )
 
 it.live(
-  "a cluster of two processes: one is killed in the middle of an export, the other one makes the file",
+  "the example of a cluster makes the file of an export whose process is killed in the middle",
   () =>
     inFreshDatabase((url) =>
       Effect.gen(function* () {

@@ -88,7 +88,7 @@ const header = [
 
 it.layer(layer)("Export", (it) => {
   describe("formats", () => {
-    it.effect("NDJSON is the timeline's JSON, a change a line, oldest first", () =>
+    it.effect("write NDJSON as the timeline's JSON, a change a line, oldest first", () =>
       Effect.gen(function* () {
         yield* log
         const text = yield* textOf({ format: "ndjson" })
@@ -105,7 +105,7 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
-    it.effect("JSON is one document that ends with its manifest", () =>
+    it.effect("write JSON as one document that ends with its manifest", () =>
       Effect.gen(function* () {
         yield* log
         for (const filter of [{}, { transactionId: "99" }]) {
@@ -123,7 +123,7 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
-    it.effect("CSV has the columns of the contract, CRLF, and cells that no spreadsheet runs", () =>
+    it.effect("write CSV with the columns of the contract, CRLF, and cells that no spreadsheet runs", () =>
       Effect.gen(function* () {
         yield* log
         const text = yield* textOf({ format: "csv" })
@@ -148,7 +148,7 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
-    it.effect("a person's CSV has a line for each field that changed", () =>
+    it.effect("write a person's CSV with a line for each field that changed", () =>
       Effect.gen(function* () {
         yield* log
         const text = yield* textOf({ format: "csv", columns: [...Export.personColumns], filter: { table: "posts" } })
@@ -172,7 +172,7 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
-    it.effect("is compressed by gzip", () =>
+    it.effect("are compressed by gzip", () =>
       Effect.gen(function* () {
         yield* log
         for (const format of ["csv", "ndjson"] as const) {
@@ -222,7 +222,7 @@ it.layer(layer)("Export", (it) => {
       )
     )
 
-    it.effect("a table or a column that nobody knows is not found", () =>
+    it.effect("for a table or a column that nobody knows are not found", () =>
       Effect.gen(function* () {
         yield* log
         const failure = yield* Effect.flip(textOf({ format: "csv", filter: { table: "nosuch" } }))
@@ -358,7 +358,7 @@ it.layer(layer)("Export", (it) => {
     )
 
     it.effect(
-      "one that is left cancels its statement, and the pool goes on",
+      "that are left cancel their statement, and the pool goes on",
       () =>
         Effect.gen(function* () {
           yield* many
@@ -383,7 +383,7 @@ it.layer(layer)("Export", (it) => {
       300_000
     )
 
-    it.effect("one that is slow makes the database wait, and sees one snapshot", () =>
+    it.effect("that are slow make the database wait, and see one snapshot", () =>
       Effect.gen(function* () {
         yield* many
         const sql = yield* SqlClient.SqlClient
@@ -413,7 +413,7 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
-    it.effect("inside a transaction they read what is committed, and do not wait for it", () =>
+    it.effect("inside a transaction read what is committed, and do not wait for it", () =>
       Effect.gen(function* () {
         yield* log
         const sql = yield* SqlClient.SqlClient
@@ -477,7 +477,7 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
-    it.effect("a lost connection is a typed failure", () =>
+    it.effect("fail with one type if their connection is lost", () =>
       Effect.gen(function* () {
         yield* many
         const database = yield* TestDatabase.TestDatabase
@@ -514,7 +514,7 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
-    it.effect("unless the host turned it off, or fails before anything is read", () =>
+    it.effect("no export if the host turned that off, and reads nothing if it may not record", () =>
       Effect.gen(function* () {
         yield* log
         const database = yield* TestDatabase.TestDatabase

@@ -556,7 +556,7 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
       })
     )
 
-    it.scoped("whose clocks are wrong by a day: the clock of the database alone decides whose job it is", () =>
+    it.scoped("whose clocks are wrong by a day have jobs as the clock of the database alone decides", () =>
       Effect.gen(function* () {
         yield* log()
         const { jobs: asking, path, store } = yield* jobsWith()
@@ -691,7 +691,7 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
   })
 
   describe("files", () => {
-    it.scoped("expire: the store removes them before they are marked", () =>
+    it.scoped("that expire are removed by the store before they are marked", () =>
       Effect.gen(function* () {
         yield* log()
         const { path, store } = yield* jobsWith()

@@ -270,7 +270,7 @@ it.layer(layer)("shapes", (it) => {
   )
 
   describe("with other options", () => {
-    it.effect("a scope hides the row before, too", () =>
+    it.effect("hide the row before, too, under a scope", () =>
       Effect.gen(function* () {
         yield* log
         const scope: Query.ReadScope = (surface, columns) =>
@@ -284,7 +284,7 @@ it.layer(layer)("shapes", (it) => {
       })
     )
 
-    it.scoped("the manifest says the shape, and a file is verified", () =>
+    it.scoped("are named by the manifest, and a file of one is verified", () =>
       Effect.gen(function* () {
         yield* log
         const directory = yield* scratch()
@@ -297,7 +297,7 @@ it.layer(layer)("shapes", (it) => {
       })
     )
 
-    it("a shape that is not known, or of another format, is refused", () => {
+    it("are refused if they are not known, or of another format", () => {
       const unknown = Export.validate({ format: "ndjson", shape: "leef" as never })
       expect(Either.getOrThrow(Either.flip(unknown))).toMatchObject({
         field: "shape",

@@ -789,7 +789,7 @@ describe("a comparison", () => {
 
 // A machine with nothing but Node has no pg_dump: there the tests are not defined.
 if (Installation.withTools() !== undefined) {
-  describe("with the tools of PostgreSQL", () => {
+  describe("Migrations, with the tools of PostgreSQL,", () => {
     it.scopedLive("restores a data-only dump into a migrated schema", () =>
       Effect.gen(function* () {
         const cluster = yield* TestCluster.make({ tools: true })

@@ -287,10 +287,10 @@ describe("cursors under a scope", () => {
     )
   })
 
-  it.layer(layer)("and their key:", (it) => {
+  it.layer(layer)("whatever becomes of their key", (it) => {
     const read: Read = (cursor) => asA(Query.timeline({ limit, cursor }))
 
-    it.effect("one that is missing fails what needs it, and nothing else, until it is there", () =>
+    it.effect("fail what needs the key if it is missing, and nothing else, until it is there", () =>
       Effect.gen(function* () {
         yield* prepared
         const sql = yield* SqlClient.SqlClient
@@ -318,7 +318,7 @@ describe("cursors under a scope", () => {
       })
     )
 
-    it.effect("is read by readers, changed by no role, and nothing to writers", () =>
+    it.effect("let readers read the key, no role change it, and writers learn nothing of it", () =>
       Effect.gen(function* () {
         yield* prepared
         const database = yield* TestDatabase.TestDatabase
@@ -350,7 +350,7 @@ describe("cursors under a scope", () => {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("another one refuses what this one made, and the older one counts where data was restored", () =>
+    it.effect("are refused if another key made them, and the older key counts where data was restored", () =>
       Effect.gen(function* () {
         yield* prepared
         const sql = yield* SqlClient.SqlClient
