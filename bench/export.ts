@@ -12,7 +12,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import * as Export from "../src/Export.js"
-import { history } from "./history.js"
+import { businessYear } from "./businessYear.js"
 import { median } from "./measure.js"
 import * as Options from "./options.js"
 
@@ -118,7 +118,7 @@ const psql = async (url: string, path: string, { where }: Case): Promise<number>
 }
 
 const bench = Effect.gen(function* () {
-  const { url } = yield* history({ ...asked, progress: console.error })
+  const { url } = yield* businessYear({ ...asked, progress: console.error })
   const directory = mkdtempSync(join(tmpdir(), "threadline-bench-"))
   yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true })))
   console.log("| export | rows | MB | rows/s | psql rows/s | ratio | peak MB |")

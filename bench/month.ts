@@ -3,7 +3,7 @@
  * month of the history that reads are measured on.
  */
 import * as Effect from "effect/Effect"
-import { history } from "./history.js"
+import { businessYear } from "./businessYear.js"
 import * as Options from "./options.js"
 import { Session } from "./server.js"
 
@@ -23,7 +23,7 @@ export interface Sized {
 }
 
 const bench = Effect.gen(function* () {
-  const { url } = yield* history({
+  const { url } = yield* businessYear({
     transactions,
     keep,
     progress: (text) => {

@@ -9,7 +9,7 @@ import * as Redacted from "effect/Redacted"
 import { loadavg } from "node:os"
 import * as OperatorSurface from "../src/OperatorSurface.js"
 import * as Threadline from "../src/Threadline.js"
-import { history } from "./history.js"
+import { businessYear } from "./businessYear.js"
 import * as Options from "./options.js"
 import { type Samples, samples } from "./readsSamples.js"
 
@@ -71,7 +71,7 @@ const visited = async (handler: (request: Request) => Promise<Response>, address
 }
 
 const bench = Effect.gen(function* () {
-  const { url } = yield* history({ ...asked, progress })
+  const { url } = yield* businessYear({ ...asked, progress })
   const of = yield* Effect.promise(() => samples(url))
   const writer = PgClient.layer({ url: Redacted.make(url), maxConnections: 4, applicationName: "threadline-bench" })
   const services = Threadline.layer({

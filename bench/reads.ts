@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { cpus, loadavg } from "node:os"
 import * as Query from "../src/Query.js"
-import { history } from "./history.js"
+import { businessYear } from "./businessYear.js"
 import * as Options from "./options.js"
 import { cases } from "./readsCases.js"
 import { type Figures, measure, type Spread } from "./readsMeasure.js"
@@ -48,7 +48,7 @@ const line = (each: Figures): string =>
   `${each.scanned.length > 0 ? `  scans ${each.scanned.join(", ")}` : ""}`
 
 const bench = Effect.gen(function* () {
-  const { name, url } = yield* history({ ...asked, progress })
+  const { name, url } = yield* businessYear({ ...asked, progress })
   if (asked.keep) {
     progress(`the history is in the database ${name}`)
   }

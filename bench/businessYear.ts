@@ -1,4 +1,4 @@
-/** A database with a realistic history, of any size; see `history.sql`. */
+/** A database with the record of a business over a year, of any size; see `businessYear.sql`. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -17,7 +17,7 @@ export interface Options {
   readonly progress: (text: string) => void
 }
 
-export interface History {
+export interface BusinessYear {
   readonly url: string
   readonly name: string
 }
@@ -59,9 +59,9 @@ const session = <A>(url: string, run: (client: pg.Client) => Promise<A>): Effect
     return run(client).finally(() => client.end())
   })
 
-/** The steps of `history.sql`, by name. */
+/** The steps of `businessYear.sql`, by name. */
 const steps = (transactions: number): ReadonlyArray<readonly [name: string, statements: string]> =>
-  readFileSync(new URL("./history.sql", import.meta.url), "utf8")
+  readFileSync(new URL("./businessYear.sql", import.meta.url), "utf8")
     .split(/^-- step: /m)
     .slice(1)
     .map((text) => {
@@ -126,7 +126,7 @@ const isComplete = (url: string): Effect.Effect<boolean> =>
  * On the server of `DATABASE_URL` (a superuser's), where a history can be kept, or on one made for the run. The settings of a
  * server that is given are left alone.
  */
-export const history = (options: Options): Effect.Effect<History, TestCluster.ClusterError, Scope.Scope> =>
+export const businessYear = (options: Options): Effect.Effect<BusinessYear, TestCluster.ClusterError, Scope.Scope> =>
   Effect.gen(function* () {
     const given = process.env["DATABASE_URL"] ?? ""
     const server = given === "" ? (yield* TestCluster.make({ settings })).url : given
