@@ -26,8 +26,11 @@ const models = "^src/(Actor|AuditContext|Page|ThreadlineError)\\.ts$"
 /** Pages import what a host can import, and nothing else of Threadline: what they lack there is missing for hosts, too. */
 const pages = "operator"
 
-/** Parts of English sentences and words for a shell, which both the command line and the pages write. They are no API. */
-const words = "^src/internal/core/(words|shell)\\.ts$"
+/**
+ * Parts of English sentences, words for a shell, spans of time as people write them and endings of files: the command line and the pages
+ * write and read them as the library does. They are no API.
+ */
+const words = "^src/internal/core/(words|shell|span|fileEnding)\\.ts$"
 
 const names = Object.keys(rooms)
 

@@ -2,7 +2,6 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { basename } from "node:path"
-import * as Schema from "effect/Schema"
 import { Mask, type TableConfig } from "../src/Capture.js"
 import * as TableName from "../src/TableName.js"
 import { InvalidRequest } from "../src/ThreadlineError.js"
@@ -25,18 +24,19 @@ interface ColumnName {
 const columnName = (text: string, field: string): Either.Either<ColumnName, InvalidRequest> =>
   Either.map(TableName.parseColumn(text, field), ({ column, ...table }) => ({ table: TableName.format(table), column }))
 
-const decodeMask = Schema.decodeUnknownSync(Mask)
+/** A column of `--mask`, and the mask behind it, if there is one. A name with "=" in it stands in quotes. */
+const maskedColumn = (text: string, field: string) => {
+  const as = Mask.literals.find((mask) => text.endsWith(`=${mask}`))
+  const column = as === undefined ? text : text.slice(0, -`=${as}`.length)
+  return Either.map(columnName(column, field), (name) => ({ ...name, as }))
+}
 
 /** Tables that options name, with what the options say about their columns. */
 const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configured: ReadonlyArray<TableConfig>) {
   const columnNames = (texts: ReadonlyArray<string>, field: string) =>
     Effect.forEach(texts, (text) => columnName(text, field))
   const exclude = yield* columnNames(options.exclude, "--exclude")
-  const mask = yield* Effect.forEach(options.mask, (text) => {
-    // A name with "=" in it stands in quotes.
-    const [, column = text, as] = /^(.*)=(\[masked\]|last4|hash|null)$/s.exec(text) ?? []
-    return Effect.map(columnName(column, "--mask"), (name) => ({ ...name, as }))
-  })
+  const mask = yield* Effect.forEach(options.mask, (text) => maskedColumn(text, "--mask"))
   const key = yield* columnNames(options.key, "--key")
   const tables = yield* Effect.forEach(options.table, (text) =>
     Either.map(TableName.parse(text, "--table"), TableName.format)
@@ -83,7 +83,7 @@ const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configur
         : {
             mask: mask
               .filter((column) => column.table === table)
-              .map(({ as, column }) => (as === undefined ? column : { column, as: decodeMask(as) }))
+              .map(({ as, column }) => (as === undefined ? column : { column, as }))
           }),
       ...(firstKey === undefined ? {} : { key: [firstKey, ...restOfKey] as const })
     }

@@ -1,4 +1,5 @@
 /** Completions for shells, made from the declarations of the commands. */
+import { shellWord } from "../src/internal/core/shell.js"
 import { below, groups } from "./commands.js"
 import type { CommandFacts, OptionFacts } from "./parser/declare.js"
 
@@ -8,9 +9,6 @@ export type Shell = (typeof shells)[number]
 
 /** The script that a shell reads. It never runs the program. */
 export const completions = (shell: Shell, leaves: ReadonlyArray<CommandFacts>): string => scripts[shell](leaves)
-
-/** A string as POSIX shells read it. */
-const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
 
 /** Whether the value of an option is completed as a directory or a file. */
 const isDirectory = ({ placeholder }: OptionFacts): boolean => placeholder === "DIRECTORY"
@@ -33,9 +31,9 @@ const summaryOf = (path: ReadonlyArray<string>, leaves: ReadonlyArray<CommandFac
 const bash = (leaves: ReadonlyArray<CommandFacts>): string => {
   const values = leaves.flatMap(({ options, path }) =>
     options.flatMap((option) => {
-      const pattern = `${quoted(`${path.join(" ")} ${dashed(option)}`)})`
+      const pattern = `${shellWord(`${path.join(" ")} ${dashed(option)}`)})`
       return option.words.length > 0
-        ? [`    ${pattern} words=${quoted(option.words.join(" "))} ;;`]
+        ? [`    ${pattern} words=${shellWord(option.words.join(" "))} ;;`]
         : isFile(option)
           ? [`    ${pattern} files=-f ;;`]
           : isDirectory(option)
@@ -43,17 +41,19 @@ const bash = (leaves: ReadonlyArray<CommandFacts>): string => {
             : []
     })
   )
-  const commandWords = parents.map((path) => `    ${quoted(path.join(" "))}) words=${quoted(below(path).join(" "))} ;;`)
+  const commandWords = parents.map(
+    (path) => `    ${shellWord(path.join(" "))}) words=${shellWord(below(path).join(" "))} ;;`
+  )
   const argumentWords = leaves.flatMap((leaf) =>
     leaf.arguments.flatMap(({ words }, index) =>
       words.length === 0
         ? []
-        : [`    ${quoted(`${leaf.path.join(" ")} ${index}`)}) words=${quoted(words.join(" "))} ;;`]
+        : [`    ${shellWord(`${leaf.path.join(" ")} ${index}`)}) words=${shellWord(words.join(" "))} ;;`]
     )
   )
   const optionWords = leaves.map(
     ({ options, path }) =>
-      `    ${quoted(path.join(" "))}) words=${quoted([...options.map(dashed), "--help"].join(" "))} ;;`
+      `    ${shellWord(path.join(" "))}) words=${shellWord([...options.map(dashed), "--help"].join(" "))} ;;`
   )
   return `# Completions of threadline for bash; to have them: source <(threadline completions bash)
 _threadline() {
@@ -78,7 +78,7 @@ _threadline() {
     -*) ;;
     *)
       case "$command" in
-      ''|${Object.keys(groups).map(quoted).join("|")}) command=\${command:+$command }$word ;;
+      ''|${Object.keys(groups).map(shellWord).join("|")}) command=\${command:+$command }$word ;;
       *) given=$((given + 1)) ;;
       esac
       ;;
@@ -125,7 +125,7 @@ const zsh = (leaves: ReadonlyArray<CommandFacts>): string => {
     const name = `${option.repeated ? "*" : ""}${dashed(option)}`
     const description = `[${inBrackets(option.description)}]`
     const values = isFile(option) ? "_files" : isDirectory(option) ? "_files -/" : action(option.words)
-    return quoted(
+    return shellWord(
       option.placeholder === undefined
         ? `${name}${description}`
         : `${name}=${description}:${inBrackets(option.placeholder)}:${values}`
@@ -135,14 +135,14 @@ const zsh = (leaves: ReadonlyArray<CommandFacts>): string => {
     [
       "_arguments -S",
       ...leaf.options.map(optionSpec),
-      quoted("(- *)--help[Show the options of the command.]"),
+      shellWord("(- *)--help[Show the options of the command.]"),
       ...leaf.arguments.map(({ name, optional, words }, index) =>
-        quoted(`${index + 1}:${optional ? ":" : ""}${inBrackets(name)}:${action(words)}`)
+        shellWord(`${index + 1}:${optional ? ":" : ""}${inBrackets(name)}:${action(words)}`)
       )
     ].join(" \\\n        ")
   const ofParent = (path: ReadonlyArray<string>): string => {
     const names = below(path)
-    const described = names.map((name) => quoted(`${name}:${inBrackets(summaryOf([...path, name], leaves))}`))
+    const described = names.map((name) => shellWord(`${name}:${inBrackets(summaryOf([...path, name], leaves))}`))
     const cases = names.map((name) => {
       const inner = [...path, name]
       const leaf = leaves.find((candidate) => candidate.path.join(" ") === inner.join(" "))

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Export from "../src/Export.js"
+import { formatOf } from "../src/internal/core/fileEnding.js"
 import { withSuggestion } from "../src/Suggestion.js"
 import { InvalidRequest } from "../src/ThreadlineError.js"
 import { UsageError } from "./exit.js"
@@ -40,12 +41,6 @@ export const format = (description: string) => choice("format", formats, descrip
 
 type Options = Given<typeof requestOptions> & { readonly format: Option.Option<Export.Format> }
 
-/** The format that a file's name ends in. */
-const endingOf = (path: string): Export.Format | undefined => {
-  const ending = /\.(csv|ndjson|jsonl|json|parquet)(?:\.(?:gz|zst))?$/i.exec(path)?.[1]?.toLowerCase()
-  return ending === "jsonl" ? "ndjson" : formats.find((format) => format === ending)
-}
-
 const refuse = (message: string) => new UsageError({ message })
 
 /** The actor of `--requested-by`. */
@@ -69,7 +64,7 @@ export const requestOf = Effect.fnUntraced(function* (
   const shape = Option.getOrUndefined(options.shape)
   const format =
     Option.getOrUndefined(options.format) ??
-    (output === undefined ? undefined : endingOf(output)) ??
+    (output === undefined ? undefined : formatOf(output, formats)) ??
     (shape === undefined ? undefined : "ndjson")
   if (format === undefined) {
     return yield* refuse(`--format is missing: one of ${formats.join(", ")}`)

@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { spanOf } from "../src/internal/core/span.js"
 import { UsageError } from "./exit.js"
 import { value } from "./options.js"
 import type { Given } from "./parser/declare.js"
@@ -25,8 +26,6 @@ interface Bounds {
   readonly from: string | undefined
   readonly to: string | undefined
 }
-
-const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
 
 /** The largest offset of a zone that ever was, in hours. PostgreSQL has the same bound. */
 const largestOffset = 16
@@ -106,10 +105,10 @@ export const windowOf = Effect.fnUntraced(function* (options: Window): Effect.fn
   if (Option.isSome(from)) {
     return yield* refuse("--since says where the window begins: give it without --from")
   }
-  const [, count, unit = ""] = /^([1-9]\d{0,5})([smhdw])$/.exec(since.value) ?? []
-  if (count === undefined) {
+  const back = spanOf(since.value)
+  if (back === undefined) {
     return yield* refuse("--since is a time such as 90s, 30m, 12h, 7d or 2w")
   }
   const now = yield* Clock.currentTimeMillis
-  return { ...bounds, from: instant(now - Number(count) * (units[unit] ?? 0) * 1000) }
+  return { ...bounds, from: instant(now - back.millis) }
 })

@@ -12,8 +12,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { spanOf } from "./internal/core/span.js"
 import { wholeStorage } from "./internal/record/whole.js"
-import { type Given as GivenView, type OwnerInput as Whose, sinceMillis } from "./internal/views/check.js"
+import { type Given as GivenView, type OwnerInput as Whose } from "./internal/views/check.js"
 import type { SavedView, SavedViewError } from "./internal/views/model.js"
 import * as service from "./internal/views/service.js"
 import { filterOf, type ViewFilter } from "./internal/views/store.js"
@@ -161,7 +162,7 @@ export const run = (
   Effect.gen(function* () {
     const saved = yield* filterOf(view)
     const { cursor, limit, order = saved.order } = options
-    const back = sinceMillis(view.since)
+    const back = spanOf(view.since)?.millis
     if (back === undefined) {
       return yield* Query.timeline({ ...saved, order, limit, cursor })
     }

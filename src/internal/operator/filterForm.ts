@@ -6,7 +6,8 @@ import * as Option from "effect/Option"
 import * as Json from "../../Json.js"
 import * as Query from "../../Query.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { dayOf, durationOf, instantOfLocal } from "./zone.js"
+import { spanOf } from "../core/span.js"
+import { dayOf, instantOfLocal } from "./zone.js"
 
 /** Parameters of pages that are not fields of a filter. */
 const own = ["tz", "since", "q", "back", "seen", "follow"] as const
@@ -51,7 +52,7 @@ export const read = (params: URLSearchParams, zone: string, now: number): Either
     }
   }
   const given = params.get("since")?.trim() ?? ""
-  if (given !== "" && given !== "all" && durationOf(given) === undefined) {
+  if (given !== "" && given !== "all" && spanOf(given) === undefined) {
     return Either.left(
       new InvalidRequest({ field: "since", rule: "must be `all` or a duration such as 90m, 24h or 7d" })
     )
@@ -60,12 +61,12 @@ export const read = (params: URLSearchParams, zone: string, now: number): Either
   const since =
     hasTimes && given === ""
       ? undefined
-      : given === "all" || durationOf(given) !== undefined
+      : given === "all" || spanOf(given) !== undefined
         ? given
         : narrow.some((name) => rest.has(name))
           ? undefined
           : usualWindow
-  const duration = since === undefined ? undefined : durationOf(since)
+  const duration = since === undefined ? undefined : spanOf(since)?.millis
   if (duration !== undefined) {
     rest.set("from", new Date(now - duration).toISOString())
   }

@@ -6,8 +6,9 @@ import * as Either from "effect/Either"
 import * as Actor from "../../Actor.js"
 import * as Query from "../../Query.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
+import { spanOf } from "../core/span.js"
 import { shortTable } from "../core/words.js"
-import { dayOf, durationOf, instantOfLocal } from "./zone.js"
+import { dayOf, instantOfLocal } from "./zone.js"
 
 /** The parameter of a filter that each word stands for. */
 const parameters: Readonly<Record<string, string>> = {
@@ -97,7 +98,7 @@ export const read = (tokens: ReadonlyArray<Token>, zone: string): Either.Either<
         return refused("is", "must be unattributed, capture-only or failed")
       }
     } else if (word === "since") {
-      if (durationOf(value) === undefined) {
+      if (spanOf(value) === undefined) {
         return refused("since", "must be a time such as 90m, 12h, 7d or 2w")
       }
       since = value

@@ -1,6 +1,8 @@
 /**
  * Instants of the record, shown in a time zone without losing a microsecond.
  */
+import { spanOf } from "../core/span.js"
+import { many } from "../core/words.js"
 
 export const utc = "UTC"
 
@@ -117,20 +119,8 @@ export const dayOf = (text: string, zone: string): { readonly from: string; read
     : { from, to: `${new Date(Date.parse(end) - 1000).toISOString().slice(0, 19)}.999999Z` }
 }
 
-const units: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
-
-/** `24h` in milliseconds; undefined if the text is not a duration. */
-export const durationOf = (text: string): number | undefined => {
-  const [, count, unit = ""] = /^([1-9]\d{0,5})([smhdw])$/.exec(text) ?? []
-  const size = units[unit]
-  return count === undefined || size === undefined ? undefined : Number(count) * size
-}
-
-const unitNames: Readonly<Record<string, string>> = { s: "seconds", m: "minutes", h: "hours", d: "days", w: "weeks" }
-
 /** `last 24 hours` */
 export const durationName = (text: string): string => {
-  const [, count = "", unit = ""] = /^(\d+)([smhdw])$/.exec(text) ?? []
-  const name = unitNames[unit] ?? ""
-  return count === "1" ? `last ${name.slice(0, -1)}` : `last ${count} ${name}`
+  const span = spanOf(text)
+  return span === undefined ? text : `last ${span.count === 1 ? span.unit : many(span.count, span.unit)}`
 }

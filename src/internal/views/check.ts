@@ -4,6 +4,7 @@ import { identifiedTypes } from "../../Actor.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { longestSavedFilter } from "../core/limits.js"
 import { notAnObject, unknownField } from "../core/request.js"
+import { spanOf } from "../core/span.js"
 import { idRule, idText, shortTextRule } from "../core/text.js"
 import { decodeFilter } from "../search/filter.js"
 import type { FilterInput } from "../search/filterInput.js"
@@ -68,14 +69,6 @@ export const checkName = (name: unknown): Either.Either<string, InvalidRequest> 
   return rule === undefined ? Either.right(name as string) : refused("name", rule)
 }
 
-const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
-
-/** `7d` in milliseconds; undefined if it is no such time. */
-export const sinceMillis = (text: unknown): number | undefined => {
-  const [, count, unit = ""] = typeof text === "string" ? (/^([1-9]\d{0,5})([smhdw])$/.exec(text) ?? []) : []
-  return count === undefined ? undefined : Number(count) * (units[unit] ?? 0) * 1000
-}
-
 /** What is kept of a view. */
 export interface Kept {
   readonly owner: Owner
@@ -96,7 +89,7 @@ export const check = (view: Given): Either.Either<Kept, InvalidRequest> =>
     const owner = yield* checkOwner(view.owner)
     const name = yield* checkName(view.name)
     const { since } = view
-    if (since !== undefined && sinceMillis(since) === undefined) {
+    if (since !== undefined && spanOf(since) === undefined) {
       return yield* refused("since", "must be a time such as 90s, 30m, 12h, 7d or 2w")
     }
     const { cursor: _, limit: __, ...filter } = yield* decodeFilter(view.filter ?? {})

@@ -10,6 +10,7 @@ import { createHash } from "node:crypto"
 import * as AuditContext from "../../../AuditContext.js"
 import type * as Page from "../../../Page.js"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../../ThreadlineError.js"
+import { compressedEndings } from "../../core/fileEnding.js"
 import * as telemetry from "../../core/telemetry.js"
 import { stringify } from "../../core/json.js"
 import { id as checkId, mustBeObject } from "../../core/request.js"
@@ -125,8 +126,6 @@ export interface Making {
   readonly store: Store | undefined
   readonly options: Options
 }
-
-const compressedEndings = { gzip: ".gz", zstd: ".zst" } as const
 
 const endingOf = (request: Job["request"]): string => {
   const compression = outerCompression(request)

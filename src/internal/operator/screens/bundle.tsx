@@ -6,6 +6,7 @@ import * as Actor from "../../../Actor.js"
 import type * as PageOf from "../../../Page.js"
 import type * as Query from "../../../Query.js"
 import { InvalidRequest } from "../../../ThreadlineError.js"
+import { spanOf } from "../../core/span.js"
 import type { ColumnsByTable } from "../columnOrder.js"
 import type { Question } from "../commandLine.js"
 import { ActionTable } from "../design/Actions.js"
@@ -18,7 +19,7 @@ import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { actorLinkOf, labelOf, useSite } from "../site.js"
 import { type Fewer, page, type ScreenContext, type Screened } from "../screen.js"
-import { durationName, durationOf } from "../zone.js"
+import { durationName } from "../zone.js"
 import { plural } from "./timeline.js"
 
 /** Items per list by default. */
@@ -306,7 +307,7 @@ export const actor =
         })
       }
       const since = params.get("since") ?? "30d"
-      const duration = durationOf(since)
+      const duration = spanOf(since)?.millis
       if (duration === undefined && since !== "all") {
         return yield* new InvalidRequest({ field: "since", rule: "must be a time such as 90m, 12h, 7d or 2w, or all" })
       }
