@@ -31,10 +31,10 @@ const allMigrations = Migrations.all.map(({ checksum, id, name }) => ({ id, name
 /** An empty database with a client of its superuser's. */
 const emptyDatabase = Effect.gen(function* () {
   const made = yield* EmptyDatabase.emptyDatabase
-  return { ...made, admin: yield* clientOf(made.url) }
+  return { ...made, admin: yield* pooledClient(made.url) }
 })
 
-const clientOf = (url: string, options: Partial<PgClient.PgClientConfig> = {}) =>
+const pooledClient = (url: string, options: Partial<PgClient.PgClientConfig> = {}) =>
   Effect.map(Layer.build(PgClient.layerFromPool({ acquire: poolOf(url, options.maxConnections ?? 5) })), (context) =>
     Layer.succeedContext(context)
   )
@@ -144,7 +144,9 @@ describe("Migrations.run", () => {
   it.scopedLive("lets one of twenty concurrent runners do the work", () =>
     Effect.gen(function* () {
       const { database, ownerRole, query } = yield* emptyDatabase
-      const runners = yield* Effect.all(Array.from({ length: 20 }, () => clientOf(database.url, { maxConnections: 1 })))
+      const runners = yield* Effect.all(
+        Array.from({ length: 20 }, () => pooledClient(database.url, { maxConnections: 1 }))
+      )
       const results = yield* Effect.forEach(
         runners,
         (runner) => Effect.either(Migrations.run({ ownerRole }).pipe(Effect.provide(runner))),
@@ -168,7 +170,7 @@ describe("Migrations.run", () => {
       yield* query(`alter role ${name} set default_transaction_read_only = on`)
       // Shorter than the wait for the other runners.
       yield* query(`alter role ${name} set statement_timeout = '150ms'`)
-      const runners = yield* Effect.all(Array.from({ length: 5 }, () => clientOf(url, { maxConnections: 1 })))
+      const runners = yield* Effect.all(Array.from({ length: 5 }, () => pooledClient(url, { maxConnections: 1 })))
       const results = yield* Effect.forEach(
         runners,
         (runner) => Effect.either(Migrations.run({ ownerRole }).pipe(Effect.provide(runner))),
@@ -195,7 +197,7 @@ describe("Migrations.run", () => {
         const runners = yield* Effect.forEach(others, ({ database }) => {
           const target = new URL(url)
           target.pathname = `/${database.name}`
-          return clientOf(target.href)
+          return pooledClient(target.href)
         })
         const results = yield* Effect.forEach(
           runners,
@@ -215,7 +217,7 @@ describe("Migrations.run", () => {
       const { database, ownerRole, query } = yield* emptyDatabase
       const { name, url } = yield* database.role("installer", "createrole")
       yield* query(`grant create on database ${database.name} to ${name}`)
-      const installer = yield* clientOf(url)
+      const installer = yield* pooledClient(url)
       const installed = yield* Migrations.run({ ownerRole, to: 1 }).pipe(Effect.provide(installer))
       expect(installed).toMatchObject({ owner: ownerRole, version: 1, notices: [] })
       const upgraded = yield* Migrations.run().pipe(Effect.provide(installer))
@@ -229,7 +231,7 @@ describe("Migrations.run", () => {
   it.scopedLive("says that a database has a record already, where another one is installed beside it", () =>
     Effect.gen(function* () {
       const { database, ownerRole } = yield* emptyDatabase
-      const client = yield* clientOf(database.url)
+      const client = yield* pooledClient(database.url)
       expect((yield* Migrations.run({ ownerRole }).pipe(Effect.provide(client))).notices).toEqual([])
       const second = yield* Migrations.run({ ownerRole, schema: "Second" }).pipe(Effect.provide(client))
       expect(second.notices).toEqual([expect.stringContaining("already, in the schema threadline;")])
@@ -242,7 +244,7 @@ describe("Migrations.run", () => {
       const { database, ownerRole, query } = yield* emptyDatabase
       const { name, url } = yield* database.role("installer")
       yield* query(`grant create on database ${database.name} to ${name}`)
-      const result = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(yield* clientOf(url)))
+      const result = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(yield* pooledClient(url)))
       expect(result).toMatchObject({ owner: name, version: latest })
       expect(result.notices).toEqual([expect.stringContaining(`${name}, a role that can log in`)])
       expect(yield* query(ownersOf)).toEqual([{ owner: name }])
@@ -256,7 +258,7 @@ describe("Migrations.run", () => {
       const { name, url } = yield* database.role("installer")
       yield* query(`create role ${ownerRole} nologin`)
       yield* query(`grant create on database ${database.name} to ${name}`)
-      const result = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(yield* clientOf(url)))
+      const result = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(yield* pooledClient(url)))
       expect(result).toMatchObject({ owner: name, version: latest })
     })
   )
@@ -268,7 +270,7 @@ describe("Migrations.run", () => {
       yield* query(`create role ${ownerRole} nologin`)
       yield* query(`grant ${ownerRole} to ${name}`)
       yield* query(`grant create on database ${database.name} to ${name}`)
-      const result = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(yield* clientOf(url)))
+      const result = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(yield* pooledClient(url)))
       expect(result).toMatchObject({ owner: ownerRole, version: latest, notices: [] })
     })
   )
@@ -277,7 +279,7 @@ describe("Migrations.run", () => {
     Effect.gen(function* () {
       const { database, ownerRole, query } = yield* emptyDatabase
       const { url } = yield* database.role("app", "createrole")
-      const error = yield* Effect.flip(Migrations.run({ ownerRole }).pipe(Effect.provide(yield* clientOf(url))))
+      const error = yield* Effect.flip(Migrations.run({ ownerRole }).pipe(Effect.provide(yield* pooledClient(url))))
       expect(error).toMatchObject({ _tag: "MigrationError", reason: "InsufficientPrivilege", sqlState: "42501" })
       expect(yield* query(countSchemas)).toEqual([{ schemas: 0 }])
       expect(yield* query(`select from pg_roles where rolname = '${ownerRole}'`)).toEqual([])
@@ -289,7 +291,7 @@ describe("Migrations.run", () => {
       const { admin, database, ownerRole } = yield* emptyDatabase
       yield* Migrations.run({ ownerRole }).pipe(Effect.provide(admin))
       const { name, url } = yield* database.role("app")
-      const error = yield* Effect.flip(Migrations.run().pipe(Effect.provide(yield* clientOf(url))))
+      const error = yield* Effect.flip(Migrations.run().pipe(Effect.provide(yield* pooledClient(url))))
       expect(error).toMatchObject({
         reason: "InsufficientPrivilege",
         message: `the schema threadline belongs to ${ownerRole}, and ${name} may not act as that role`
@@ -364,7 +366,7 @@ describe("Migrations.run", () => {
         create table evil.migrations (id int, name text, checksum text, applied_at timestamptz, applied_by text);
         insert into evil.migrations values (1, 'storage', 'x', now(), 'x');
         alter database ${database.name} set search_path = evil, pg_catalog`)
-      const result = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(yield* clientOf(database.url)))
+      const result = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(yield* pooledClient(database.url)))
       expect(result.applied).toHaveLength(latest)
     })
   )
@@ -569,7 +571,7 @@ describe("Migrations.run", () => {
     it.scopedLive(`refuses ${JSON.stringify(options)} before it asks the database`, () =>
       Effect.gen(function* () {
         // Nothing listens there, and the pool connects when first asked.
-        const nobody = yield* clientOf("postgres://nobody@127.0.0.1:1/nothing")
+        const nobody = yield* pooledClient("postgres://nobody@127.0.0.1:1/nothing")
         const error = yield* Effect.flip(Migrations.run(options).pipe(Effect.provide(nobody)))
         expect(error).toBeInstanceOf(InvalidRequest)
         expect(error).toMatchObject({ field })
@@ -579,7 +581,7 @@ describe("Migrations.run", () => {
 
   it.scopedLive("says so where nothing answers", () =>
     Effect.gen(function* () {
-      const nobody = yield* clientOf("postgres://nobody:secret@127.0.0.1:1/nothing")
+      const nobody = yield* pooledClient("postgres://nobody:secret@127.0.0.1:1/nothing")
       const error = yield* Effect.flip(Migrations.run().pipe(Effect.provide(nobody)))
       expect(error).toMatchObject({ _tag: "MigrationError", reason: "Unreachable" })
       expect(error.message).not.toContain("secret")
@@ -606,7 +608,7 @@ describe("Migrations.status", () => {
       expect(status.applied[0]).toMatchObject({ id: 1, name: "storage", checksum: Migrations.all[0]?.checksum })
       expect(status.applied[0]?.appliedAt).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/)
       const { url } = yield* database.role("stranger")
-      const error = yield* Effect.flip(Migrations.status().pipe(Effect.provide(yield* clientOf(url))))
+      const error = yield* Effect.flip(Migrations.status().pipe(Effect.provide(yield* pooledClient(url))))
       expect(error).toMatchObject({ reason: "InsufficientPrivilege" })
     })
   )
@@ -802,7 +804,7 @@ if (Installation.withTools() !== undefined) {
         const dump = yield* cluster.run("pg_dump", ["--data-only", "-d", cluster.urlOf("before")])
         yield* psql("after", dump)
         expect(yield* psql("after", "select count(*) from threadline.migrations")).toBe(`${2 * latest}\n`)
-        const after = yield* clientOf(cluster.urlOf("after"))
+        const after = yield* pooledClient(cluster.urlOf("after"))
         expect(yield* Migrations.run().pipe(Effect.provide(after))).toMatchObject({ applied: [], version: latest })
       })
     )
@@ -814,7 +816,7 @@ if (Installation.withTools() !== undefined) {
         yield* from.run("psql", ["-qX", "-v", "ON_ERROR_STOP=1", "-d", from.url], yield* Migrations.render({ to: 1 }))
         const dump = yield* from.run("pg_dump", ["--no-owner", "--schema=threadline", "-d", from.url])
         yield* to.run("psql", ["-qX", "-v", "ON_ERROR_STOP=1", "-d", to.url], dump)
-        const result = yield* Migrations.run().pipe(Effect.provide(yield* clientOf(to.url)))
+        const result = yield* Migrations.run().pipe(Effect.provide(yield* pooledClient(to.url)))
         expect(result).toMatchObject({ version: latest, owner: "postgres" })
         expect(result.notices).toEqual([expect.stringContaining("belongs to the superuser postgres")])
       })
