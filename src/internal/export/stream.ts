@@ -331,7 +331,7 @@ const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, er
       return Effect.void
     }
     running.ended = true
-    reserved.abandon()
+    reserved.noteLeft()
     const {
       prepared,
       records,

@@ -51,10 +51,19 @@ export const leavable = <A, E, R>(
 
 /** A reserved connection whose statements can be left. After a statement was left, the connection must never be given to anything else. */
 export class LeavableConnection implements Connection {
-  /** Whether a statement was left that had not ended. */
-  hasLeft = false
+  private left = false
 
   constructor(private readonly target: Connection) {}
+
+  /** Whether a statement was left that had not ended. */
+  get hasLeft(): boolean {
+    return this.left
+  }
+
+  /** Notes that a statement was left that has not ended. */
+  readonly noteLeft = (): void => {
+    this.left = true
+  }
 
   /** The driver's client. */
   get pg(): unknown {
@@ -82,8 +91,6 @@ export class LeavableConnection implements Connection {
   }
 
   private leavable<A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
-    return leavable(statement, () => {
-      this.hasLeft = true
-    })
+    return leavable(statement, this.noteLeft)
   }
 }

@@ -27,7 +27,7 @@ export interface Reserved {
   /** Run it once, after the end of the transaction. */
   readonly release: Effect.Effect<void>
   /** Notes that a statement was left that has not ended. The connection is then never given to anything else. */
-  readonly abandon: () => void
+  readonly noteLeft: () => void
 }
 
 /** Waits for a connection. `restore` says whether the wait can be interrupted. Call it in an uninterruptible region. */
@@ -46,9 +46,7 @@ export const reserve = (sql: SqlClient.SqlClient, restore: Restore): Effect.Effe
       rollback: Effect.suspend(() => (connection.hasLeft ? discard(connection) : rollback(connection))),
       // A cancellation that comes too late would hit a statement of the next user of the connection.
       release: Effect.suspend(() => (connection.hasLeft ? Effect.ensuring(discard(connection), giveBack) : giveBack)),
-      abandon: () => {
-        connection.hasLeft = true
-      }
+      noteLeft: connection.noteLeft
     }
   })
 
@@ -116,6 +114,22 @@ const commit = (connection: Connection): Effect.Effect<void, SqlError> =>
 const failure = (message: string, code: string): SqlError =>
   new SqlError({ cause: Object.assign(new Error(message), { code }), message })
 
+/** Runs a body on a connection of its own, after `begin`. `end` ends the transaction; it cannot be interrupted. */
+const owning = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  begin: string,
+  body: Effect.Effect<A, E, R>,
+  end: (ran: Effect.Effect<A, E | SqlError, R>, reserved: Reserved) => Effect.Effect<A, E | SqlError, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(reserve(sql, restore), (reserved) => {
+      const { connection, release } = reserved
+      const inside = Effect.provideService(body, SqlClient.TransactionConnection, [connection, 0])
+      const ran = restore(Effect.zipRight(connection.executeRaw(begin, []), inside))
+      return Effect.ensuring(end(ran, reserved), release)
+    })
+  )
+
 /**
  * Runs a body in a transaction on a connection of its own, which the statements of the body then use. `begin` is one message,
  * BEGIN and what is set for the transaction.
@@ -125,18 +139,10 @@ export const transaction = <A, E, R>(
   begin: string,
   body: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | SqlError, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(reserve(sql, restore), ({ connection, release, rollback }) =>
-      restore(
-        Effect.zipRight(
-          connection.executeRaw(begin, []),
-          Effect.provideService(body, SqlClient.TransactionConnection, [connection, 0])
-        )
-      ).pipe(
-        Effect.zipLeft(commit(connection)),
-        Effect.onError(() => rollback),
-        Effect.ensuring(release)
-      )
+  owning(sql, begin, body, (ran, { connection, rollback }) =>
+    ran.pipe(
+      Effect.zipLeft(commit(connection)),
+      Effect.onError(() => rollback)
     )
   )
 
@@ -145,17 +151,7 @@ export const rolledBack = <A, E, R>(
   sql: SqlClient.SqlClient,
   begin: string,
   body: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | SqlError, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(reserve(sql, restore), ({ connection, release, rollback }) =>
-      restore(
-        Effect.zipRight(
-          connection.executeRaw(begin, []),
-          Effect.provideService(body, SqlClient.TransactionConnection, [connection, 0])
-        )
-      ).pipe(Effect.ensuring(Effect.ensuring(rollback, release)))
-    )
-  )
+): Effect.Effect<A, E | SqlError, R> => owning(sql, begin, body, (ran, { rollback }) => Effect.ensuring(ran, rollback))
 
 /** The connection of the transaction that the fiber is in, with its depth. */
 const enclosing = Effect.serviceOption(SqlClient.TransactionConnection)
