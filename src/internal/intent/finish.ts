@@ -4,13 +4,25 @@
  * @internal
  */
 
-/** The document of `finish`. `action` is the text of an action's document. */
-export const finishDocument = (action: string | undefined, requireChanges: boolean, part: boolean): string =>
+/** What `finish` is asked to do. */
+interface Finish {
+  /** The document of an action to record. */
+  readonly action?: string | undefined
+  readonly requireChanges?: boolean | undefined
+  /** Whether it ends a part. */
+  readonly part?: boolean
+}
+
+/** The document of `finish`. */
+export const finishDocument = ({ action, part, requireChanges }: Finish): string =>
   `{${[
     ...(action === undefined ? [] : [`"action":${action}`]),
-    ...(requireChanges ? [`"requireChanges":true`] : []),
-    ...(part ? [`"part":true`] : [])
+    ...(requireChanges === true ? [`"requireChanges":true`] : []),
+    ...(part === true ? [`"part":true`] : [])
   ].join(",")}}`
+
+/** The document of a `finish` that has nothing to do. */
+export const nothingToFinish = finishDocument({})
 
 /**
  * An SQL condition: whether the context is still the one that was set in the running transaction. It is not if the body ended
@@ -20,8 +32,8 @@ export const isContextKept =
   "pg_catalog.starts_with(pg_catalog.current_setting('threadline.context', true), " +
   "extract(epoch from pg_catalog.transaction_timestamp())::text || ' ')"
 
-/** A document that ends a part. If none is open, `finish` raises TL004, which every client reports. */
-export const refused = finishDocument(undefined, false, true)
+/** A document that ends a part. It is for when none is open: then `finish` raises TL004, which every client reports. */
+export const unopenedPart = finishDocument({ part: true })
 
 /** The detail of `EndedByBody`. */
 export const endedByBody =

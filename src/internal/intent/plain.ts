@@ -11,7 +11,7 @@ import { type Action, encodeActionSync, failedAction, type Words } from "./actio
 import { askActor, currentContext, merge, withContext } from "./ambient.js"
 import { fromDriver, isLost, outcomeUnknown, own } from "./driverError.js"
 import { closed, isOutcomeUnknown, makeAuditError } from "./errors.js"
-import { finishDocument, isContextKept, refused } from "./finish.js"
+import { finishDocument, isContextKept, unopenedPart } from "./finish.js"
 import { contextFields, contradiction } from "./resolve.js"
 
 /**
@@ -172,9 +172,9 @@ const prepare = async <A, Settings>(given: Options<A, Settings>, parent: Level |
       : { ...ambient, ...(typeof actor === "function" ? await askActor(actor) : { actor }) },
     explicit
   )
-  const refused = AuditContext.invalid(fields)
-  if (refused !== undefined) {
-    throw refused
+  const contextRefusal = AuditContext.invalid(fields)
+  if (contextRefusal !== undefined) {
+    throw contextRefusal
   }
   if (
     fields.actor === undefined &&
@@ -197,7 +197,7 @@ const call = (schema: string, name: string, document: string, as: string = ""): 
  */
 const finishOwn = (schema: string, document: string): SqlStatement => ({
   text:
-    `select ${identifier(schema)}.finish((case when ${isContextKept} then $1::text else '${refused}' end)::jsonb)` +
+    `select ${identifier(schema)}.finish((case when ${isContextKept} then $1::text else '${unopenedPart}' end)::jsonb)` +
     "::text as outcome",
   values: [document]
 })
@@ -209,10 +209,10 @@ const firstText = (rows: unknown): string | undefined => {
   return typeof value === "string" ? value : undefined
 }
 
-/** The result of the host's part: its value, and the document of `finish`. */
+/** What the body of an audited call returned, and the document of its action, if it has one. */
 interface Ran<A> {
   readonly value: A
-  readonly outcome: string
+  readonly action: string | undefined
 }
 
 /** Runs an audited transaction. */
@@ -229,8 +229,8 @@ export const audited = async <Tx extends object, A, Settings>(
   // What is known of the action before must be right before anything runs.
   const encodedAction = given === undefined || typeof given === "function" ? undefined : encodeActionSync(given, words)
 
-  /** Runs the host's part. */
-  const run = async (tx: Tx, part: boolean): Promise<Ran<A>> => {
+  /** Runs the body. */
+  const run = async (tx: Tx): Promise<Ran<A>> => {
     const shown = connection.identify?.(tx) ?? tx
     const allowMissingActor = options.allowMissingActor ?? parent?.allowMissingActor ?? false
     const transaction = parent?.transaction ?? new Transaction()
@@ -259,8 +259,7 @@ export const audited = async <Tx extends object, A, Settings>(
     }
     try {
       const value = await levels.run(level, () => withContext(request.fields, () => body(tx, recorder)))
-      const action = typeof given === "function" ? encodeActionSync(given(value), words) : encodedAction
-      return { value, outcome: finishDocument(action, options.requireChanges ?? false, part) }
+      return { value, action: typeof given === "function" ? encodeActionSync(given(value), words) : encodedAction }
     } finally {
       open = false
       if (outer === undefined) {
@@ -273,8 +272,8 @@ export const audited = async <Tx extends object, A, Settings>(
     let ran: Ran<A> | undefined
     try {
       await connection.begin(call(request.schema, "set_context", request.document), async (tx) => {
-        ran = await run(tx, false)
-        return finishOwn(request.schema, ran.outcome)
+        ran = await run(tx)
+        return finishOwn(request.schema, finishDocument({ action: ran.action, requireChanges: options.requireChanges }))
       })
     } catch (error) {
       const failure = ran !== undefined && isLost(error) ? outcomeUnknown(error) : error
@@ -295,16 +294,18 @@ const inSavepoint = async <Tx extends object, A, Settings>(
   parent: Level,
   request: Request,
   options: Options<A, Settings>,
-  run: (tx: Tx, part: boolean) => Promise<Ran<A>>
+  run: (tx: Tx) => Promise<Ran<A>>
 ): Promise<A> => {
-  const part = options.action !== undefined || options.requireChanges === true || request.document !== parent.context
+  const { requireChanges } = options
+  const isPart = options.action !== undefined || requireChanges === true || request.document !== parent.context
   let ran: Ran<A> | undefined
   await savepoint(async (tx) => {
-    if (part) {
+    if (isPart) {
       await own(connection.query(tx, call(request.schema, "begin_part", request.document)))
     }
-    const result = await run(tx, part)
-    await own(connection.query(tx, call(request.schema, "finish", result.outcome, "::text as outcome")))
+    const result = await run(tx)
+    const document = finishDocument({ action: result.action, requireChanges, part: isPart })
+    await own(connection.query(tx, call(request.schema, "finish", document, "::text as outcome")))
     ran = result
   })
   return valueOf(ran)

@@ -134,12 +134,11 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
         given === undefined || typeof given === "function" ? Effect.succeed(undefined) : encodeAction(given, options),
         onError === undefined || typeof onError === "function" ? Effect.succeed(undefined) : encodeAction(onError, {})
       ]),
-      ({ document, fields }, [known, failed]) => {
-        const action = given === undefined ? undefined : { document: known }
+      ({ document, fields }, [knownAction, knownErrorAction]) => {
         const request: transactions.Request = {
           schema,
           context: document,
-          action,
+          hasAction: given !== undefined,
           requireChanges: options.requireChanges ?? false,
           allowMissingActor,
           isolation: options.isolation
@@ -153,22 +152,24 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
                 (failure) =>
                   Effect.as(Effect.logWarning("threadline: onError gave no action", reasonOf(failure)), undefined)
               )
-            : Effect.succeed(failed ?? (options.onFailure === "record" ? known : undefined))
+            : Effect.succeed(knownErrorAction ?? (options.onFailure === "record" ? knownAction : undefined))
         return {
           fields,
+          /** The document of the action, unless it derives from what the body returns. */
+          knownAction,
           /** Runs the effect, and then derives the action from its value, if `action` is a function. */
-          naming: <E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | InvalidRequest, R> =>
-            action === undefined || typeof given !== "function"
-              ? effect
-              : Effect.tap(effect, (value) =>
+          withAction: <E, R>(
+            effect: Effect.Effect<A, E, R>
+          ): Effect.Effect<transactions.Ran<A>, E | InvalidRequest, R> =>
+            typeof given !== "function"
+              ? Effect.map(effect, (value) => ({ value, action: knownAction }))
+              : Effect.flatMap(effect, (value) =>
                   Effect.map(
                     ofCall(
                       options,
                       Effect.suspend(() => encodeAction(given(value), options))
                     ),
-                    (document) => {
-                      action.document = document
-                    }
+                    (action) => ({ value, action })
                   )
                 ),
           begin: (restore: Restore) => {
@@ -203,37 +204,41 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
       .useSpan(telemetry.nameOf("audit", "transaction"), (span) =>
         Effect.contextWithEffect(
           (context: Context.Context<R>): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
-            Effect.flatMap(ofCall(options, prepare(context, options, span)), ({ begin, fields, naming, settle }) => {
-              let running: transactions.Running | undefined
-              const attempt = transactions.run(
-                (begun) => {
-                  running = begun
-                  return Effect.mapInputContext(naming(effect), (_: Context.Context<R>) =>
-                    transactions.inside(context, begun, fields, span)
-                  )
-                },
-                (restore) => {
-                  running = undefined
-                  return begin(restore)
-                }
-              )
-              const attempts =
-                options.retry === undefined
-                  ? attempt
-                  : attempt.pipe(
-                      Effect.mapError(
-                        (error) =>
-                          new Attempt(
-                            error,
-                            !isOutcomeUnknown(error) &&
-                              (isSerializationFailure(error) || isSerializationFailure(running?.level.observed.failed))
-                          )
-                      ),
-                      Effect.retry({ schedule: options.retry, while: ({ retryable }) => retryable }),
-                      Effect.mapError(({ error }) => error)
+            Effect.flatMap(
+              ofCall(options, prepare(context, options, span)),
+              ({ begin, fields, settle, withAction }) => {
+                let running: transactions.Running | undefined
+                const attempt = transactions.run(
+                  (begun) => {
+                    running = begun
+                    return Effect.mapInputContext(withAction(effect), (_: Context.Context<R>) =>
+                      transactions.inside(context, begun, fields, span)
                     )
-              return Effect.onExit(attempts, (exit) => (running === undefined ? Effect.void : settle(exit)))
-            })
+                  },
+                  (restore) => {
+                    running = undefined
+                    return begin(restore)
+                  }
+                )
+                const attempts =
+                  options.retry === undefined
+                    ? attempt
+                    : attempt.pipe(
+                        Effect.mapError(
+                          (error) =>
+                            new Attempt(
+                              error,
+                              !isOutcomeUnknown(error) &&
+                                (isSerializationFailure(error) ||
+                                  isSerializationFailure(running?.level.observed.failed))
+                            )
+                        ),
+                        Effect.retry({ schedule: options.retry, while: ({ retryable }) => retryable }),
+                        Effect.mapError(({ error }) => error)
+                      )
+                return Effect.onExit(attempts, (exit) => (running === undefined ? Effect.void : settle(exit)))
+              }
+            )
         )
       )
       .pipe(telemetry.measured(telemetry.nameOf("audit", "transaction")))
@@ -241,7 +246,7 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
   const scoped = (options: ScopedOptions = {}): Effect.Effect<AuditScope, AuditError | InvalidRequest, Scope.Scope> =>
     Effect.gen(function* () {
       const span = yield* telemetry.spanOfScope(telemetry.nameOf("audit", "transaction"))
-      const { begin, fields, settle } = yield* prepare(yield* Effect.context<never>(), options, span)
+      const { begin, fields, knownAction, settle } = yield* prepare(yield* Effect.context<never>(), options, span)
       return yield* Effect.uninterruptibleMask((restore) =>
         Effect.map(
           Effect.acquireRelease(
@@ -273,8 +278,10 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
                   return Effect.fail(closed())
                 }
                 state.open = false
-                return Effect.map(state.running.complete, (ids): Audited<void> => ({ value: undefined, ...ids })).pipe(
-                  Effect.ensuring(state.running.release),
+                const { complete, release } = state.running
+                return complete(knownAction).pipe(
+                  Effect.map((ids): Audited<void> => ({ value: undefined, ...ids })),
+                  Effect.ensuring(release),
                   Effect.onExit((exit) => settle(exit))
                 )
               })

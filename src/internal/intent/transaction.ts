@@ -30,7 +30,7 @@ import {
 import { hasCommitted, outcomeOf, reserve, type Reserved, type Restore, results } from "../sql/owned.js"
 import { isCancelled, isConnectionLost, sqlState, wasNeverSent } from "../sql/sqlState.js"
 import { identifier, literal } from "../sql/sqlText.js"
-import { endedByBody, finishDocument, isContextKept, refused } from "./finish.js"
+import { endedByBody, finishDocument, isContextKept, nothingToFinish, unopenedPart } from "./finish.js"
 import { type FailedAction, hostLevel, Level } from "./level.js"
 
 export const isolationLevels = {
@@ -41,13 +41,12 @@ export const isolationLevels = {
 
 export type Isolation = keyof typeof isolationLevels
 
-/** An audited call, with everything checked and encoded. */
+/** An audited call, with everything checked and encoded. Its action may only be known after its body. */
 export interface Request {
   readonly schema: string
   /** Document of the context. */
   readonly context: string
-  /** The action, if there is one; its document is known at the latest when the transaction is completed. */
-  readonly action: { document: string | undefined } | undefined
+  readonly hasAction: boolean
   readonly requireChanges: boolean
   readonly allowMissingActor: boolean
   readonly isolation: Isolation | undefined
@@ -61,11 +60,17 @@ export type Place =
 export interface Running {
   readonly level: Level
   readonly depth: number
-  /** Commits it, or releases it as a savepoint. If that fails, everything is rolled back. */
-  readonly complete: Effect.Effect<Ids, AuditError>
+  /** Records the action, if its document is given, and commits, or releases the savepoint. If that fails, everything is rolled back. */
+  readonly complete: (action: string | undefined) => Effect.Effect<Ids, AuditError>
   readonly abandon: Effect.Effect<void>
   /** Releases what it holds. Run it once, after one of the two above. */
   readonly release: Effect.Effect<void>
+}
+
+/** What the body of an audited call returned, and the document of its action, if it has one. */
+export interface Ran<out A> {
+  readonly value: A
+  readonly action: string | undefined
 }
 
 /** Where an effect with this context runs. */
@@ -102,7 +107,7 @@ export const inside = <R>(
  * transaction cannot.
  */
 export const run = <A, E, R>(
-  body: (running: Running) => Effect.Effect<A, E, R>,
+  body: (running: Running) => Effect.Effect<Ran<A>, E, R>,
   begin: (restore: Restore) => Effect.Effect<Running, AuditError>
 ): Effect.Effect<Audited<A>, E | AuditError, R> =>
   Effect.uninterruptibleMask((restore) =>
@@ -110,7 +115,7 @@ export const run = <A, E, R>(
       Effect.exit(restore(body(running))).pipe(
         Effect.flatMap((exit): Effect.Effect<Audited<A>, E | AuditError> =>
           Exit.isSuccess(exit)
-            ? Effect.map(running.complete, (ids) => ({ value: exit.value, ...ids }))
+            ? Effect.map(running.complete(exit.value.action), (ids) => ({ value: exit.value.value, ...ids }))
             : Effect.zipRight(running.abandon, Effect.failCause(causeOf(exit.cause, running)))
         ),
         Effect.ensuring(running.release)
@@ -165,7 +170,7 @@ export const beginOwned = (
     return {
       level,
       depth: 0,
-      complete: Effect.zipRight(level.close(), commit(reserved, level, request)),
+      complete: (action) => Effect.zipRight(level.close(), commit(reserved, level, request, action)),
       abandon: Effect.ensuring(level.close(), rollback),
       release
     }
@@ -184,26 +189,29 @@ interface Ending {
  * Calls `finish` if there is something to record, to check or to end. Otherwise the transaction's setting holds what `finish`
  * would return. `set_context` has removed anything that another transaction left in it.
  */
-const ending = (request: Request, part: boolean): Ending => {
-  const finish = (document: string) =>
-    `${identifier(request.schema)}.finish(${literal(document)}::pg_catalog.jsonb)::pg_catalog.text`
-  const document = finishDocument(request.action?.document, request.requireChanges, part)
+const endingOf = (schema: string, document: string): Ending => {
+  const finish = (of: string) => `${identifier(schema)}.finish(${literal(of)}::pg_catalog.jsonb)::pg_catalog.text`
   const [outcome, read] =
-    document === "{}"
+    document === nothingToFinish
       ? ["coalesce(pg_catalog.current_setting('threadline.transaction', true), '')", decodeSetting]
       : [finish(document), decodeIds]
-  return { sql: `case when ${isContextKept} then ${outcome} else ${finish(refused)} end`, read }
+  return { sql: `case when ${isContextKept} then ${outcome} else ${finish(unopenedPart)} end`, read }
 }
 
-const commit = ({ connection, rollback }: Reserved, level: Level, request: Request): Effect.Effect<Ids, AuditError> =>
+const commit = (
+  { connection, rollback }: Reserved,
+  level: Level,
+  request: Request,
+  action: string | undefined
+): Effect.Effect<Ids, AuditError> =>
   Effect.suspend(() => {
-    // Only now: the action may come from the result of the body.
-    const end = ending(request, false)
+    const { requireChanges, schema } = request
+    const ending = endingOf(schema, finishDocument({ action, requireChanges }))
     return level.observed.lost === undefined
-      ? connection.executeRaw(`${undoOpen(level)}select ${end.sql} as outcome; commit`, []).pipe(
+      ? connection.executeRaw(`${undoOpen(level)}select ${ending.sql} as outcome; commit`, []).pipe(
           Effect.matchEffect({
             onFailure: (error) => Effect.flip(commitError(connection, level, request, error)),
-            onSuccess: (raw) => committed(raw, end)
+            onSuccess: (raw) => committed(raw, ending)
           })
         )
       : Effect.fail(connectionLost(level.observed.lost))
@@ -217,13 +225,13 @@ const undoOpen = (level: Level): string =>
   level.inner === undefined ? "" : `rollback to savepoint ${level.inner}; release savepoint ${level.inner}; `
 
 /** Reads the answer of the last message. If the transaction was aborted, COMMIT answers ROLLBACK, and the driver reports no error. */
-const committed = (raw: unknown, end: Ending): Effect.Effect<Ids, AuditError> => {
+const committed = (raw: unknown, ending: Ending): Effect.Effect<Ids, AuditError> => {
   if (!hasCommitted(raw)) {
     return Effect.fail(
       makeAuditError("TransactionAborted", "COMMIT did not commit: the transaction was aborted before")
     )
   }
-  return Option.match(idsOf(raw, end), {
+  return Option.match(idsOf(raw, ending), {
     onNone: () => Effect.fail(makeAuditError("EndedByBody", endedByBody)),
     onSome: Effect.succeed
   })
@@ -247,11 +255,11 @@ const commitError = (
           )
     )
   }
-  const refused = () =>
+  const commitFailed = () =>
     makeAuditError("CommitFailed", `COMMIT was refused and everything was rolled back${details(error)}`, error)
   // PostgreSQL may report a serialization failure one statement earlier. For the caller that is the same.
   if (isSerializationFailure(error)) {
-    return Effect.succeed(refused())
+    return Effect.succeed(commitFailed())
   }
   if (sqlState(error) === "TL004") {
     return Effect.succeed(makeAuditError("EndedByBody", endedByBody, error))
@@ -259,7 +267,7 @@ const commitError = (
   // A failed COMMIT has ended the transaction; a failed "finish" has left it open and aborted.
   return Effect.match(connection.executeRaw("select 1", []), {
     onFailure: () => finishError(level, request, error),
-    onSuccess: refused
+    onSuccess: commitFailed
   })
 }
 
@@ -311,7 +319,7 @@ export const beginInside = (
     yield* parent.takeTurn(restore)
     const release = parent.passTurn
     const name = `threadline_${depth + 1}`
-    const isPart = request.action !== undefined || request.requireChanges || request.context !== parent.owner?.context
+    const isPart = request.hasAction || request.requireChanges || request.context !== parent.owner?.context
     const leave = () => {
       parent.inner = undefined
     }
@@ -335,19 +343,22 @@ export const beginInside = (
       allowMissingActor: request.allowMissingActor,
       failures
     })
-    const end = Effect.suspend(() => {
-      const lastly = ending(request, isPart)
-      return parent.control(`${undoOpen(level)}select ${lastly.sql} as outcome; release savepoint ${name}`, leave).pipe(
-        Effect.mapError((error) => finishError(level, request, error)),
-        Effect.flatMap((raw) =>
-          Option.match(idsOf(raw, lastly), { onNone: () => Effect.fail(closed()), onSome: Effect.succeed })
+    const finish = (action: string | undefined) =>
+      Effect.suspend(() => {
+        const { requireChanges, schema } = request
+        const ending = endingOf(schema, finishDocument({ action, requireChanges, part: isPart }))
+        const message = `${undoOpen(level)}select ${ending.sql} as outcome; release savepoint ${name}`
+        return parent.control(message, leave).pipe(
+          Effect.mapError((error) => finishError(level, request, error)),
+          Effect.flatMap((raw) =>
+            Option.match(idsOf(raw, ending), { onNone: () => Effect.fail(closed()), onSome: Effect.succeed })
+          )
         )
-      )
-    }).pipe(Effect.onError(() => undo))
+      }).pipe(Effect.onError(() => undo))
     return {
       level,
       depth: depth + 1,
-      complete: Effect.zipRight(level.close(), end),
+      complete: (action) => Effect.zipRight(level.close(), finish(action)),
       abandon: Effect.ensuring(level.close(), undo),
       release
     }
