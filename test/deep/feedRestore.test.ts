@@ -215,7 +215,7 @@ if (Installation.withTools() !== undefined) {
           const own = yield* storedCheckpoint(db)
           const foreign = yield* storedCheckpoint(restored)
           const position = Either.getOrThrow(checkpoints.decode([], own))
-          const ahead = checkpoints.encode([], { ...position, from: { end: 2n ** 40n, running: [] } })
+          const ahead = checkpoints.encode([], { ...position, delivered: { end: 2n ** 40n, running: [] } })
           const refusals = [
             [foreign, /checkpoint of the schedule belongs to another database.*consumers forget export:siem/],
             [ahead, /checkpoint of the schedule is ahead of this database.*consumers forget export:siem/]

@@ -47,8 +47,8 @@ export interface Position {
   readonly epoch: number
   /** The cluster in which the epoch is, see `clusterOf`. */
   readonly cluster: string
-  /** In the current epoch, everything that is visible in this snapshot is delivered. */
-  readonly from: Snapshot
+  /** Of this epoch, everything that is visible in this snapshot is delivered. */
+  readonly delivered: Snapshot
   readonly window: Window | undefined
 }
 
@@ -142,7 +142,7 @@ const decodeOpen = (text: string): ReadonlyArray<Open> | undefined => {
  * snapshot; in a window also its snapshot, `entered`, `open` and `last`.
  */
 export const encode = (tables: ReadonlyArray<string>, position: Position): Checkpoint => {
-  const { cluster, epoch, from, window } = position
+  const { cluster, delivered, epoch, window } = position
   return makeCheckpoint(
     Buffer.from(
       [
@@ -150,7 +150,7 @@ export const encode = (tables: ReadonlyArray<string>, position: Position): Check
         binding(tables),
         epoch,
         cluster,
-        encodeSnapshot(from),
+        encodeSnapshot(delivered),
         ...(window === undefined
           ? []
           : [encodeSnapshot(window.to), window.entered, encodeOpen(window.open), window.last])
@@ -169,7 +169,7 @@ export const decode = (tables: ReadonlyArray<string>, checkpoint: string): Eithe
   if (Buffer.from(text).toString("base64url") !== checkpoint) {
     return malformed
   }
-  const [writtenVersion, bound, epochText, cluster, fromText, ...windowText] = text.split(" ")
+  const [writtenVersion, bound, epochText, cluster, deliveredText, ...windowText] = text.split(" ")
   if (writtenVersion === undefined || !/^\d{1,3}$/.test(writtenVersion)) {
     return malformed
   }
@@ -177,11 +177,11 @@ export const decode = (tables: ReadonlyArray<string>, checkpoint: string): Eithe
     return refused("was made by another version of Threadline")
   }
   const epoch = decodeNumber(epochText)
-  const from = decodeSnapshot(fromText)
+  const delivered = decodeSnapshot(deliveredText)
   if (
     epoch === undefined ||
     epoch > 2_147_483_647n ||
-    from === undefined ||
+    delivered === undefined ||
     !/^[\w-]{12}$/.test(cluster ?? "") ||
     !/^[\w-]{12}$/.test(bound ?? "")
   ) {
@@ -192,7 +192,7 @@ export const decode = (tables: ReadonlyArray<string>, checkpoint: string): Eithe
     return malformed
   }
   return bound === binding(tables)
-    ? Either.right({ epoch: Number(epoch), cluster: cluster ?? "", from, window })
+    ? Either.right({ epoch: Number(epoch), cluster: cluster ?? "", delivered, window })
     : refused("belongs to a feed of other tables")
 }
 

@@ -11,7 +11,7 @@ import { randomUUID } from "node:crypto"
 import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import * as checkpoints from "./checkpoint.js"
 import type { Batch, Consumed } from "./model.js"
-import { batch, type Decoded, decodeRequest, origin, type Options, step } from "./read.js"
+import { batch, type Decoded, decodeRequest, type Options, readFirstPosition, step } from "./read.js"
 import * as stores from "./store.js"
 import { mustBeObject, type ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
@@ -122,7 +122,7 @@ const session = Effect.fnUntraced(function* <E, R>(
   let position: checkpoints.Position
   if (stored === null) {
     // Stored before anything is handled. So a feed that began "now" continues from there, whatever happens next.
-    position = yield* withoutConnection(origin(storage, decoded.from))
+    position = yield* withoutConnection(readFirstPosition(storage, decoded.origin))
     expected = checkpoints.encode(tables, position)
     yield* storeOrFail(run, null, checkpoints.encode(tables, position), position, null)
   } else {

@@ -139,7 +139,8 @@ const statement = ({ name, sql }: Storage) => sql`
 const unreadable = () =>
   new ThreadlineError({ reason: "Failed", detail: "the server does not say which transactions are visible" })
 
-export const head = Effect.fnUntraced(function* (storage: Storage): Effect.fn.Return<Head, ThreadlineError> {
+/** Reads the head under the snapshot of the transaction. */
+export const readHead = Effect.fnUntraced(function* (storage: Storage): Effect.fn.Return<Head, ThreadlineError> {
   const [row] = yield* rows(Row, statement(storage))
   if (row === undefined) {
     return yield* unreadable()

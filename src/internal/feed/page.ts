@@ -27,7 +27,8 @@ export interface PageRequest {
   /** Empty for all. */
   readonly tables: ReadonlyArray<Table>
   readonly epoch: number
-  readonly from: Snapshot
+  /** Of this epoch, what was delivered before the window. */
+  readonly delivered: Snapshot
   readonly window: Window
   readonly limit: number
 }
@@ -53,13 +54,13 @@ const ofTables = ({ storage, tables }: PageRequest): Fragment | undefined => {
 }
 
 const pageStatement = (request: PageRequest) => {
-  const { epoch, from, limit, storage, window } = request
+  const { delivered, epoch, limit, storage, window } = request
   const { name, sql } = storage
   const transactions = name("audit_transactions")
   const changes = name("audit_changes")
   const filter = ofTables(request)
   const scanned = filter === undefined ? limit : Math.max(limit, minScanned)
-  const late = from.running.filter((xid) => isVisible(window.to, xid) && xid > window.entered)
+  const late = delivered.running.filter((xid) => isVisible(window.to, xid) && xid > window.entered)
 
   // Transactions of the window after a given one. Nothing that was delivered before is looked at.
   const branch = (condition: Fragment, after: Fragment) => sql`
@@ -70,7 +71,7 @@ const pageStatement = (request: PageRequest) => {
         and t.xid < ${window.to.end.toString()}::xid8
         and t.xid <> all (${array(window.to.running)}::xid8[])
         and t.epoch = ${epoch}`
-  const isRecent = sql`t.xid >= ${from.end.toString()}::xid8`
+  const isRecent = sql`t.xid >= ${delivered.end.toString()}::xid8`
   const isLate = sql`t.xid = any (${array(late)}::xid8[])`
 
   const ofTransaction = sql`

@@ -8,7 +8,7 @@ import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineE
 import { type Batch, makeBatch } from "./model.js"
 import * as checkpoints from "./checkpoint.js"
 import type { Position } from "./checkpoint.js"
-import { type Head, head } from "./head.js"
+import { type Head, readHead } from "./head.js"
 import { page } from "./page.js"
 import { decode, type PageRows } from "./row.js"
 import * as snapshots from "./snapshot.js"
@@ -62,20 +62,23 @@ export interface Options {
   readonly checkpoint?: string | undefined
 }
 
+/** Where a feed without a checkpoint begins. */
+type Origin = "beginning" | "now"
+
 /** A decoded request, and where it continues. */
 export interface Decoded {
   /** Empty for all. */
   readonly tables: ReadonlyArray<string>
   readonly limit: number
-  readonly from: "beginning" | "now"
+  readonly origin: Origin
   readonly position: Position | undefined
 }
 
 export const decodeRequest = (input: Options): Either.Either<Decoded, InvalidRequest> =>
-  Either.flatMap(request(Request)(input), ({ checkpoint, from, limit, tables = [] }) =>
+  Either.flatMap(request(Request)(input), ({ checkpoint, from: origin, limit, tables = [] }) =>
     Either.map(
       checkpoint === undefined ? Either.right(undefined) : checkpoints.decode(tables, checkpoint),
-      (position) => ({ tables: [...new Set(tables)].sort(), limit, from, position })
+      (position) => ({ tables: [...new Set(tables)].sort(), limit, origin, position })
     )
   )
 
@@ -89,17 +92,17 @@ export interface Step {
 const invalid = (rule: string) => new InvalidRequest({ field: "checkpoint", rule })
 
 /** The position of a feed without a checkpoint. Fails if the server cannot tell what is visible now. */
-export const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, ThreadlineError> => {
+export const firstPosition = (head: Head, origin: Origin): Effect.Effect<Position, ThreadlineError> => {
   const [first] = head.epochs
-  if (from === "beginning") {
-    return Effect.succeed({ ...first, from: snapshots.nothing, window: undefined })
+  if (origin === "beginning") {
+    return Effect.succeed({ ...first, delivered: snapshots.nothing, window: undefined })
   }
   const failed = (detail: string) => Effect.fail(new ThreadlineError({ reason: "Failed", detail }))
   return head.visible === undefined
     ? failed("this replica cannot tell what is visible now while a long transaction runs; ask it later")
     : head.prepared.length > 0
       ? failed("a transaction that was prepared before this server was promoted has not ended; ask again when it has")
-      : Effect.succeed({ ...head.current, from: head.visible, window: undefined })
+      : Effect.succeed({ ...head.current, delivered: head.visible, window: undefined })
 }
 
 /** Refuses a checkpoint of a cluster that never held this database, and one that is ahead of it. */
@@ -108,19 +111,19 @@ export const check = (head: Head, position: Position): Effect.Effect<void, Inval
   if (ownEpoch?.cluster !== position.cluster) {
     return Effect.fail(invalid(checkpoints.foreignCluster))
   }
-  const end = position.window === undefined ? position.from.end : position.window.to.end
+  const end = position.window === undefined ? position.delivered.end : position.window.to.end
   return ownEpoch === head.current && !head.isReplica && head.visible !== undefined && end > head.visible.end
     ? Effect.fail(invalid("is ahead of this database, which was set back to an earlier state"))
     : Effect.void
 }
 
 /** The beginning of the next epoch, once everything of this one is delivered. */
-const nextEpoch = (head: Head, { epoch, from, window }: Position): Position | undefined => {
-  if (window !== undefined || !snapshots.includes(from, snapshots.everything)) {
+const nextEpoch = (head: Head, { delivered, epoch, window }: Position): Position | undefined => {
+  if (window !== undefined || !snapshots.includes(delivered, snapshots.everything)) {
     return undefined
   }
   const next = head.epochs.find((candidate) => candidate.epoch > epoch)
-  return next === undefined ? undefined : { ...next, from: snapshots.nothing, window: undefined }
+  return next === undefined ? undefined : { ...next, delivered: snapshots.nothing, window: undefined }
 }
 
 /** What is visible of the position's epoch. A past epoch has no running transactions, but it may have prepared ones. */
@@ -139,13 +142,15 @@ const windowOf = (head: Head, position: Position): checkpoints.Window | undefine
     // Another server wrote the window. What it saw must have arrived here before a transaction counts as missing.
     return to !== undefined && snapshots.includes(to, position.window.to) ? position.window : undefined
   }
-  return to === undefined || snapshots.includes(position.from, to) ? undefined : { to, entered: 0n, open: [], last: 0n }
+  return to === undefined || snapshots.includes(position.delivered, to)
+    ? undefined
+    : { to, entered: 0n, open: [], last: 0n }
 }
 
 const isDelivered = (head: Head, position: Position): boolean =>
   position.epoch === head.current.epoch &&
   position.window === undefined &&
-  (head.visible === undefined || snapshots.includes(position.from, head.visible))
+  (head.visible === undefined || snapshots.includes(position.delivered, head.visible))
 
 // Compiling a statement takes longer than running it, and a batch is sorted in memory. A batch reads only a part of a
 // transaction, in the order of an index. A planner that expects small transactions would read the rest of it for every batch.
@@ -166,32 +171,32 @@ export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, Re
     storage.sql,
     settings,
     Effect.gen(function* () {
-      const currentHead = yield* head(storage)
+      const head = yield* readHead(storage)
       if (decoded.position === undefined) {
         yield* checkTables(storage, decoded.tables.map(tableOf))
-        return yield* advance(storage, decoded, currentHead, yield* start(currentHead, decoded.from))
+        return yield* advance(storage, decoded, head, yield* firstPosition(head, decoded.origin))
       }
-      yield* check(currentHead, decoded.position)
-      return yield* advance(storage, decoded, currentHead, decoded.position)
+      yield* check(head, decoded.position)
+      return yield* advance(storage, decoded, head, decoded.position)
     })
   ).pipe(Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError(error))))
 
-/** Where a feed begins. */
-export const origin = (storage: Storage, from: Decoded["from"]): Effect.Effect<Position, ThreadlineError> =>
-  Effect.flatMap(head(storage), (currentHead) => start(currentHead, from))
+/** Like `firstPosition`, at the present head. */
+export const readFirstPosition = (storage: Storage, origin: Origin): Effect.Effect<Position, ThreadlineError> =>
+  Effect.flatMap(readHead(storage), (head) => firstPosition(head, origin))
 
 const advance = Effect.fnUntraced(function* (
   storage: Storage,
   { limit, tables }: Decoded,
-  currentHead: Head,
-  start: Position
+  head: Head,
+  begin: Position
 ): Effect.fn.Return<Step, InvalidRequest | ThreadlineError> {
   const tablesWithNames = yield* withStrayedNames(storage, yield* resolveTables(storage, tables.map(tableOf)))
-  let position = start
+  let position = begin
   for (;;) {
-    const window = windowOf(currentHead, position)
+    const window = windowOf(head, position)
     if (window === undefined) {
-      const next = nextEpoch(currentHead, position)
+      const next = nextEpoch(head, position)
       if (next === undefined) {
         // The reader is ahead of this server: what it waits for is not here yet.
         return { pageRows: { changes: [], transactions: [] }, position, caughtUp: true }
@@ -203,16 +208,16 @@ const advance = Effect.fnUntraced(function* (
       storage,
       tables: tablesWithNames,
       epoch: position.epoch,
-      from: position.from,
+      delivered: position.delivered,
       window,
       limit
     })
     position =
       nextWindow === undefined
-        ? { ...position, from: snapshots.union(position.from, window.to), window: undefined }
+        ? { ...position, delivered: snapshots.union(position.delivered, window.to), window: undefined }
         : { ...position, window: nextWindow }
-    if (nextWindow !== undefined || pageRows.changes.length > 0 || isDelivered(currentHead, position)) {
-      return { pageRows, position, caughtUp: isDelivered(currentHead, position) }
+    if (nextWindow !== undefined || pageRows.changes.length > 0 || isDelivered(head, position)) {
+      return { pageRows, position, caughtUp: isDelivered(head, position) }
     }
   }
 })

@@ -9,8 +9,8 @@ import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import { earliestCapture, instantColumn } from "../record/change.js"
 import { rows, type Storage } from "../record/storage.js"
 import * as checkpoints from "./checkpoint.js"
-import { head } from "./head.js"
-import { check, start } from "./read.js"
+import { readHead } from "./head.js"
+import { check, firstPosition } from "./read.js"
 import { format, union } from "./snapshot.js"
 
 /** What a snapshot has that a checkpoint did not. */
@@ -34,23 +34,23 @@ export interface Reached {
 const reachedAt = (position: checkpoints.Position): Reached => ({
   checkpoint: checkpoints.encode([], position),
   epoch: position.epoch,
-  snapshot: format(position.from)
+  snapshot: format(position.delivered)
 })
 
 const EarliestRow = Schema.Struct({ earliest: Schema.NullOr(Schema.String) })
 
-const newTransactions = ({ sql }: Storage, { epoch, from }: checkpoints.Position): Fragment => sql`(
+const newTransactions = ({ sql }: Storage, { delivered, epoch }: checkpoints.Position): Fragment => sql`(
     t.epoch > ${epoch}
     or (
       t.epoch = ${epoch}
-      and (t.xid >= ${from.end.toString()}::xid8 or t.xid = any (${`{${from.running.join(",")}}`}::xid8[]))
+      and (t.xid >= ${delivered.end.toString()}::xid8 or t.xid = any (${`{${delivered.running.join(",")}}`}::xid8[]))
     )
   )`
 
 /** The oldest of the new transactions. Each of the branches goes by the index of transaction ids. */
 const earliestOf = (
   { name, sql }: Storage,
-  { epoch, from }: checkpoints.Position
+  { delivered, epoch }: checkpoints.Position
 ): Effect.Effect<ReadonlyArray<typeof EarliestRow.Type>, ThreadlineError> =>
   rows(
     EarliestRow,
@@ -61,12 +61,12 @@ const earliestOf = (
         from (
           select pg_catalog.min(t.occurred_at) as occurred_at
           from ${name("audit_transactions")} t
-          where t.xid >= ${from.end.toString()}::xid8
+          where t.xid >= ${delivered.end.toString()}::xid8
             and t.epoch = ${epoch}
           union all
           select pg_catalog.min(t.occurred_at)
           from ${name("audit_transactions")} t
-          where t.xid = any (${`{${from.running.join(",")}}`}::xid8[])
+          where t.xid = any (${`{${delivered.running.join(",")}}`}::xid8[])
             and t.epoch = ${epoch}
           union all
           select pg_catalog.min(t.occurred_at)
@@ -85,13 +85,13 @@ export const since = Effect.fnUntraced(function* (
   storage: Storage,
   stored: string | null
 ): Effect.fn.Return<Since, InvalidRequest | ThreadlineError> {
-  const currentHead = yield* head(storage)
-  const now = yield* start(currentHead, "now")
+  const head = yield* readHead(storage)
+  const now = yield* firstPosition(head, "now")
   if (stored === null) {
     return { isNew: undefined, earliest: undefined, before: undefined, reached: reachedAt(now) }
   }
   const before = yield* checkpoints.decode([], stored)
-  yield* check(currentHead, before)
+  yield* check(head, before)
   if (before.window !== undefined) {
     return yield* new InvalidRequest({
       field: "checkpoint",
@@ -102,8 +102,8 @@ export const since = Effect.fnUntraced(function* (
   return {
     isNew: newTransactions(storage, before),
     earliest: row?.earliest ?? undefined,
-    before: format(before.from),
+    before: format(before.delivered),
     // A replica may be behind the server that was read before it: what that one had does not become new again.
-    reached: reachedAt(before.epoch === now.epoch ? { ...now, from: union(before.from, now.from) } : now)
+    reached: reachedAt(before.epoch === now.epoch ? { ...now, delivered: union(before.delivered, now.delivered) } : now)
   }
 })

@@ -77,7 +77,7 @@ export const store = (
   return isYes(sql`
     select ${name("feed_store")}(
       ${lease.name}, ${lease.token}, ${expected}, ${reached}, ${position.epoch},
-      ${format(window === undefined ? position.from : window.to)}::pg_snapshot,
+      ${format(window === undefined ? position.delivered : window.to)}::pg_snapshot,
       ${window === undefined ? null : window.last.toString()}::bigint, ${capturedAt}::timestamptz, ${lease.seconds}
     )::text as yes`)
 }
