@@ -13,7 +13,9 @@ import { type KeyInput, KeySchema, type Row, rowOf, TableSchema, tableOf } from 
 import { pageOf } from "../record/page.js"
 import { type OrderedPaging, canonicalRequest, mustBeObject, order, paging, request } from "../core/request.js"
 import { formatMicros } from "../core/instant.js"
-import { beyond, isBefore, life, lifeOf, nearest } from "./life.js"
+import { lifeOf } from "./life.js"
+import { readLife } from "./lifeStatement.js"
+import { beyond, nearest } from "./near.js"
 import { rows, type Storage } from "../record/storage.js"
 import { joinedAction, visibleBefore, visibleChange } from "../record/visible.js"
 
@@ -29,6 +31,9 @@ export interface HistoryOptions extends OrderedPaging {}
 
 type Decoded = typeof HistoryRequest.Type
 
+const isBefore = (a: cursors.Position, b: cursors.Position): boolean =>
+  a.major < b.major || (a.major === b.major && a.id < b.id)
+
 /** Reads the items of a history behind a position: those of a page, and one more if there is one. */
 type Read = (
   storage: Storage,
@@ -41,7 +46,7 @@ const readAll: Read = Effect.fnUntraced(function* (storage, row, decoded, cursor
   const newest = decoded.order === "newest"
   // One change more than the page holds, and two changes before them that their states depend on.
   const [before, after] = newest ? [decoded.limit + 3, 0] : [cursor === undefined ? 0 : 3, decoded.limit + 2]
-  const lifeAround = yield* life(storage, row, { position: cursor, inclusive: !newest, before, after })
+  const lifeAround = yield* readLife(storage, row, { position: cursor, inclusive: !newest, before, after })
   const changes = lifeOf([...lifeAround.before, ...lifeAround.after])
   return newest
     ? [...changes].reverse()

@@ -7,7 +7,7 @@ import type { ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import type { Table } from "../record/tables.js"
 import { type Candidates, hasFew, keysOfFew, type Range, stretchOf } from "./candidates.js"
-import type { Around } from "./life.js"
+import type { Around } from "./near.js"
 import { sharingOf } from "./standing.js"
 
 /** What one page may look at. */

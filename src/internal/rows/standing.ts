@@ -6,7 +6,8 @@ import * as Schema from "effect/Schema"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import type { AsOf } from "./answer.js"
 import type { Nearest } from "./candidates.js"
-import { arrives, departs, type Event, type Known, type RowChange, type Sharing, stateBefore, states } from "./life.js"
+import { arrives, departs, type Event, type RowChange, type Sharing, stateBefore, states } from "./life.js"
+import type { KnownChange } from "./near.js"
 import {
   type Looked,
   onStandingError,
@@ -266,8 +267,8 @@ export const standing = Effect.fnUntraced(function* (
   )
 })
 
-const knownOf = (key: string, { entry, second }: Nearest): ReadonlyArray<Known> =>
-  [entry, second].flatMap((each, place): ReadonlyArray<Known> =>
+const knownOf = (key: string, { entry, second }: Nearest): ReadonlyArray<KnownChange> =>
+  [entry, second].flatMap((each, place): ReadonlyArray<KnownChange> =>
     each === undefined
       ? []
       : [{ key, nth: place === 0 ? 0 : 1, row_key: each.rowKey, at: each.capturedAt, id: each.id }]

@@ -7,7 +7,7 @@ import type { Fragment, Statement } from "@effect/sql/Statement"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
-import { type Known, known, nearestOfKeys, truncatesBehind } from "./life.js"
+import { type KnownChange, knownChanges, nearestOfKeys, truncatesBehind } from "./near.js"
 import { JsonObjectFromText } from "../core/jsonSchema.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { instantColumn, Operation } from "../record/change.js"
@@ -130,7 +130,7 @@ const conditionOf = (
 }
 
 /** How many changes of each key are looked at, or the changes themselves if they are known. */
-export type Looked = number | ReadonlyArray<Known>
+export type Looked = number | ReadonlyArray<KnownChange>
 
 /** Every part that reads the log is planned for each partition. One side at a time needs half the planning. */
 export const standingStatement = (storage: Storage, side: Side, standingRequest: StandingRequest, looked: Looked) => {
@@ -165,7 +165,7 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
             ? nearestOfKeys(storage, table, keys, side, looked, around)
             : sql`
           select o.key as own_key, o.*
-          from ${known(storage, table, looked, side)} o`
+          from ${knownChanges(storage, table, looked, side)} o`
         }
         ) c
         offset 0

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import type { Table, TableSpan } from "../../../src/internal/record/tables.js"
 import { make } from "../../../src/internal/record/storage.js"
 import { type Nearest, stretchOf } from "../../../src/internal/rows/candidates.js"
-import { known, nearestOfKeys, truncatesBehind } from "../../../src/internal/rows/life.js"
+import { knownChanges, nearestOfKeys, truncatesBehind } from "../../../src/internal/rows/near.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
 
 const posts = { schema: "public", name: "posts" }
@@ -232,7 +232,8 @@ describe("changes near an instant", () => {
           key === null || key === undefined ? [] : [{ key, nth: (place % 2) as 0 | 1, row_key: key, at, id }]
         )
         for (const side of ["before", "after"] as const) {
-          const of = (table: Table) => selected(known(storage, table, places, side), "r.key, r.captured_at, r.id")
+          const of = (table: Table) =>
+            selected(knownChanges(storage, table, places, side), "r.key, r.captured_at, r.id")
           const rows = yield* of(always)
           expect(rows.length).toBeGreaterThan(10)
           expect(rows).toEqual(yield* of(anew(27)))
