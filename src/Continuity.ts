@@ -14,18 +14,16 @@ import * as Layer from "effect/Layer"
 import { CaptureError, type Failure, type TableConfig } from "./Capture.js"
 import type * as Health from "./Health.js"
 import * as telemetry from "./internal/core/telemetry.js"
-import { fromFailure } from "./internal/capture/failure.js"
 import { readCatalog } from "./internal/capture/catalog.js"
 import { hostMend } from "./internal/capture/mend.js"
 import { label, sameName } from "./internal/capture/resolve.js"
-import { reading } from "./internal/capture/settings.js"
 import { tableStatuses } from "./internal/capture/status.js"
 import { millis, mustBeFunction, mustHaveOnly } from "./internal/core/request.js"
 import * as TableName from "./internal/core/tableName.js"
 import * as recording from "./internal/health/baseline.js"
 import { type Readiness, readReadiness } from "./internal/health/continuity.js"
 import { coverageOf } from "./internal/health/coverage.js"
-import { readOptions } from "./internal/health/options.js"
+import { readingWith } from "./internal/health/options.js"
 import { readTimes } from "./internal/health/record.js"
 import { readReportAndReadiness } from "./internal/health/report.js"
 import { isInside } from "./internal/sql/owned.js"
@@ -128,10 +126,10 @@ const make = Effect.gen(function* () {
 
   const check = Effect.fnUntraced(
     function* (options: CheckOptions = {}) {
-      const { configured, gaps } = yield* readOptions(options)
-      return yield* reading(
+      return yield* readingWith(
         sql,
-        Effect.gen(function* () {
+        options,
+        Effect.fnUntraced(function* ({ configured, gaps }) {
           const catalog = yield* readCatalog(sql, storage, configured ?? [], "everything")
           const times = yield* readTimes(sql, storage, catalog.gaps)
           const coverage = coverageOf({
@@ -145,7 +143,7 @@ const make = Effect.gen(function* () {
           })
           return yield* readReadiness(sql, storage, { catalog, coverage, times })
         })
-      ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+      )
     },
     telemetry.operation("continuity", "check")
   )

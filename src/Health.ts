@@ -15,9 +15,11 @@ import * as telemetry from "./internal/core/telemetry.js"
 import { mustBeObject } from "./internal/core/request.js"
 import type { Coverage, Finding, PolicyComparison, Report } from "./internal/health/model.js"
 import type * as options from "./internal/health/options.js"
+import { canaryFindings as findingsOfCanary, readCanary } from "./internal/health/canaries.js"
 import type { CanaryResult } from "./internal/health/canary.js"
+import { readCoverage } from "./internal/health/covered.js"
 import { readPolicies } from "./internal/health/policies.js"
-import { canaryFindings as findingsOfCanary, readCanary, readCoverage, readReport } from "./internal/health/report.js"
+import { readReport } from "./internal/health/report.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 
@@ -117,7 +119,7 @@ const make = Effect.gen(function* () {
         if (all !== undefined && typeof all !== "boolean") {
           return yield* new InvalidRequest({ field: "all", rule: "must be true or false" })
         }
-        return yield* readCoverage(sql, storage, rest, all === true)
+        return yield* readCoverage(sql, storage, rest, all === true ? "all" : "known")
       },
       telemetry.operation("health", "coverage")
     ),

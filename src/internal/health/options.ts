@@ -1,14 +1,19 @@
 /**
  * What a host says about its tables beyond how they are captured: decoded, with names read.
  */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { InvalidRequest } from "../../ThreadlineError.js"
+import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import type { Name } from "../capture/catalogModel.js"
+import { type Failure, fromFailure } from "../capture/failure.js"
 import type { TableConfig } from "../capture/model.js"
 import { invalidIn, readConfigs } from "../capture/request.js"
-import { label, sameName } from "../capture/resolve.js"
+import { type ConfiguredTable, label, sameName } from "../capture/resolve.js"
+import { reading } from "../capture/settings.js"
 import type { CaptureError } from "../capture/captureError.js"
 import * as ColumnName from "../core/columnName.js"
 import { record } from "../core/jsonRecord.js"
@@ -94,17 +99,19 @@ const names = (texts: ReadonlyArray<string>, field: string): Either.Either<Reado
     return read
   })
 
+/** Checked options. */
+export interface Request {
+  readonly configured: ReadonlyArray<ConfiguredTable> | undefined
+  readonly expected: ReadonlyArray<Name> | undefined
+  readonly gaps: ReadonlyArray<Gap>
+  readonly sensitiveNames: ReadonlyArray<string>
+  readonly acknowledged: ReadonlyArray<ColumnName.ColumnName>
+}
+
 /** Checks the options, and reads the names in them. The field of an error names what is wrong. */
-export const readOptions = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<
-  {
-    readonly configured: Effect.Effect.Success<ReturnType<typeof readConfigs>> | undefined
-    readonly expected: ReadonlyArray<Name> | undefined
-    readonly gaps: ReadonlyArray<Gap>
-    readonly sensitiveNames: ReadonlyArray<string>
-    readonly acknowledged: ReadonlyArray<ColumnName.ColumnName>
-  },
-  CaptureError | InvalidRequest
-> {
+export const readOptions = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<Request, CaptureError | InvalidRequest> {
   yield* mustHaveOnly(options, optionNames)
   const configured = options.tables === undefined ? undefined : yield* readConfigs(options.tables)
   const expectedTexts =
@@ -149,3 +156,13 @@ export const readOptions = Effect.fnUntraced(function* (options: Options): Effec
     acknowledged: yield* Effect.forEach(texts, (text) => ColumnName.parse(text, "sensitive.acknowledged"))
   }
 })
+
+/** Checks the options, and reads in one snapshot with them. */
+export const readingWith = <A>(
+  sql: SqlClient,
+  options: Options,
+  read: (request: Request) => Effect.Effect<A, CaptureError | ParseError | SqlError | ThreadlineError>
+): Effect.Effect<A, Failure> =>
+  Effect.flatMap(readOptions(options), (request) =>
+    Effect.mapError(reading(sql, read(request)), (error) => fromFailure<CaptureError>(error))
+  )

@@ -3,21 +3,17 @@
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
-import { fromFailure } from "../capture/failure.js"
 import { readCatalog } from "../capture/catalog.js"
 import type { Catalog } from "../capture/catalogModel.js"
 import type { FindingKind, TableStatus } from "../capture/finding.js"
 import { nameOf, readRedaction, type Redaction, redactionsOf, redactionsOfPolicy } from "../capture/redaction.js"
 import { policyName } from "../capture/diff.js"
 import { type ConfiguredTable, findTable, label } from "../capture/resolve.js"
-import { reading } from "../capture/settings.js"
 import { tableStatuses } from "../capture/status.js"
 import { ofCapture } from "./finding.js"
 import type { ColumnPolicy, PolicyComparison, Shown } from "./model.js"
-import { type Options, readOptions } from "./options.js"
+import { type Options, readingWith, type Request } from "./options.js"
 import { looksSensitive } from "./sensitive.js"
-
-type Request = Effect.Effect.Success<ReturnType<typeof readOptions>>
 
 /** Findings by which a deployed policy is not what is configured, or not what is installed. */
 const drifting: ReadonlySet<FindingKind> = new Set([
@@ -89,15 +85,11 @@ const compare = (
 
 /** The policies of every configured and every captured table, by name. */
 export const readPolicies = (sql: SqlClient, storage: string, options: Options) =>
-  Effect.flatMap(readOptions(options), (request) =>
-    reading(
-      sql,
-      Effect.gen(function* () {
-        const catalog = yield* readCatalog(sql, storage, request.configured ?? [], "everything")
-        const configured = new Map((request.configured ?? []).map((each) => [label(each), each]))
-        return tableStatuses(storage, catalog, request.configured).map((status) =>
-          compare(catalog, status, configured.get(status.table), request)
-        )
-      })
-    ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+  readingWith(sql, options, (request) =>
+    Effect.map(readCatalog(sql, storage, request.configured ?? [], "everything"), (catalog) => {
+      const configured = new Map((request.configured ?? []).map((each) => [label(each), each]))
+      return tableStatuses(storage, catalog, request.configured).map((status) =>
+        compare(catalog, status, configured.get(status.table), request)
+      )
+    })
   )

@@ -240,8 +240,10 @@ export const readDefaultPartition = (sql: SqlClient, storage: string): Reading<n
 
 const Consumer = Schema.Struct({ name: Schema.String, since: Schema.NullOr(Schema.String) })
 
+export type Consumer = typeof Consumer.Type
+
 /** Consumers of the feed that still need changes older than a day. One that has never stored anything needs all of them. */
-export const readConsumers = (sql: SqlClient, storage: string): Reading<ReadonlyArray<typeof Consumer.Type>> =>
+export const readConsumers = (sql: SqlClient, storage: string): Reading<ReadonlyArray<Consumer>> =>
   Effect.flatMap(
     sql.unsafe(`
 select f.name, ${instant("f.captured_at")} as since
