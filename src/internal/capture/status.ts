@@ -77,7 +77,7 @@ const tableStatus = (
     if (catalogTable === undefined) {
       reportMissingTable(catalog, deployed, table, report)
     } else {
-      reportTable(catalog, deployed, catalogTable, configuredTable?.config.mode === "statement", apply, report)
+      reportTable(catalog, deployed, catalogTable, configuredTable?.config.mode, apply, report)
       captured =
         reportInstalled(storage, catalog, policy, catalogTable, apply, report) &&
         !findings.some(({ kind }) => kind === "RootNotCaptured")

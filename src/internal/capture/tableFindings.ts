@@ -3,10 +3,10 @@
  */
 import type { Apply } from "./applyMend.js"
 import type { Catalog, Deployed, Name, Table } from "./catalogModel.js"
-import { columnChanges, exchanged, partitionLabels, policyName, unloggedRelations } from "./diff.js"
+import { type ColumnChanges, columnChanges, exchanged, partitionLabels, policyName, unloggedRelations } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { applyCommand, commandMend, hostMend, removeCommand } from "./mend.js"
-import type { Policy } from "./model.js"
+import type { Mode, Policy } from "./model.js"
 import type { Report } from "./report.js"
 import { admitsForeign, columnShapes, findGap, keyProblem, label, primaryKey, sameName, whyRowMode } from "./resolve.js"
 
@@ -47,45 +47,86 @@ const isCaptured = ({ active, deployed }: Catalog, name: Name): boolean =>
     ({ policy, relationNow }) => policy.removedAt === null && relationNow !== null && sameName(relationNow, name)
   )
 
-/** What became of the table itself since its policy was applied. */
+/** What the reports about one captured table are made from. */
+interface Subject {
+  readonly catalog: Catalog
+  readonly policy: Policy
+  readonly table: Table
+  readonly gap: ReturnType<typeof findGap>
+  readonly columns: ReturnType<typeof columnShapes>
+  /** The policy was applied to this very table. */
+  readonly isSameTable: boolean
+  readonly changes: ColumnChanges
+  readonly apply: Apply
+  readonly report: Report
+}
+
+/**
+ * What became of the table itself since its policy was applied. `chosenMode` is the mode that its configuration names; undefined if it
+ * leaves the choice to capture.
+ */
 export const reportTable = (
   catalog: Catalog,
   { policy, relation }: Deployed,
   table: Table,
-  isStatementChosen: boolean,
+  chosenMode: Mode | undefined,
   apply: Apply,
   report: Report
 ): void => {
-  const root = table.relations[0]
-  const { alteredTypes, elsewhere, gap, moved, restarted, rewritten, shownOtherwise, unread } = findGap(
-    catalog,
-    policyName(policy)
-  )
-  const described = columnShapes(catalog, table)
-  const { partitionOf } = root
+  const gap = findGap(catalog, policyName(policy))
+  const columns = columnShapes(catalog, table)
+  const shapes = columns.map(({ shape }) => shape)
+  const isSameTable = relation === table.oid && !gap.elsewhere
+  const changes = columnChanges(policy, shapes, isSameTable)
+  const subject: Subject = { catalog, policy, table, gap, columns, isSameTable, changes, apply, report }
+  reportIdentity(subject)
+  reportLost(subject)
+  reportColumns(subject)
+  reportRedaction(subject)
+  reportComputed(policy, table, report)
+  reportMeanwhile(subject, reportKey(policy, table, apply, report))
+  reportCasts(subject)
+  reportMode(subject, chosenMode)
+  const children = table.relations[0].children
+    .filter((child) => !catalog.active.some((other) => sameName(other, child)))
+    .map(label)
+  if (children.length > 0) {
+    report({ kind: "ChildNotCaptured", severity: "warning", mend: hostMend("configureChildren"), subjects: children })
+  }
+}
+
+/** Whether it is still the table, and the root, that the policy was applied to. */
+const reportIdentity = ({
+  apply,
+  catalog,
+  columns,
+  gap: { gap },
+  isSameTable,
+  policy,
+  report,
+  table
+}: Subject): void => {
+  const { partitionOf } = table.relations[0]
   if (partitionOf !== null && !isCaptured(catalog, partitionOf)) {
     const above = label(partitionOf)
     const mend = hostMend("nameRoot", [above], { then: applyCommand })
     report({ kind: "RootNotCaptured", severity: "error", mend, root: above, subjects: [above] })
   }
-  const sameTable = relation === table.oid && !elsewhere
   const renumbered = policy.columns.some((policyColumn) =>
-    described.some(({ shape }) => shape.name === policyColumn.name && shape.attnum !== policyColumn.attnum)
+    columns.some(({ shape }) => shape.name === policyColumn.name && shape.attnum !== policyColumn.attnum)
   )
   if (gap === "unwatched") {
     report({ kind: "WatchFailed", severity: "error", mend: apply.mend })
   }
   if (gap === "replaced") {
     report({ kind: "TableReplaced", severity: "error", mend: apply.mend })
-  } else if (!sameTable || (renumbered && exchanged(policy, table.columns).length === 0)) {
+  } else if (!isSameTable || (renumbered && exchanged(policy, table.columns).length === 0)) {
     report({ kind: "IdentityChanged", severity: "info", mend: apply.mend })
   }
+}
 
-  const changes = columnChanges(
-    policy,
-    described.map(({ shape }) => shape),
-    sameTable
-  )
+/** Rows that a crash takes, and partitions that were away. */
+const reportLost = ({ apply, gap: { moved, restarted }, policy, report, table }: Subject): void => {
   const unlogged = unloggedRelations(table)
   if (unlogged.length > 0 || restarted) {
     report({
@@ -101,7 +142,10 @@ export const reportTable = (
   if (cameBack.length > 0) {
     report({ kind: "PartitionReplaced", severity: "error", mend: apply.mend, subjects: cameBack })
   }
+}
 
+/** Columns that changed, and values that changed without a write of a row. */
+const reportColumns = ({ apply, changes, gap: { rewritten, shownOtherwise, unread }, report }: Subject): void => {
   const columns = { ...changes, renamed: changes.renamed.map(([from, to]) => ({ from, to })) }
   const subjects = [...changes.added, ...changes.dropped, ...changes.renamed.map(([, to]) => to), ...changes.retyped]
   if (subjects.length > 0) {
@@ -125,6 +169,10 @@ export const reportTable = (
       subjects: [...new Set(shownOtherwise.map(({ column }) => column))]
     })
   }
+}
+
+/** Redacted columns that are gone, or that have another name. */
+const reportRedaction = ({ apply, isSameTable, policy, report, table }: Subject): void => {
   const redacted = [...policy.exclude, ...policy.mask, ...Object.keys(policy.paths)]
   const lostColumns = redacted.filter((name) => !table.columns.some((column) => column.name === name))
   if (lostColumns.length > 0) {
@@ -137,7 +185,7 @@ export const reportTable = (
       subjects: lostColumns
     })
   }
-  const otherNames = (sameTable ? exchanged(policy, table.columns) : []).filter(([from]) => redacted.includes(from))
+  const otherNames = (isSameTable ? exchanged(policy, table.columns) : []).filter(([from]) => redacted.includes(from))
   if (otherNames.length > 0) {
     report({
       kind: "RedactedColumnMissing",
@@ -148,24 +196,29 @@ export const reportTable = (
       subjects: otherNames.map(([from]) => from)
     })
   }
-  reportComputed(policy, table, report)
-  const isKeyChanged = reportKey(policy, table, apply, report)
+}
+
+/** What happened while nothing was known of the table, if no other finding says so. */
+const reportMeanwhile = ({ apply, catalog, changes, gap, policy, report }: Subject, isKeyChanged: boolean): void => {
+  const { alteredTypes, moved, rewritten, shownOtherwise } = gap
   if (alteredTypes.length > 0) {
     report({ kind: "KeyValuesRenamed", severity: "error", mend: apply.mend, subjects: alteredTypes })
   }
   if (
-    (gap === "key" && !isKeyChanged && alteredTypes.length === 0 && changes.retyped.length === 0) ||
-    (gap === "rewritten" && rewritten.length === 0 && shownOtherwise.length === 0) ||
-    gap === "touched" ||
+    (gap.gap === "key" && !isKeyChanged && alteredTypes.length === 0 && changes.retyped.length === 0) ||
+    (gap.gap === "rewritten" && rewritten.length === 0 && shownOtherwise.length === 0) ||
+    gap.gap === "touched" ||
     // A partition that came since the policy was written has left.
-    (gap === "partitions" && moved.length === 0) ||
+    (gap.gap === "partitions" && moved.length === 0) ||
     // It had another name for a while. What was written under it counts after apply.
     catalog.strayed.some(({ from, to }) => sameName(from, to) && sameName(to, policyName(policy)))
   ) {
     report({ kind: "AlteredMeanwhile", severity: "error", mend: apply.mend })
   }
+}
 
-  const casts = [...new Set(described.flatMap(({ hostCasts }) => hostCasts))]
+const reportCasts = ({ catalog, columns, policy, report }: Subject): void => {
+  const casts = [...new Set(columns.flatMap(({ hostCasts }) => hostCasts))]
   if (casts.length > 0 && !policy.acknowledgeCasts) {
     report({
       kind: "HostCast",
@@ -175,22 +228,22 @@ export const reportTable = (
       subjects: casts
     })
   }
+}
+
+/** Whether the table can still be captured statement by statement. */
+const reportMode = ({ apply, catalog, policy, report, table }: Subject, chosenMode: Mode | undefined): void => {
   const rowMode = whyRowMode(table)
   if (policy.mode === "statement" && rowMode !== undefined) {
     report({ kind: "ModeUnsuitable", severity: "error", mend: apply.mend, why: rowMode })
   } else if (policy.mode === "statement" && catalog.foreignServers && admitsForeign(table)) {
-    // The schema watch lets writes through when it happens.
-    const severity = isStatementChosen || catalog.watch.state === "on" ? "info" : "warning"
+    const isChosen = chosenMode === "statement"
     report({
       kind: "ModeUnsuitable",
-      severity,
-      mend: isStatementChosen ? hostMend("leaveModeOut", [], { then: applyCommand }) : apply.mend,
+      // The schema watch lets writes through when it happens.
+      severity: isChosen || catalog.watch.state === "on" ? "info" : "warning",
+      mend: isChosen ? hostMend("leaveModeOut", [], { then: applyCommand }) : apply.mend,
       why: { cause: "foreign server", relation: null }
     })
-  }
-  const children = root.children.filter((child) => !catalog.active.some((other) => sameName(other, child))).map(label)
-  if (children.length > 0) {
-    report({ kind: "ChildNotCaptured", severity: "warning", mend: hostMend("configureChildren"), subjects: children })
   }
 }
 

@@ -67,7 +67,7 @@ const otherValues: Readonly<Record<string, (column: string) => string>> = {
 const Column = Schema.Struct({ name: Schema.String, type: Schema.String, allowed: Schema.Boolean })
 const columns = Schema.decodeUnknown(Schema.Array(Column))
 const Count = Schema.Tuple(Schema.Struct({ count: Schema.Int }))
-const decodeTried = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ found: Schema.Int, changed: Schema.Int })))
+const decodeWritten = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ found: Schema.Int, changed: Schema.Int })))
 const count = (sql: SqlClient, statement: string): Effect.Effect<number, SqlError | ParseError> =>
   Effect.map(Effect.flatMap(sql.unsafe(statement), Schema.decodeUnknown(Count)), ([row]) => row.count)
 
@@ -101,6 +101,70 @@ const hindrances: Readonly<Record<string, CanaryResult["why"] & string>> = {
 /** A writer that comes to the row meanwhile waits for so long at most, in milliseconds. */
 const longest = "1000"
 
+/** Writes another value into a column of one row. Triggers of the host look for what they name where they do for its own writes. */
+const write = Effect.fnUntraced(function* (sql: SqlClient, target: string, { name, type }: typeof Column.Type) {
+  const column = identifier(name)
+  const value = otherValues[type]?.(`t.${column}`) ?? column
+  yield* sql.unsafe(
+    "select set_config('search_path', (select s.reset_val from pg_settings s where s.name = 'search_path'), true)"
+  )
+  const [written] = yield* Effect.flatMap(
+    sql.unsafe(`with one as materialized (
+  select t.ctid as place, t.${column}::pg_catalog.text as before from only ${target} t limit 1 for update skip locked
+),
+changed as (
+  update only ${target} t set ${column} = ${value} from one where t.ctid = one.place
+  returning t.${column}::pg_catalog.text is distinct from one.before as differs
+)
+select (select count(*) from one)::int as found, (select count(*) from changed where differs)::int as changed`),
+    decodeWritten
+  )
+  yield* sql.unsafe(`select set_config('search_path', ${literal(settings.search_path)}, true)`)
+  return written
+})
+
+/** How many changes of the table this transaction has recorded. */
+const recordedOf = (sql: SqlClient, storage: string, table: Name) =>
+  count(
+    sql,
+    `select count(*)::int as count
+from ${qualified(storage, "audit_transactions")} t
+join ${qualified(storage, "audit_changes")} c on c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'
+where t.xid = pg_current_xact_id()
+  and t.occurred_at >= transaction_timestamp()
+  and c.table_schema = ${literal(table.schema)}
+  and c.table_name = ${literal(table.name)}`
+  )
+
+/** Tries one column. If nothing was written, the savepoint undoes what was done, and another column may be tried. */
+const tryColumn = Effect.fnUntraced(function* (
+  sql: SqlClient,
+  storage: string,
+  table: Name,
+  target: string,
+  column: typeof Column.Type
+): Effect.fn.Return<Outcome, ParseError | Seen | SqlError> {
+  yield* sql.unsafe("savepoint threadline_canary")
+  const undo = sql.unsafe("rollback to savepoint threadline_canary")
+  const written = yield* Effect.catchTag(write(sql, target, column), "SqlError", (error) =>
+    Effect.as(undo, unknown(sqlState(error) === "42501" ? "privilege" : "refused"))
+  )
+  if ("why" in written) {
+    return written
+  }
+  if (written.found === 0) {
+    const present = yield* count(sql, `select count(*)::int as count from (select from only ${target} limit 1) x`)
+    return yield* new Seen({ outcome: unknown(present === 0 ? "empty" : "locked") })
+  }
+  if (written.changed === 0) {
+    // A trigger of the host left the row out, or put the old value back: nothing was written that capture could see.
+    return yield* Effect.as(undo, unknown("refused"))
+  }
+  const recorded = yield* recordedOf(sql, storage, table)
+  return yield* new Seen({ outcome: { outcome: recorded > 0 ? "recorded" : "not recorded", why: null } })
+})
+
+/** Tries columns until one was written, or until it is seen that none can be. */
 export const canaryOf = (
   sql: SqlClient,
   storage: string,
@@ -116,62 +180,8 @@ export const canaryOf = (
       return yield* new Seen({ outcome: unknown(candidateColumns.length === 0 ? "column" : "privilege") })
     }
     let last = unknown("refused")
-    for (const { name, type } of allowed) {
-      const column = identifier(name)
-      yield* sql.unsafe("savepoint threadline_canary")
-      const value = otherValues[type]?.(`t.${column}`) ?? column
-      const attempt = Effect.gen(function* () {
-        // Triggers of the host look for what they name where they do for its own writes.
-        yield* sql.unsafe(
-          "select set_config('search_path', (select s.reset_val from pg_settings s where s.name = 'search_path'), true)"
-        )
-        const [seen] = yield* Effect.flatMap(
-          sql.unsafe(`with one as materialized (
-  select t.ctid as place, t.${column}::pg_catalog.text as before from only ${target} t limit 1 for update skip locked
-),
-changed as (
-  update only ${target} t set ${column} = ${value} from one where t.ctid = one.place
-  returning t.${column}::pg_catalog.text is distinct from one.before as differs
-)
-select (select count(*) from one)::int as found, (select count(*) from changed where differs)::int as changed`),
-          decodeTried
-        )
-        yield* sql.unsafe(`select set_config('search_path', ${literal(settings.search_path)}, true)`)
-        return seen
-      })
-      const written = yield* attempt.pipe(
-        Effect.catchTag("SqlError", (error) =>
-          Effect.as(
-            sql.unsafe("rollback to savepoint threadline_canary"),
-            sqlState(error) === "42501" ? ("privilege" as const) : ("refused" as const)
-          )
-        )
-      )
-      if (typeof written === "string") {
-        last = unknown(written)
-        continue
-      }
-      if (written.found === 0) {
-        const rows = yield* count(sql, `select count(*)::int as count from (select from only ${target} limit 1) x`)
-        return yield* new Seen({ outcome: unknown(rows === 0 ? "empty" : "locked") })
-      }
-      if (written.changed === 0) {
-        // A trigger of the host left the row out, or put the old value back: nothing was written that capture could see.
-        last = unknown("refused")
-        yield* sql.unsafe("rollback to savepoint threadline_canary")
-        continue
-      }
-      const recorded = yield* count(
-        sql,
-        `select count(*)::int as count
-from ${qualified(storage, "audit_transactions")} t
-join ${qualified(storage, "audit_changes")} c on c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'
-where t.xid = pg_current_xact_id()
-  and t.occurred_at >= transaction_timestamp()
-  and c.table_schema = ${literal(table.schema)}
-  and c.table_name = ${literal(table.name)}`
-      )
-      return yield* new Seen({ outcome: { outcome: recorded > 0 ? "recorded" : "not recorded", why: null } })
+    for (const column of allowed) {
+      last = yield* tryColumn(sql, storage, table, target, column)
     }
     return yield* new Seen({ outcome: last })
   })
