@@ -3,37 +3,16 @@
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
-import { InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { captureMayPrecede } from "../core/limits.js"
-import { parse } from "../core/json.js"
 import { format, type TableName } from "../core/tableName.js"
-import { rowOf } from "../record/key.js"
-import { rows, type Storage } from "../record/storage.js"
-import { checkTables, ofTable, resolveTables, type Table, withStrayedNames } from "../record/tables.js"
-import { identifier, qualified } from "../sql/sqlText.js"
-import { ofHeldRow } from "./formerKeys.js"
+import type { Storage } from "../record/storage.js"
+import { ofTable, type Table } from "../record/tables.js"
+import { either, holdCondition, type HoldCondition, type Looks } from "./holds.js"
+import type { Plan } from "./model.js"
 import { type CheckedPolicy, type Cutoffs, cutoffsOf, latestOf } from "./policy.js"
+import { resolveTable } from "./tables.js"
 import { type Seen, unseenTransaction } from "./unseen.js"
-
-/**
- * How many rows a statement looks at. `few`: an index finds what belongs to each of them. `many`: PostgreSQL may read all of it
- * once, which is quicker then.
- */
-type Looks = "few" | "many"
-
-/** Whether `found`, a query without its select list, gives a row. */
-export const some = (sql: Storage["sql"], found: Fragment, looks: Looks): Fragment =>
-  looks === "many" ? sql`exists (select ${found})` : sql`(select true ${found} limit 1) is true`
-
-/** What a hold means for each of the three tables. Undefined if it means nothing for one. */
-interface HoldCondition {
-  readonly change: (alias: string, looks: Looks) => Fragment
-  readonly transaction: ((alias: string) => Fragment) | undefined
-  readonly action: ((alias: string) => Fragment) | undefined
-  /** Whether a partition holds such a change, found by an index. */
-  readonly within: (leaf: Fragment) => Fragment
-}
 
 /** A policy at an instant, with its tables resolved. */
 export interface Conditions {
@@ -45,256 +24,19 @@ export interface Conditions {
   readonly ignoreFeed: boolean
 }
 
-const Known = Schema.Struct({ known: Schema.Literal("true", "false") })
-
-/** A table that the record does not know yet is fine if it exists: it may be captured later. One that is misspelt is not. */
-const checkTable = (storage: Storage, table: TableName): Effect.Effect<void, NotFound | ThreadlineError> =>
-  Effect.flatMap(
-    rows(
-      Known,
-      storage.sql`
-        select exists (
-          select from pg_catalog.pg_class c
-            join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-          where n.nspname = ${table.schema}
-            and c.relname = ${table.name}
-            and c.relkind in ('r', 'p', 'f')
-            and not c.relispartition
-        )::text as known`
-    ),
-    ([row]) => (row?.known === "true" ? Effect.void : checkTables(storage, [table]))
-  )
-
-const StrayedRow = Schema.Struct({
-  schema: Schema.String,
-  name: Schema.String,
-  doubtful: Schema.Literal("true", "false")
-})
-
-/**
- * The name by which the record knows a table that was renamed and that no policy has followed yet. If captured tables exchanged their
- * names, nothing tells what a name means, and nothing may go because of it.
- */
-const recordedName = (
-  { name, sql }: Storage,
-  table: TableName,
-  field: string
-): Effect.Effect<TableName, InvalidRequest | ThreadlineError> =>
-  Effect.flatMap(
-    rows(
-      StrayedRow,
-      sql`
-        select s.table_schema as schema, s.table_name as name, (s.contested or s.taken is not null)::text as doubtful
-        from ${name("strayed_names")}() s
-        where format('%I.%I', ${table.schema}::text, ${table.name}::text) = any (s.names)
-        order by s.contested or s.taken is not null desc`
-    ),
-    ([strayed]) =>
-      strayed === undefined
-        ? Effect.succeed(table)
-        : strayed.doubtful === "true"
-          ? new InvalidRequest({
-              field,
-              rule: `names ${format(table)}, a name that changed hands since capture was applied: run threadline capture apply`
-            })
-          : Effect.succeed({ schema: strayed.schema, name: strayed.name })
-  )
-
-const resolveOne = (
-  storage: Storage,
-  given: TableName,
-  field: string
-): Effect.Effect<Table, InvalidRequest | NotFound | ThreadlineError> =>
-  Effect.zipRight(
-    checkTable(storage, given),
-    Effect.flatMap(recordedName(storage, given, field), (table) =>
-      Effect.flatMap(resolveTables(storage, [table]), (resolved) =>
-        Effect.map(
-          withStrayedNames(storage, resolved),
-          ([first]) =>
-            first ?? {
-              ...table,
-              policy: table,
-              spans: [{ ...table, since: null, until: null }],
-              columns: [],
-              present: []
-            }
-        )
-      )
-    )
-  )
-
-const HostKey = Schema.Struct({
-  schema: Schema.String,
-  name: Schema.String,
-  columns: Schema.parseJson(Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String }))),
-  readable: Schema.Literal("true", "false")
-})
-
-/** Whether the table itself has a row that was never recorded. It may change later, and its changes are then held. */
-const isInTable = (storage: Storage, { policy }: Table, key: string): Effect.Effect<boolean, ThreadlineError> => {
-  const { name, sql } = storage
-  return Effect.gen(function* () {
-    const [host] = yield* rows(
-      HostKey,
-      sql`
-        select n.nspname::text as schema, c.relname::text as name, p.key_columns::text as columns,
-          has_table_privilege(c.oid, 'select')::text as readable
-        from ${name("capture_policies")} p
-        join pg_class c on c.oid = p.relation
-        join pg_namespace n on n.oid = c.relnamespace
-        where p.table_schema = ${policy.schema}
-          and p.table_name = ${policy.name}
-          and p.database = ${name("this_database")}()
-          and p.removed_at is null
-          and c.relkind in ('r', 'p', 'f')`
-    )
-    if (host === undefined || host.readable === "false" || host.columns.length === 0) {
-      return false
-    }
-    const parts = host.columns.length === 1 ? [key] : parse(key)
-    if (!Array.isArray(parts) || parts.length !== host.columns.length) {
-      return false
-    }
-    const same = host.columns.map(
-      (column, place) =>
-        sql`h.${sql.literal(identifier(column.name))} = ${String(parts[place])}::${sql.literal(column.type)}`
-    )
-    const [row] = yield* rows(
-      Known,
-      sql`select exists (select from ${sql.literal(qualified(host.schema, host.name))} h where ${sql.and(same)})::text as known`
-    )
-    return row?.known === "true"
-  })
-}
-
-/** Refuses a key that neither the record nor the table has: it may be misspelt. */
-const checkRow = (
-  storage: Storage,
-  table: Table,
-  key: string,
-  held: Fragment
-): Effect.Effect<void, NotFound | ThreadlineError> =>
-  Effect.flatMap(
-    rows(
-      Known,
-      storage.sql`select exists (select from ${storage.name("audit_changes")} c where ${held})::text as known`
-    ),
-    ([row]) =>
-      row?.known === "true"
-        ? Effect.void
-        : Effect.flatMap(isInTable(storage, table, key), (isThere) =>
-            isThere
-              ? Effect.void
-              : new NotFound({
-                  subject: "row",
-                  id: `${key} of ${format(table)}`,
-                  detail: "neither the record nor the table has it, so a hold of it may be misspelt"
-                })
-          )
-  )
-
-const holdCondition = (
-  storage: Storage,
-  { target }: CheckedPolicy["holds"][number],
-  field: string
-): Effect.Effect<HoldCondition, InvalidRequest | NotFound | ThreadlineError> => {
-  const { name, sql } = storage
-  const byTransaction = (
-    condition: (alias: string) => Fragment,
-    action: (alias: string) => Fragment
-  ): HoldCondition => ({
-    // Both the context of the transaction and its actions may name what is held.
-    change: (alias, looks) => {
-      const as = sql.literal(alias)
-      const transactions = sql`from ${name("audit_transactions")} ht where ht.id = ${as}.transaction_id and ${condition("ht")}`
-      const actions = sql`from ${name("audit_actions")} ha where ha.transaction_id = ${as}.transaction_id and ${action("ha")}`
-      return sql`(${some(sql, transactions, looks)} or ${some(sql, actions, looks)})`
-    },
-    transaction: condition,
-    action,
-    // An impersonator is in no index: only transactions that the partition may have are looked at.
-    within: (leaf) => sql`exists (
-      select
-      from (select min(c.transaction_id), max(c.transaction_id) from ${leaf} c) ids (first, last)
-      cross join lateral (
-        select ht.id from ${name("audit_transactions")} ht
-        where ht.id between ids.first and ids.last and ${condition("ht")}
-        union
-        select ha.transaction_id from ${name("audit_actions")} ha
-        where ha.transaction_id between ids.first and ids.last and ${action("ha")}
-      ) held (id)
-      cross join lateral (select from ${leaf} hc where hc.transaction_id = held.id limit 1) one
-    )`
-  })
-  switch (target.kind) {
-    case "table":
-      return Effect.map(resolveOne(storage, target.table, `${field}.table`), (table) => {
-        const change = (alias: string) => ofTable(storage, table, alias)
-        return {
-          change,
-          transaction: undefined,
-          action: undefined,
-          within: (leaf) => sql`exists (select from ${leaf} hc where ${change("hc")})`
-        }
-      })
-    case "row":
-      return Effect.flatMap(resolveOne(storage, target.table, `${field}.table`), (table) =>
-        Effect.flatMap(
-          Effect.mapError(rowOf(storage, table, target.key), (error) =>
-            InvalidRequest.is(error) ? new InvalidRequest({ ...error, field: `${field}.${error.field}` }) : error
-          ),
-          ({ key }) =>
-            Effect.flatMap(ofHeldRow(storage, table, key, `${field}.key`), ({ ending, ofRow }) => {
-              const parts = (alias: string) => [...ofRow(alias), ending(alias)]
-              return Effect.as(checkRow(storage, table, key, either(storage, ofRow("c"))), {
-                change: (alias: string) => either(storage, parts(alias)),
-                transaction: undefined,
-                action: undefined,
-                within: (leaf: Fragment) =>
-                  either(
-                    storage,
-                    parts("hc").map((part) => sql`exists (select from ${leaf} hc where ${part})`)
-                  )
-              })
-            })
-        )
-      )
-    case "actor": {
-      const { id, type } = target
-      const path = `$.**.impersonator ? (@.type == $type${id === undefined ? "" : " && @.id == $id"})`
-      const variables = JSON.stringify({ type, ...(id === undefined ? {} : { id }) })
-      const condition = (alias: string) => {
-        const as = sql.literal(alias)
-        return sql`(
-          (${as}.actor_type = ${type}${id === undefined ? sql`` : sql` and ${as}.actor_id = ${id}`})
-          or (
-            ${as}.actor -> 'impersonator' is not null
-            and pg_catalog.jsonb_path_exists(${as}.actor, ${path}::jsonpath, ${variables}::jsonb)
-          )
-        )`
-      }
-      return Effect.succeed(byTransaction(condition, condition))
-    }
-    case "correlation": {
-      const condition = (alias: string) => sql`${sql.literal(alias)}.correlation_id = ${target.id}`
-      return Effect.succeed(byTransaction(condition, condition))
-    }
-  }
-}
+/** What a plan is made for. */
+type Planning = Pick<Plan, "at" | "before" | "ignoreFeed">
 
 /** Resolves the tables and rows of a policy. An unknown name is an error: a doubtful policy removes nothing. */
 export const conditionsOf = Effect.fnUntraced(function* (
   storage: Storage,
   policy: CheckedPolicy,
-  at: string,
-  before: string | undefined,
-  seen: Seen,
-  ignoreFeed: boolean
+  { at, before, ignoreFeed }: Planning,
+  seen: Seen
 ): Effect.fn.Return<Conditions, InvalidRequest | NotFound | ThreadlineError> {
-  const cutoffs = cutoffsOf(policy, at, before)
+  const cutoffs = cutoffsOf(policy, at, before ?? undefined)
   const tables = yield* Effect.forEach(policy.tables, ({ keep, table }, place) =>
-    Effect.map(resolveOne(storage, table, `tables[${JSON.stringify(format(table))}]`), (resolved) => ({
+    Effect.map(resolveTable(storage, table, `tables[${JSON.stringify(format(table))}]`), (resolved) => ({
       given: table,
       table: resolved,
       cutoff: cutoffs.tables[place]?.cutoff ?? null,
@@ -321,9 +63,6 @@ export const conditionsOf = Effect.fnUntraced(function* (
     ignoreFeed
   }
 })
-
-const either = (storage: Storage, conditions: ReadonlyArray<Fragment>): Fragment =>
-  conditions.length === 0 ? storage.sql`false` : storage.sql`(${storage.sql.or(conditions)})`
 
 /** Whether the time of a change is up. */
 export const isExpired = ({ cutoffs, storage, tables }: Conditions, alias: string): Fragment => {

@@ -22,11 +22,11 @@ import {
   isHeld,
   latestOfActions,
   latestOfName,
-  some,
   someAwaited,
   someStays,
   transactionMayGo
 } from "./conditions.js"
+import { some } from "./holds.js"
 import type { How, Plan, PlanItem, PlanPartition } from "./model.js"
 import { leafOf, type Partition, partitions, recordedNames } from "./partitions.js"
 import { check, type CheckedPolicy } from "./policy.js"
@@ -84,7 +84,7 @@ export const checkedPlanOptions = Effect.fnUntraced(function* (options: PlanOpti
   if (options.before !== undefined && before === undefined) {
     return yield* new InvalidRequest({ field: "before", rule: instantRule })
   }
-  return { before, ignoreFeed: options.ignoreFeed === true }
+  return { before: before ?? null, ignoreFeed: options.ignoreFeed === true }
 })
 
 export const Now = Schema.Struct({
@@ -279,14 +279,18 @@ const merged = (found: ReadonlyArray<PlanItem>): ReadonlyArray<PlanItem> => {
 }
 
 /** What a policy means at this moment. The conditions are those that the counts were made with. */
-const planned = (storage: Storage, policy: CheckedPolicy, before: string | undefined, ignoreFeed: boolean) =>
+const planned = (
+  storage: Storage,
+  policy: CheckedPolicy,
+  { before, ignoreFeed }: Pick<Plan, "before" | "ignoreFeed">
+) =>
   Effect.gen(function* (): Effect.fn.Return<Plan, InvalidRequest | NotFound | ThreadlineError> {
     const { at, epoch, horizon, lastRun, snapshot } = yield* Effect.flatMap(rows(Now, now(storage)), onlyRow)
-    if (before !== undefined && before > at) {
+    if (before !== null && before > at) {
       return yield* new InvalidRequest({ field: "before", rule: `must not be in the future: the database has ${at}` })
     }
     const seen = { snapshot, epoch: Number(epoch), horizon }
-    const conditions = yield* conditionsOf(storage, policy, at, before, seen, ignoreFeed)
+    const conditions = yield* conditionsOf(storage, policy, { at, before, ignoreFeed }, seen)
     const { latest } = conditions.cutoffs
     const planItems: Array<PlanItem> = []
     const parts: Array<PlanPartition> = []
@@ -332,7 +336,7 @@ const planned = (storage: Storage, policy: CheckedPolicy, before: string | undef
       awaited,
       policy: policy.document,
       at,
-      before: before ?? null,
+      before,
       ignoreFeed,
       ...seen,
       lastRun
@@ -345,13 +349,13 @@ export const plan = Effect.fnUntraced(function* (
   options: PlanOptions
 ): Effect.fn.Return<Plan, PlanError> {
   yield* refuseInside
-  const { before, ignoreFeed } = yield* checkedPlanOptions(options)
+  const planning = yield* checkedPlanOptions(options)
   if (policy === undefined || policy === null) {
     return yield* notConfigured()
   }
   const checked = yield* check(policy)
   yield* mustBeWhole(storage)
-  return yield* snapshot(storage.sql, settings, planned(storage, checked, before, ignoreFeed)).pipe(
+  return yield* snapshot(storage.sql, settings, planned(storage, checked, planning)).pipe(
     Effect.catchTag("SqlError", (error) => fromSqlError(error))
   )
 })

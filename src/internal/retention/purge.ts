@@ -208,7 +208,7 @@ const resolved = (storage: Storage, plan: Plan) =>
       check(plan.policy),
       ({ field, rule }) => new InvalidRequest({ field: `plan.policy.${field}`, rule })
     )
-    const conditions = yield* conditionsOf(storage, policy, plan.at, plan.before ?? undefined, plan, plan.ignoreFeed)
+    const conditions = yield* conditionsOf(storage, policy, plan, plan)
     return { conditions, epoch: Number(epoch) }
   })
 
