@@ -85,9 +85,7 @@ const complete = (
       return Effect.fail(wrongActor)
     }
   }
-  const { makeCorrelationId } = Context.get(context, AuditContext.AuditDefaults)
-  const { inside } = options
-  return named(inside ? fields : { ...fields, traceId: fields.traceId ?? traceOf(context) }, makeCorrelationId, inside)
+  return options.inside ? Effect.succeed(resolved(fields)) : named(context, fields)
 }
 
 /** The trace of the span around the outermost call. Calls inside it inherit it. */
@@ -96,12 +94,11 @@ const traceOf = (context: Context.Context<never>): string | undefined => {
   return span?.sampled === true || span?._tag === "ExternalSpan" ? span.traceId : undefined
 }
 
-const named = (
-  fields: AuditContext.Fields,
-  makeCorrelationId: Effect.Effect<string> | undefined,
-  inside: boolean
-): Effect.Effect<Resolved> => {
-  return fields.correlationId === undefined && makeCorrelationId !== undefined && !inside
+/** The context of an outermost call, with the ids that the host did not give. */
+const named = (context: Context.Context<never>, given: AuditContext.Fields): Effect.Effect<Resolved> => {
+  const { makeCorrelationId } = Context.get(context, AuditContext.AuditDefaults)
+  const fields = { ...given, traceId: given.traceId ?? traceOf(context) }
+  return fields.correlationId === undefined && makeCorrelationId !== undefined
     ? Effect.map(makeCorrelationId, (correlationId) => resolved({ ...fields, correlationId }))
     : Effect.succeed(resolved(fields))
 }
