@@ -512,6 +512,31 @@ const removedActions = (from: string, names: ReadonlyArray<string>) =>
     }
   })
 
+const provenRun = (run: Retention.Run): Proof["retentionRuns"][number] => ({
+  id: run.id,
+  kind: run.kind,
+  state: run.state,
+  startedAt: run.startedAt,
+  finishedAt: run.finishedAt,
+  cutoff: run.cutoff,
+  changes: run.changes,
+  transactions: run.transactions,
+  actions: run.actions,
+  policy: run.policy,
+  problem: run.problem,
+  actor: run.actor,
+  dbUser: run.dbUser
+})
+
+const provenAction = (action: Query.Action): Proof["looked"][number] => ({
+  id: action.id,
+  occurredAt: action.occurredAt,
+  name: action.name,
+  status: action.status,
+  actor: action.actor,
+  data: action.data
+})
+
 const bound = (field: string, given: InstantInput): Effect.Effect<string, InvalidRequest> => {
   const decodedInstant = instant(given)
   return decodedInstant === undefined
@@ -565,45 +590,8 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
       overview: yield* evidence.overview,
       coverage: tables.map(({ lapses, refused: _, ...table }) => ({ ...table, lapses: lapses.filter(overlaps) })),
       redaction: redactionOf(yield* Capture.status()),
-      retentionRuns: runs.items.map(
-        ({
-          actions,
-          actor,
-          changes,
-          cutoff,
-          dbUser,
-          finishedAt,
-          id,
-          kind,
-          policy,
-          problem,
-          startedAt,
-          state,
-          transactions
-        }) => ({
-          id,
-          kind,
-          state,
-          startedAt,
-          finishedAt,
-          cutoff,
-          changes,
-          transactions,
-          actions,
-          policy,
-          problem,
-          actor,
-          dbUser
-        })
-      ),
-      looked: looked.items.map(({ actor, data, id, name, occurredAt, status }) => ({
-        id,
-        occurredAt,
-        name,
-        status,
-        actor,
-        data
-      })),
+      retentionRuns: runs.items.map(provenRun),
+      looked: looked.items.map(provenAction),
       evidence: recorded.items,
       incomplete: [
         ...(runs.isWhole ? [] : ["retention runs"]),

@@ -67,12 +67,79 @@ const currentActor: Effect.Effect<Actor.Actor | undefined> = Effect.map(
   (context) => context.actor
 )
 
-/** Takes the lease of a kind, after it has finished a run whose process died. */
+type Kind = "purge" | "maintain"
+
+/** What a run was asked to do. */
+interface Order {
+  readonly policy: JsonObject | null
+  readonly plan: JsonObject | null
+  readonly cutoff: string | null
+}
+
+/** Finishes a run whose process died. */
+const finishDead = ({ name, sql }: Storage, kind: Kind) =>
+  rows(
+    IdRow,
+    sql`
+      update ${name("retention_runs")} r
+      set state = 'failed', finished_at = clock_timestamp(), problem = 'its process ended without saying so'
+      where r.kind = ${kind}
+        and r.state = 'running'
+        and r.lease_until < clock_timestamp()
+      returning r.id::text as id`
+  )
+
+/** Why no run of this kind can begin: another one has the lease. */
+const busy = ({ name, sql }: Storage, kind: Kind): Effect.Effect<never, RetentionError | ThreadlineError> =>
+  Effect.flatMap(
+    rows(
+      RunningRow,
+      sql`
+        select r.id::text as id, ${instantColumn(sql, "r.lease_until")} as until, r.db_user::text as db_user
+        from ${name("retention_runs")} r
+        where r.kind = ${kind} and r.state = 'running'`
+    ),
+    ([running]) =>
+      new RetentionError({
+        reason: "Busy",
+        detail:
+          running === undefined
+            ? "another runner has just ended: try again"
+            : `run ${running.id} of ${running.db_user} is under way; if its process has died, another one may begin after ${running.until}`
+      })
+  )
+
+/** Refuses a run whose plan was made before another run began. `lastRun` is the last one that the plan knew; null if there was none. */
+const refuseOutdated = (
+  { name, sql }: Storage,
+  kind: Kind,
+  own: string,
+  lastRun: string | null
+): Effect.Effect<void, RetentionError | ThreadlineError> =>
+  Effect.flatMap(
+    rows(
+      IdRow,
+      sql`
+        select r.id::text as id
+        from ${name("retention_runs")} r
+        where r.kind = ${kind} and r.id > coalesce(${lastRun}::bigint, 0) and r.id <> ${own}::bigint
+        limit 1`
+    ),
+    ([newer]) =>
+      newer === undefined
+        ? Effect.void
+        : new RetentionError({
+            reason: "OutdatedPlan",
+            detail: `run ${newer.id} began after this plan was made: make a new one`
+          })
+  )
+
+/** Takes the lease of a kind, after it has finished a run whose process died. `lastRun` is undefined for a run without a plan. */
 export const begin = Effect.fnUntraced(function* (
   storage: Storage,
-  kind: "purge" | "maintain",
+  kind: Kind,
   token: string,
-  what: { readonly policy: JsonObject | null; readonly plan: JsonObject | null; readonly cutoff: string | null },
+  { cutoff, plan, policy }: Order,
   given: Actor.Actor | undefined,
   lastRun: string | null | undefined
 ): Effect.fn.Return<Lease, RetentionError | ThreadlineError> {
@@ -82,23 +149,14 @@ export const begin = Effect.fnUntraced(function* (
   return yield* asOwner(
     storage,
     Effect.gen(function* () {
-      yield* rows(
-        IdRow,
-        sql`
-          update ${name("retention_runs")} r
-          set state = 'failed', finished_at = clock_timestamp(), problem = 'its process ended without saying so'
-          where r.kind = ${kind}
-            and r.state = 'running'
-            and r.lease_until < clock_timestamp()
-          returning r.id::text as id`
-      )
+      yield* finishDead(storage, kind)
       const [begun] = yield* rows(
         IdRow,
         sql`
           insert into ${name("retention_runs")} (kind, policy, plan, cutoff, actor, lease_token, lease_until)
           values (
-            ${kind}, ${what.policy === null ? null : stringify(what.policy)}::jsonb,
-            ${what.plan === null ? null : stringify(what.plan)}::jsonb, ${what.cutoff}::timestamptz,
+            ${kind}, ${policy === null ? null : stringify(policy)}::jsonb,
+            ${plan === null ? null : stringify(plan)}::jsonb, ${cutoff}::timestamptz,
             ${actor === undefined ? null : stringify(actor as never as JsonValue)}::jsonb, ${token},
             clock_timestamp() + make_interval(secs => ${leaseSeconds})
           )
@@ -106,36 +164,10 @@ export const begin = Effect.fnUntraced(function* (
           returning id::text as id`
       )
       if (begun === undefined) {
-        const [running] = yield* rows(
-          RunningRow,
-          sql`
-            select r.id::text as id, ${instantColumn(sql, "r.lease_until")} as until, r.db_user::text as db_user
-            from ${name("retention_runs")} r
-            where r.kind = ${kind} and r.state = 'running'`
-        )
-        return yield* new RetentionError({
-          reason: "Busy",
-          detail:
-            running === undefined
-              ? "another runner has just ended: try again"
-              : `run ${running.id} of ${running.db_user} is under way; if its process has died, another one may begin after ${running.until}`
-        })
+        return yield* busy(storage, kind)
       }
       if (lastRun !== undefined) {
-        const [newer] = yield* rows(
-          IdRow,
-          sql`
-            select r.id::text as id
-            from ${name("retention_runs")} r
-            where r.kind = ${kind} and r.id > coalesce(${lastRun}::bigint, 0) and r.id <> ${begun.id}::bigint
-            limit 1`
-        )
-        if (newer !== undefined) {
-          return yield* new RetentionError({
-            reason: "OutdatedPlan",
-            detail: `run ${newer.id} began after this plan was made: make a new one`
-          })
-        }
+        yield* refuseOutdated(storage, kind, begun.id, lastRun)
       }
       return { id: begun.id, token }
     })
