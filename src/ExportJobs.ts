@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { ExportError } from "./internal/export/exportError.js"
+import type * as downloads from "./internal/export/jobs/downloads.js"
 import type * as options from "./internal/export/jobs/options.js"
 import type { Failure as JobFailure } from "./internal/export/jobs/outcome.js"
 import type * as queues from "./internal/export/jobs/queue.js"
@@ -76,13 +77,13 @@ export interface ListOptions extends queues.ListOptions {}
  * @since 0.1.0
  * @category models
  */
-export interface LinkOptions extends service.LinkOptions {}
+export interface LinkOptions extends downloads.LinkOptions {}
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface DownloadToOptions extends service.DownloadToOptions {}
+export interface DownloadToOptions extends downloads.DownloadToOptions {}
 
 /**
  * How far a job is, with the seconds since its attempt began.
@@ -98,7 +99,7 @@ export interface Progress extends worker.JobProgress {}
  * @since 0.1.0
  * @category models
  */
-export interface Download extends service.Download {}
+export interface Download extends downloads.Download {}
 
 /**
  * @since 0.1.0

@@ -62,13 +62,16 @@ const leadsTo = (path: string): Effect.Effect<string, ExportError> =>
         : notWritable(path, cause)
   })
 
+/** What becomes of a file that is there already: it stays, and nothing is written, or it is replaced. */
+export type Existing = "keep" | "replace"
+
 /** The path of a file to write: if a link is there and may be replaced, the path that it leads to. */
-const targetOf = Effect.fnUntraced(function* (path: string, force: boolean): Effect.fn.Return<string, ExportError> {
+const targetOf = Effect.fnUntraced(function* (path: string, existing: Existing): Effect.fn.Return<string, ExportError> {
   const there = yield* fileExists(path)
   if (there === undefined) {
     return path
   }
-  if (!force) {
+  if (existing === "keep") {
     return yield* exists(path)
   }
   const target = there.isSymbolicLink() ? yield* leadsTo(path) : path
@@ -102,7 +105,7 @@ interface Draft {
   readonly place: Effect.Effect<void, ExportError>
 }
 
-const draft = (target: string, force: boolean, path: string = draftPath(target, randomBytes(6).toString("hex"))) =>
+const draft = (target: string, existing: Existing, path: string = draftPath(target, randomBytes(6).toString("hex"))) =>
   Effect.gen(function* () {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
     const handle = yield* Effect.acquireRelease(
@@ -118,7 +121,7 @@ const draft = (target: string, force: boolean, path: string = draftPath(target, 
     const place = attempt(target, async () => {
       await handle.sync()
       await handle.close()
-      if (force) {
+      if (existing === "replace") {
         return rename(path, target)
       }
       // A rename would replace a file that was created meanwhile.
@@ -151,24 +154,24 @@ const syncDirectory = (path: string): Effect.Effect<void> =>
 /** Fails if no file can be written there. It runs before the first query. */
 const checkTarget = Effect.fnUntraced(function* (
   given: string,
-  force: boolean
+  existing: Existing
 ): Effect.fn.Return<{ readonly data: string; readonly manifest: string }, ExportError> {
   const path = resolve(given)
   yield* checkDirectory(path)
-  return { data: yield* targetOf(path, force), manifest: yield* targetOf(manifestPath(path), force) }
+  return { data: yield* targetOf(path, existing), manifest: yield* targetOf(manifestPath(path), existing) }
 })
 
 /** Writes `bytes`, and then the manifest that is known at their end. */
 export const toFile = <E>(
   path: string,
-  force: boolean,
+  existing: Existing,
   bytes: (onManifest: (manifest: Manifest) => Effect.Effect<void>) => Stream.Stream<Uint8Array, E>
 ): Effect.Effect<Manifest, E | ExportError> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const targets = yield* checkTarget(path, force)
-      const data = yield* draft(targets.data, force)
-      const beside = yield* draft(targets.manifest, force)
+      const targets = yield* checkTarget(path, existing)
+      const data = yield* draft(targets.data, existing)
+      const beside = yield* draft(targets.manifest, existing)
       const manifestRef = yield* Ref.make<Manifest | undefined>(undefined)
       yield* Stream.runForEach(
         bytes((manifest) => Ref.set(manifestRef, manifest)),
@@ -184,7 +187,7 @@ export const toFile = <E>(
         Effect.zipRight(
           beside.place,
           Effect.onExit(data.place, (exit) =>
-            Exit.isSuccess(exit) || force
+            Exit.isSuccess(exit) || existing === "replace"
               ? Effect.void
               : Effect.promise(() => rm(targets.manifest, { force: true }).catch(() => undefined))
           )
@@ -203,7 +206,7 @@ export const writeWhole = <E>(
   Effect.scoped(
     Effect.gen(function* () {
       yield* checkDirectory(path)
-      const data = yield* draft(path, false, draftPath(path, "job"))
+      const data = yield* draft(path, "keep", draftPath(path, "job"))
       yield* Stream.runForEach(bytes, (piece) => write(data, piece))
       yield* Effect.uninterruptible(data.place)
       yield* syncDirectory(path)

@@ -5,7 +5,7 @@
 import { isUtf8 } from "node:buffer"
 import { legibleText } from "../core/notUtf8.js"
 import { type Column, isFormula, mayBeFormula } from "./columns.js"
-import { Pieces } from "./pieces.js"
+import { type Handing, Pieces } from "./pieces.js"
 import { TupleReader, type Tuples, wholeCells } from "./tuples.js"
 
 const lineFeed = 0x0a
@@ -28,9 +28,9 @@ abstract class Lines implements Body {
 
   constructor(
     private readonly source: AsyncIterable<Buffer>,
-    areLent: boolean
+    handing: Handing
   ) {
-    this.pieces = new Pieces(areLent)
+    this.pieces = new Pieces(handing)
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
@@ -87,8 +87,8 @@ class CsvLines extends Lines {
     }
   )
 
-  constructor(source: AsyncIterable<Buffer>, areLent: boolean, { anyBytes, columns, raw }: CsvOptions) {
-    super(source, areLent)
+  constructor(source: AsyncIterable<Buffer>, handing: Handing, { anyBytes, columns, raw }: CsvOptions) {
+    super(source, handing)
     this.guarded = columns.map((column) => !raw && mayBeFormula(column))
     this.anyBytes = anyBytes
     const names = Buffer.from(columns.join(","))
@@ -170,8 +170,11 @@ class LegibleJsonLines extends Lines {
   }
 }
 
-export const csvLines = (source: AsyncIterable<Buffer>, areLent: boolean, options: CsvOptions): Body =>
-  new CsvLines(source, areLent, options)
+export const csvLines = (source: AsyncIterable<Buffer>, handing: Handing, options: CsvOptions): Body =>
+  new CsvLines(source, handing, options)
 
-export const jsonLines = (source: AsyncIterable<Buffer>, areLent: boolean, anyBytes: boolean): Body =>
-  anyBytes ? new LegibleJsonLines(source, areLent) : new JsonLines(source, areLent)
+export const jsonLines = (
+  source: AsyncIterable<Buffer>,
+  handing: Handing,
+  { anyBytes }: Pick<CsvOptions, "anyBytes">
+): Body => (anyBytes ? new LegibleJsonLines(source, handing) : new JsonLines(source, handing))

@@ -3,17 +3,19 @@ const pieceSize = 131_072
 
 type Memory = Buffer<ArrayBuffer>
 
+/**
+ * Whether pieces belong to their reader. If they are lent, a reader is done with a piece when it asks for the next one, and its memory is
+ * used again. Otherwise the memory of pieces would grow until V8 collects everything, which takes longer than the rest.
+ */
+export type Handing = "given" | "lent"
+
 export class Pieces {
   private full: Array<{ readonly memory: Memory; readonly length: number }> = []
   private memory: Memory = Buffer.allocUnsafeSlow(pieceSize)
   private used = 0
   private readonly free: Array<Memory> = []
 
-  /**
-   * If pieces are lent, a reader is done with a piece when it asks for the next one, and its memory is used again. Otherwise the memory of
-   * pieces would grow until V8 collects everything, which takes longer than the rest.
-   */
-  constructor(private readonly areLent: boolean) {}
+  constructor(private readonly handing: Handing) {}
 
   append(bytes: Buffer, from: number, to: number): void {
     for (let at = from; at < to;) {
@@ -60,13 +62,13 @@ export class Pieces {
     this.used = 0
   }
 
-  /** The pieces that became full since the last time. They belong to the reader, unless they are lent. */
+  /** The pieces that became full since the last time. */
   *taken(): Generator<Buffer> {
     const { full } = this
     this.full = []
     for (const { length, memory } of full) {
       yield memory.subarray(0, length)
-      if (this.areLent) {
+      if (this.handing === "lent") {
         this.free.push(memory)
       }
     }

@@ -175,7 +175,7 @@ export const make = (exporting: Exporting): Service => {
         "toFile",
         Effect.gen(function* () {
           const { force, hooks, request } = yield* fileOptions(path, given)
-          const manifest = yield* toFile(path, force, (onManifest) =>
+          const manifest = yield* toFile(path, force ? "replace" : "keep", (onManifest) =>
             lentBytesOf(exporting, request, { ...hooks, onManifest })
           )
           yield* told(hooks.onManifest, manifest)

@@ -32,6 +32,7 @@ import type { Compression } from "./formats.js"
 import { type Body, csvLines, jsonLines } from "./lines.js"
 import { type Facts, factsOf, type Manifest, manifestOf } from "./manifest.js"
 import { library, ParquetFile, type Writing } from "./parquet.js"
+import type { Handing } from "./pieces.js"
 import { decodeOptions, type Options, outerCompression, type Request } from "./request.js"
 import { rowsOf } from "./statement.js"
 
@@ -228,7 +229,7 @@ const description = ({ facts, request }: Prepared): string => {
   return stringify(known)
 }
 
-const bodyOf = (prepared: Prepared, { bytes }: Source, areLent: boolean): Body => {
+const bodyOf = (prepared: Prepared, { bytes }: Source, handing: Handing): Body => {
   const { parquet, request, storage } = prepared
   const { columns, compression, format, raw } = request
   return parquet !== undefined
@@ -237,8 +238,8 @@ const bodyOf = (prepared: Prepared, { bytes }: Source, areLent: boolean): Body =
         description: description(prepared)
       })
     : format === "csv"
-      ? csvLines(bytes, areLent, { columns, raw, anyBytes: storage.anyBytes })
-      : jsonLines(bytes, areLent, storage.anyBytes)
+      ? csvLines(bytes, handing, { columns, raw, anyBytes: storage.anyBytes })
+      : jsonLines(bytes, handing, { anyBytes: storage.anyBytes })
 }
 
 const compressed = (pieces: AsyncIterable<Buffer>, compression: Compression): AsyncIterable<Buffer> => {
@@ -257,12 +258,12 @@ class Running {
   constructor(
     readonly prepared: Prepared,
     readonly source: Source,
-    areLent: boolean
+    handing: Handing
   ) {
     const { request } = prepared
     const compression = outerCompression(request)
     // A codec takes pieces before it is done with the last one.
-    this.body = bodyOf(prepared, source, areLent && compression === undefined)
+    this.body = bodyOf(prepared, source, compression === undefined ? handing : "given")
     const written = (tally: Tally): AsyncIterable<Buffer> =>
       request.format === "json" ? tally.of(documentOf(this.body, prepared, tally)) : this.body
     const pieces =
@@ -350,7 +351,7 @@ const opened = Effect.fnUntraced(function* (
   exporting: Exporting,
   request: Request,
   hooks: Hooks,
-  areLent: boolean
+  handing: Handing
 ): Effect.fn.Return<Stream.Stream<Uint8Array, Failure>, Failure, Scope.Scope> {
   const { prepared, reserved } = yield* ready(exporting, request)
   const sqlFailure = onConditionError(prepared.storage)
@@ -358,7 +359,7 @@ const opened = Effect.fnUntraced(function* (
   const running = yield* Effect.acquireRelease(
     Effect.map(
       Effect.mapError(begin(reserved.connection, prepared.rows), sqlFailure),
-      (source) => new Running(prepared, source, areLent)
+      (source) => new Running(prepared, source, handing)
     ),
     (started) => leave(started, reserved, exporting, failure)
   )
@@ -409,14 +410,14 @@ export const decoded = (
 
 /** The bytes of an export. Each run of the stream is a new export. */
 export const bytesOf = (exporting: Exporting, request: Request, hooks: Hooks): Stream.Stream<Uint8Array, Failure> =>
-  Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks, false)))
+  Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks, "given")))
 
 /**
  * Like `bytesOf`, for a reader that is done with each piece before it asks for the next one: the memory of pieces is used
  * again.
  */
 export const lentBytesOf = (exporting: Exporting, request: Request, hooks: Hooks): Stream.Stream<Uint8Array, Failure> =>
-  Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks, true)))
+  Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks, "lent")))
 
 /** Fails with the error that an export would have before its first byte. */
 export const check = (exporting: Exporting, request: Request): Effect.Effect<void, Failure> =>

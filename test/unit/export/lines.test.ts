@@ -4,6 +4,7 @@ import * as FastCheck from "effect/FastCheck"
 import { Readable } from "node:stream"
 import { cellValue, type Column, mayBeFormula } from "../../../src/internal/export/columns.js"
 import { type Body, csvLines, jsonLines } from "../../../src/internal/export/lines.js"
+import type { Handing } from "../../../src/internal/export/pieces.js"
 import { end, head, tupleOf } from "../../../src/internal/export/tuples.js"
 import { runs, seed } from "../../support/runs.js"
 
@@ -48,11 +49,13 @@ const cuts = FastCheck.array(FastCheck.nat(1_000_000), { maxLength: 8 })
 const copied = (rows: ReadonlyArray<ReadonlyArray<string | null>>): Buffer =>
   Buffer.concat([head, ...rows.map(tupleOf), end])
 
-const read = async (body: Body, areLent: boolean) => {
+const handings = FastCheck.constantFrom<Handing>("given", "lent")
+
+const read = async (body: Body, handing: Handing) => {
   const pieces: Array<Buffer> = []
   for await (const piece of body) {
     // A piece that is lent is read before the next one is asked for.
-    pieces.push(areLent ? Buffer.from(piece) : piece)
+    pieces.push(handing === "lent" ? Buffer.from(piece) : piece)
   }
   return { text: Buffer.concat(pieces).toString(), records: body.records }
 }
@@ -70,13 +73,13 @@ describe("lines of a CSV", () => {
       FastCheck.asyncProperty(
         tables,
         cuts,
+        handings,
         FastCheck.boolean(),
-        FastCheck.boolean(),
-        async ({ names, rows }, places, areLent, raw) => {
+        async ({ names, rows }, places, handing, raw) => {
           const source = Readable.from(cut(copied(rows), places))
           const { records, text } = await read(
-            csvLines(source, areLent, { columns: names, raw, anyBytes: false }),
-            areLent
+            csvLines(source, handing, { columns: names, raw, anyBytes: false }),
+            handing
           )
           const expected = rows.map((row) =>
             row.map((cell, index) => quoted(raw ? cell : guarded(names[index] ?? "id", cell))).join(",")
@@ -92,7 +95,7 @@ describe("lines of a CSV", () => {
     FastCheck.assert(
       FastCheck.asyncProperty(tables, cuts, async ({ names, rows }, places) => {
         const source = Readable.from(cut(copied(rows), places))
-        const { text } = await read(csvLines(source, false, { columns: names, raw: false, anyBytes: false }), false)
+        const { text } = await read(csvLines(source, "given", { columns: names, raw: false, anyBytes: false }), "given")
         const parsed: ReadonlyArray<ReadonlyArray<string>> = parse(text, {
           record_delimiter: "\r\n",
           // A row of one null cell is an empty line.
@@ -111,15 +114,15 @@ describe("lines of a CSV", () => {
   it("are refused if COPY breaks off", async () => {
     const bytes = copied([["1", null]])
     const body = (length: number) =>
-      csvLines(Readable.from([bytes.subarray(0, length)]), false, {
+      csvLines(Readable.from([bytes.subarray(0, length)]), "given", {
         columns: ["id", "row_key"],
         raw: true,
         anyBytes: false
       })
     for (const length of [0, head.length, bytes.length - 1]) {
-      await expect(read(body(length), false)).rejects.toThrow("broke off")
+      await expect(read(body(length), "given")).rejects.toThrow("broke off")
     }
-    expect((await read(body(bytes.length), false)).text).toBe("id,row_key\r\n1,\r\n")
+    expect((await read(body(bytes.length), "given")).text).toBe("id,row_key\r\n1,\r\n")
   })
 })
 
@@ -129,11 +132,11 @@ describe("lines of JSON", () => {
       FastCheck.asyncProperty(
         FastCheck.array(FastCheck.constantFrom('{"a":"b"}\n', `{"a":"${long}"}\n`), { maxLength: 6 }),
         cuts,
+        handings,
         FastCheck.boolean(),
-        FastCheck.boolean(),
-        async (records, places, areLent, anyBytes) => {
+        async (records, places, handing, anyBytes) => {
           const source = Readable.from(cut(copied(records.map((record) => [record])), places))
-          expect(await read(jsonLines(source, areLent, anyBytes), areLent)).toEqual({
+          expect(await read(jsonLines(source, handing, { anyBytes }), handing)).toEqual({
             text: records.join(""),
             records: records.length
           })

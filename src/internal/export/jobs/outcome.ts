@@ -64,9 +64,14 @@ export const attempted = (failure: Failure, { schedule }: Pick<Job, "schedule">)
   }
 }
 
-export const abandoned: JobError = {
-  reason: "Abandoned",
-  detail: "its last worker ended without a word, and no attempt is left"
+export const abandoned: Attempted = {
+  error: { reason: "Abandoned", detail: "its last worker ended without a word, and no attempt is left" },
+  again: false
+}
+
+export const checkpointMoved: Attempted = {
+  error: { reason: "CheckpointMoved", detail: "another job of the schedule has ended meanwhile" },
+  again: true
 }
 
 type Document = { readonly [field: string]: JsonValue }

@@ -24,9 +24,17 @@ import type { Manifest } from "../manifest.js"
 import type { Request } from "../request.js"
 import type { Service as Store } from "../store/store.js"
 import { bytesOf, decoded } from "../stream.js"
-import type { Job, JobError } from "./model.js"
+import type { Job } from "./model.js"
 import type { Decided } from "./options.js"
-import { abandoned, attempted, completedAction, type Failure, failedAction } from "./outcome.js"
+import {
+  abandoned,
+  type Attempted,
+  attempted,
+  checkpointMoved,
+  completedAction,
+  type Failure,
+  failedAction
+} from "./outcome.js"
 import { contentTypes, encodingOf } from "../service.js"
 import * as table from "./table.js"
 
@@ -222,7 +230,7 @@ const settled = (
 
 export type Ended = "completed" | "failed" | "queued" | "lost"
 
-const fail = (working: Working, job: Job, lease: table.Lease, error: JobError, again: boolean) =>
+const fail = (working: Working, job: Job, lease: table.Lease, { again, error }: Attempted) =>
   Effect.gen(function* () {
     const { decided, storage } = working
     const state = yield* persistently(
@@ -253,7 +261,7 @@ const run = Effect.fnUntraced(function* (
   const { checkpoint, formerFile, job } = claimed
   const { id } = job
   if (job.attempt > job.attempts) {
-    return yield* fail(working, job, lease, abandoned, false)
+    return yield* fail(working, job, lease, abandoned)
   }
   if (formerFile !== undefined) {
     yield* store.remove(formerFile).pipe(logged("what an earlier attempt left could not be removed"))
@@ -285,8 +293,7 @@ const run = Effect.fnUntraced(function* (
     return "lost"
   }
   if (Either.isLeft(written.value)) {
-    const { again, error } = attempted(written.value.left, job)
-    return yield* fail(working, job, lease, error, again)
+    return yield* fail(working, job, lease, attempted(written.value.left, job))
   }
   const { manifest, reached } = written.value.right
   const answer = yield* persistently(
@@ -304,8 +311,7 @@ const run = Effect.fnUntraced(function* (
   }
   if (Option.contains(answer, "moved")) {
     yield* store.remove(file).pipe(logged("what an export left is removed later"))
-    const error = { reason: "CheckpointMoved", detail: "another job of the schedule has ended meanwhile" }
-    return yield* fail(working, job, lease, error, true)
+    return yield* fail(working, job, lease, checkpointMoved)
   }
   const foundJob = yield* Effect.option(table.find(storage, id))
   if (Option.exists(foundJob, (stored) => stored.state === "completed" && stored.file === file)) {
