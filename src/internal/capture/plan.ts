@@ -136,14 +136,12 @@ const needs = ({ joined, resolved, states }: Situation, steps: ReadonlyArray<Ste
  */
 export const nameCollision = (names: ReadonlyArray<Name>, catalog: Catalog): CaptureError | undefined => {
   const owners = new Map<string, Name>()
+  const taken = new Set(catalog.functions.flatMap(({ name, trigger }) => (trigger === isWatchful(name) ? [name] : [])))
   const newNames = names.filter((name) => !catalog.active.some((other) => sameName(other, name)))
   for (const name of [...catalog.active, ...newNames]) {
     for (const functionName of functionNames(name)) {
       const owner = owners.get(functionName)
-      if (
-        owner !== undefined ||
-        catalog.functions.some((row) => row.name === functionName && row.trigger === isWatchful(functionName))
-      ) {
+      if (owner !== undefined || taken.has(functionName)) {
         return new CaptureError({
           table: label(name),
           refusal: {

@@ -21,12 +21,25 @@ const sharedIndent = (strings: ReadonlyArray<string>): number =>
     Number.MAX_SAFE_INTEGER
   )
 
+/** The lines of each text between two values, without the indentation that all lines share. Each use of a template has the same texts. */
+const templates = new WeakMap<TemplateStringsArray, ReadonlyArray<ReadonlyArray<string>>>()
+
+const textsOf = (strings: TemplateStringsArray): ReadonlyArray<ReadonlyArray<string>> => {
+  const known = templates.get(strings)
+  if (known !== undefined) {
+    return known
+  }
+  const margin = sharedIndent(strings.raw)
+  const texts = strings.map((text) => text.split("\n").map((line, place) => (place > 0 ? line.slice(margin) : line)))
+  templates.set(strings, texts)
+  return texts
+}
+
 /**
  * A template of code, without the indentation that all its lines share. A value that is a string stands as it is. Lines among the values
  * are indented like the line they stand in. A line that has nothing but `nothing` is left out.
  */
 export const code = (strings: TemplateStringsArray, ...values: ReadonlyArray<string | Code>): Code => {
-  const margin = sharedIndent(strings.raw)
   const lines: Array<string> = []
   let line = ""
   let empty = false
@@ -35,13 +48,11 @@ export const code = (strings: TemplateStringsArray, ...values: ReadonlyArray<str
     line = ""
     empty = false
   }
-  strings.forEach((text, index) => {
-    const [rest = "", ...more] = text.split("\n")
-    line += rest
-    for (const next of more) {
-      end()
-      line = next.slice(margin)
-    }
+  textsOf(strings).forEach((text, index) => {
+    text.forEach((part, place) => {
+      if (place > 0) end()
+      line += part
+    })
     const value = values[index]
     if (typeof value === "string") {
       line += value

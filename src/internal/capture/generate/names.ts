@@ -54,11 +54,10 @@ export const watchfulOf = (triggerFunction: string): string => {
 }
 
 /** The names of all functions that a table of this name can have. */
-export const functionNames = (table: TableName): ReadonlyArray<string> => [
-  watchfulName(table),
-  ...guarded.map((purpose) => functionName(table, purpose)),
-  ...open.map((purpose) => openFunctionName(table, purpose))
-]
+export const functionNames = (table: TableName): ReadonlyArray<string> => {
+  const suffix = suffixOf(table)
+  return [watchful, ...beginnings].map((beginning) => `${beginning}${suffix}`)
+}
 
 /** Names of triggers; the digit sorts before the names of the host's own triggers. "route" has no function of its own. */
 export const triggerName = (purpose: Purpose | "route"): string => `0_threadline_${purpose}`
