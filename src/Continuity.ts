@@ -14,17 +14,14 @@ import * as Layer from "effect/Layer"
 import { CaptureError, type Failure, type TableConfig } from "./Capture.js"
 import type * as Health from "./Health.js"
 import * as telemetry from "./internal/core/telemetry.js"
-import { readCatalog } from "./internal/capture/catalog.js"
 import { hostMend } from "./internal/capture/mend.js"
 import { label, sameName } from "./internal/capture/resolve.js"
-import { tableStatuses } from "./internal/capture/status.js"
 import { millis, mustBeFunction, mustHaveOnly } from "./internal/core/request.js"
 import * as TableName from "./internal/core/tableName.js"
 import * as recording from "./internal/health/baseline.js"
 import { type Readiness, readReadiness } from "./internal/health/continuity.js"
-import { coverageOf } from "./internal/health/coverage.js"
+import { readCovered } from "./internal/health/covered.js"
 import { readingWith } from "./internal/health/options.js"
-import { readTimes } from "./internal/health/record.js"
 import { readReportAndReadiness } from "./internal/health/report.js"
 import { isInside } from "./internal/sql/owned.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
@@ -129,19 +126,10 @@ const make = Effect.gen(function* () {
       return yield* readingWith(
         sql,
         options,
-        Effect.fnUntraced(function* ({ configured, gaps }) {
-          const catalog = yield* readCatalog(sql, storage, configured ?? [], "everything")
-          const times = yield* readTimes(sql, storage, catalog.gaps)
-          const coverage = coverageOf({
-            catalog,
-            statuses: tableStatuses(storage, catalog, configured),
-            times,
-            configured: configured ?? [],
-            expected: undefined,
-            gaps,
-            hostTables: []
-          })
-          return yield* readReadiness(sql, storage, { catalog, coverage, times })
+        Effect.fnUntraced(function* (request) {
+          // Given a whole configuration, `check` is still about its tables only.
+          const covered = yield* readCovered(sql, storage, { ...request, expected: undefined }, "known")
+          return yield* readReadiness(sql, storage, covered)
         })
       )
     },

@@ -27,7 +27,7 @@ import * as stores from "./internal/feed/store.js"
 import * as streams from "./internal/feed/stream.js"
 import * as telemetry from "./internal/core/telemetry.js"
 import { onOwnClient } from "./internal/sql/apart.js"
-import { restricted as restrict } from "./internal/record/restriction.js"
+import { type ReaderScopes, restricted as restrict } from "./internal/record/restriction.js"
 import type * as storage from "./internal/record/storage.js"
 import { wholeStorage } from "./internal/record/whole.js"
 import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
@@ -129,8 +129,8 @@ export interface Service {
 export class Feed extends Context.Tag("threadline/Feed")<Feed, Service>() {}
 
 /** The feed of a storage under scopes. If one is required everything fails until `scoped` has given one. */
-const make = (from: storage.Storage, scopeRequired: boolean, readScopes: ReadonlyArray<ReadScope> = []): Service => {
-  const restricted = Effect.suspend(() => restrict(from, readScopes, scopeRequired))
+const make = (from: storage.Storage, readerScopes: ReaderScopes): Service => {
+  const restricted = Effect.suspend(() => restrict(from, readerScopes))
 
   const run = <A, E, R>(
     name: (typeof telemetry.operations.feed)[number],
@@ -152,7 +152,7 @@ const make = (from: storage.Storage, scopeRequired: boolean, readScopes: Readonl
       run("consume", (reader) => consumers.consume(reader, name, handler, options)),
     checkpoints: onOwnClient(from.apart, run("checkpoints", stores.list)),
     forget: (name) => run("forget", (reader) => stores.forget(reader, name)),
-    scoped: (scope) => make(from, scopeRequired, [...readScopes, scope])
+    scoped: (scope) => make(from, { ...readerScopes, scopes: [...readerScopes.scopes, scope] })
   }
 }
 
@@ -164,7 +164,7 @@ const make = (from: storage.Storage, scopeRequired: boolean, readScopes: Readonl
  */
 export const layer: Layer.Layer<Feed, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   Feed,
-  Effect.map(wholeStorage, (from) => make(from, false))
+  Effect.map(wholeStorage, (from) => make(from, { scopes: [], scopeRequired: false }))
 )
 
 /**
@@ -176,7 +176,7 @@ export const layer: Layer.Layer<Feed, ThreadlineError, SqlClient.SqlClient> = La
  */
 export const layerScopeRequired: Layer.Layer<Feed, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   Feed,
-  Effect.map(wholeStorage, (from) => make(from, true))
+  Effect.map(wholeStorage, (from) => make(from, { scopes: [], scopeRequired: true }))
 )
 
 /**

@@ -155,7 +155,7 @@ export const render: (options?: RenderOptions) => Effect.Effect<string, InvalidR
   if (from > settings.to) {
     return yield* new InvalidRequest({ field: "from", rule: "comes after the last migration asked for" })
   }
-  return rendered(settings, from, options.transaction ?? true)
+  return rendered(settings, { from, transaction: (options.transaction ?? true) ? "own" : "of the tool" })
 })
 
 /**
@@ -188,7 +188,10 @@ export const generate: (
       .filter((migration) => migration.id <= settings.to)
       .map((migration) => ({
         file: `${String(migration.id).padStart(4, "0")}_threadline_${migration.name}.sql`,
-        sql: rendered({ ...settings, to: migration.id, watchSchema: undefined }, migration.id, false)
+        sql: rendered(
+          { ...settings, to: migration.id, watchSchema: undefined },
+          { from: migration.id, transaction: "of the tool" }
+        )
       }))
       .concat(
         settings.watchSchema === undefined

@@ -230,7 +230,7 @@ export class Query extends Context.Tag("threadline/Query")<Query, Service>() {}
  */
 export const layer: Layer.Layer<Query, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   Query,
-  Effect.map(wholeStorage, (from) => Query.of(service.make(from, false)))
+  Effect.map(wholeStorage, (from) => Query.of(service.make(from, { scopes: [], scopeRequired: false })))
 )
 
 /**
@@ -242,7 +242,7 @@ export const layer: Layer.Layer<Query, ThreadlineError, SqlClient.SqlClient> = L
  */
 export const layerScopeRequired: Layer.Layer<Query, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   Query,
-  Effect.map(wholeStorage, (from) => Query.of(service.make(from, true)))
+  Effect.map(wholeStorage, (from) => Query.of(service.make(from, { scopes: [], scopeRequired: true })))
 )
 
 /**

@@ -44,7 +44,7 @@ const configOf = (catalog: Catalog, { policy, relation }: Deployed, table: Table
     return undefined
   }
   const shapes = columnShapes(catalog, table).map(({ shape }) => shape)
-  const { renamed } = columnChanges(policy, shapes, relation === table.oid)
+  const { renamed } = columnChanges(policy, shapes, { isSameTable: relation === table.oid })
   const present = (columns: ReadonlyArray<string>) =>
     columns
       .map((column) => renamed.find(([from]) => from === column)?.[1] ?? column)

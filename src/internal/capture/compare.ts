@@ -1,20 +1,17 @@
 /**
  * Compares the deployed policy of a table with what is configured and with the table as it is.
  */
-import { columnChanges } from "./diff.js"
+import { columnChanges, type Sameness } from "./diff.js"
 import type { ColumnDifferences, Difference } from "./difference.js"
 import { formerDifferences } from "./formerly.js"
 import type { Policy } from "./model.js"
 import { redactionNames, redactionsOfPolicy } from "./redaction.js"
 import type { Resolved } from "./resolve.js"
 
-/**
- * How a table, as it is and as it is configured, differs from its deployed policy. `sameTable`: the policy was applied to this
- * very table, so renamed columns can be recognized by their numbers.
- */
-export const differences = (policy: Policy, resolved: Resolved, sameTable: boolean): ReadonlyArray<Difference> => {
+/** How a table, as it is and as it is configured, differs from its deployed policy. */
+export const differences = (policy: Policy, resolved: Resolved, sameness: Sameness): ReadonlyArray<Difference> => {
   const { shape } = resolved
-  const columns = columnDifferences(policy, resolved, sameTable)
+  const columns = columnDifferences(policy, resolved, sameness)
   const namedDifferences = [
     ...policyDifferences(policy, resolved),
     ...(columns === undefined ? [] : [{ _tag: "columns", columns } as const])
@@ -29,9 +26,9 @@ export const differences = (policy: Policy, resolved: Resolved, sameTable: boole
 const columnDifferences = (
   policy: Policy,
   { shape }: Pick<Resolved, "shape">,
-  sameTable: boolean
+  sameness: Sameness
 ): ColumnDifferences | undefined => {
-  const { added, dropped, renamed, retyped } = columnChanges(policy, shape.columns, sameTable)
+  const { added, dropped, renamed, retyped } = columnChanges(policy, shape.columns, sameness)
   return added.length + dropped.length + renamed.length + retyped.length === 0
     ? undefined
     : { added, dropped, renamed: renamed.map(([from, to]) => ({ from, to })), retyped }

@@ -251,17 +251,22 @@ export const exchanged = (
       )
 }
 
-/** What became of the columns since the policy was applied. A rename differs from a drop and an add only if it is the very same table. */
+/** Whether the policy was applied to this very table. Only then do the numbers of columns tell a rename from a drop and an add. */
+export interface Sameness {
+  readonly isSameTable: boolean
+}
+
+/** What became of the columns since the policy was applied. */
 export const columnChanges = (
   policy: Policy,
   columns: ReadonlyArray<ColumnShape>,
-  sameTable: boolean
+  { isSameTable }: Sameness
 ): ColumnChanges => {
   const droppedColumns = policy.columns.filter(
     (policyColumn) => !columns.some(({ name }) => name === policyColumn.name)
   )
   const newColumns = columns.filter((column) => !policy.columns.some(({ name }) => name === column.name))
-  const renamed = sameTable
+  const renamed = isSameTable
     ? [
         ...droppedColumns.flatMap((policyColumn): ReadonlyArray<readonly [string, string]> =>
           newColumns
@@ -316,8 +321,8 @@ export const lessRedaction = (
 
 const lessRedacted = ({ policy, relation }: Deployed, shape: TableShape, table: Table): ReadonlyArray<string> => {
   const before = redactionsOfPolicy(policy)
-  const sameTable = relation === table.oid
-  const elsewhere = new Map(sameTable ? exchanged(policy, table.columns) : [])
+  const isSameTable = relation === table.oid
+  const elsewhere = new Map(isSameTable ? exchanged(policy, table.columns) : [])
   const inside = Object.entries(policy.paths).flatMap(([column, paths]) => {
     const presentName = elsewhere.get(column) ?? column
     return paths
@@ -331,7 +336,7 @@ const lessRedacted = ({ policy, relation }: Deployed, shape: TableShape, table: 
       return level(shape, presentName) < levelBefore ? [presentName] : []
     }
     const attnum = policy.columns.find((policyColumn) => policyColumn.name === name)?.attnum
-    const suspects = sameTable
+    const suspects = isSameTable
       ? table.columns.filter((column) => column.attnum === attnum)
       : table.columns.filter((column) => !policy.columns.some((policyColumn) => policyColumn.name === column.name))
     return suspects.some((column) => level(shape, column.name) < levelBefore) ? [name] : []

@@ -40,7 +40,7 @@ export const spreadOf = (
   const makes = [
     ...expected.filter((trigger) => isSpread(root, trigger)).flatMap(({ sql }) => sql),
     ...installed.flatMap(({ name }) =>
-      [true, false].map((always) => statements.enableTrigger(root, false, name, always))
+      [true, false].map((always) => statements.enableTrigger(root, name, { always, foreign: false }))
     )
   ]
   const planned = new Set(steps.flatMap(({ sql }) => sql))

@@ -33,7 +33,11 @@ export const grantUsage = (schemas: ReadonlyArray<string>, owner: string): strin
 export const dropTrigger = (relation: Name, trigger: string): string =>
   `drop trigger if exists ${identifier(trigger)} on ${table(relation)}`
 
-export const enableTrigger = (relation: Name, foreign: boolean, trigger: string, always: boolean): string =>
+export const enableTrigger = (
+  relation: Name,
+  trigger: string,
+  { always, foreign }: { readonly always: boolean; readonly foreign: boolean }
+): string =>
   `alter ${foreign ? "foreign " : ""}table ${table(relation)} enable ${always ? "always " : ""}trigger ${identifier(trigger)}`
 
 export type LockMode = "share row exclusive" | "access exclusive"

@@ -77,7 +77,7 @@ export const reportTable = (
   const columns = columnShapes(catalog, table)
   const shapes = columns.map(({ shape }) => shape)
   const isSameTable = relation === table.oid && !gap.elsewhere
-  const changes = columnChanges(policy, shapes, isSameTable)
+  const changes = columnChanges(policy, shapes, { isSameTable })
   const subject: Subject = { catalog, policy, table, gap, columns, isSameTable, changes, apply, report }
   reportIdentity(subject)
   reportLost(subject)

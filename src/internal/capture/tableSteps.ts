@@ -92,7 +92,7 @@ export const situationOf = (
     known: states.filter((state) => !joined.includes(state)),
     superseded,
     functions: functionState(catalog, source),
-    reasons: policy === undefined ? [] : differences(policy, resolved, isSameTable),
+    reasons: policy === undefined ? [] : differences(policy, resolved, { isSameTable }),
     lessRedacted: lessRedaction(catalog, shape, table, superseded),
     rebuild:
       options.force === true ||
@@ -128,7 +128,7 @@ const writePolicy = (situation: Situation): ReadonlyArray<string> => {
   const { isSameTable, joined, policy, resolved, source, storage } = situation
   const { name, shape, table } = resolved
   // Before the policy is written, because the policy has the former names of the columns.
-  const renamedColumns = policy === undefined || !isSameTable ? [] : columnChanges(policy, shape.columns, true).renamed
+  const renamedColumns = policy === undefined ? [] : columnChanges(policy, shape.columns, { isSameTable }).renamed
   const formerNames = formerNamesOf(resolved.config)
   const formerColumns = formerColumnsOf(resolved.config)
   const declares =

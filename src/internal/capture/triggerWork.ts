@@ -43,12 +43,10 @@ export const enables = (states: ReadonlyArray<RelationState>): ReadonlyArray<str
     disabled
       .filter(({ cloned, name }) => cloned && !dropped.has(name))
       .map(({ name }) =>
-        statements.enableTrigger(
-          relation,
-          relation.kind === "f",
-          name,
-          expected.some(({ always }) => always)
-        )
+        statements.enableTrigger(relation, name, {
+          always: expected.some(({ always }) => always),
+          foreign: relation.kind === "f"
+        })
       )
   )
 }

@@ -19,8 +19,7 @@ import { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import { notAnObject, type ReadError, told } from "../core/request.js"
 import { stringify } from "../core/json.js"
 import { onConditionError } from "../record/condition.js"
-import { restricted } from "../record/restriction.js"
-import type { ReadScope } from "../record/scope.js"
+import { type ReaderScopes, restricted } from "../record/restriction.js"
 import type { Storage } from "../record/storage.js"
 import { type Reached, since, type Since } from "../feed/since.js"
 import { everything } from "../search/everything.js"
@@ -77,10 +76,8 @@ export interface Recorder {
 }
 
 /** The source of exports, the scope of their reader, and their recorder. */
-export interface Exporting {
+export interface Exporting extends ReaderScopes {
   readonly storage: Storage
-  readonly scopes: ReadonlyArray<ReadScope>
-  readonly scopeRequired: boolean
   readonly recorder: Recorder | undefined
   readonly continuing?: Continuing | undefined
 }
@@ -213,11 +210,12 @@ async function* documentOf(lines: Body, { facts, request }: Prepared, tally: Tal
 
 /** A snapshot, and the query to run in it. */
 const ready = Effect.fnUntraced(function* (
-  { continuing, recorder, scopeRequired, scopes, storage: from }: Exporting,
+  exporting: Exporting,
   request: Request
 ): Effect.fn.Return<{ readonly reserved: Reserved; readonly prepared: Prepared }, Failure, Scope.Scope> {
+  const { continuing, recorder } = exporting
   const parquet = request.format === "parquet" ? yield* library : undefined
-  const storage = yield* restricted(from, scopes, scopeRequired)
+  const storage = yield* restricted(exporting.storage, exporting)
   yield* recorder?.check ?? Effect.void
   const reserved = yield* Effect.mapError(scopedSnapshot(storage.sql, settings), onConditionError(storage))
   return { reserved, prepared: yield* prepare(storage, request, parquet, continuing, reserved) }

@@ -159,12 +159,12 @@ export const encode = (tables: ReadonlyArray<string>, position: Position): Check
   )
 }
 
-const refused = (rule: string) => Either.left(new InvalidRequest({ field: "checkpoint", rule }))
+const invalidCheckpoint = (rule: string) => Either.left(new InvalidRequest({ field: "checkpoint", rule }))
 
 export const foreignCluster = "belongs to another database: this one never was on its cluster"
 
 export const decode = (tables: ReadonlyArray<string>, checkpoint: string): Either.Either<Position, InvalidRequest> => {
-  const malformed = refused("is not a checkpoint of a feed")
+  const malformed = invalidCheckpoint("is not a checkpoint of a feed")
   const text = Buffer.from(checkpoint, "base64url").toString("utf8")
   if (Buffer.from(text).toString("base64url") !== checkpoint) {
     return malformed
@@ -174,7 +174,7 @@ export const decode = (tables: ReadonlyArray<string>, checkpoint: string): Eithe
     return malformed
   }
   if (writtenVersion !== version) {
-    return refused("was made by another version of Threadline")
+    return invalidCheckpoint("was made by another version of Threadline")
   }
   const epoch = decodeNumber(epochText)
   const delivered = decodeSnapshot(deliveredText)
@@ -193,7 +193,7 @@ export const decode = (tables: ReadonlyArray<string>, checkpoint: string): Eithe
   }
   return bound === binding(tables)
     ? Either.right({ epoch: Number(epoch), cluster: cluster ?? "", delivered, window })
-    : refused("belongs to a feed of other tables")
+    : invalidCheckpoint("belongs to a feed of other tables")
 }
 
 const decodeWindow = (parts: ReadonlyArray<string>): Window | undefined => {

@@ -15,12 +15,12 @@ import { closed } from "./errors.js"
 import { endsWithin } from "../sql/leaving.js"
 import { isConnectionLost, sqlState } from "../sql/sqlState.js"
 
-const refused = (): SqlError => {
+const statementAfterEnd = (): SqlError => {
   const cause = closed()
   return new SqlError({ cause, message: cause.message })
 }
 
-const refusedPull = Effect.suspend(() => Effect.fail(Option.some(refused())))
+const pullAfterEnd = Effect.suspend(() => Effect.fail(Option.some(statementAfterEnd())))
 
 /** What the statements of one database transaction have shown, for better errors at its end. */
 export interface Observed {
@@ -129,7 +129,7 @@ export class Level implements Connection {
       Effect.uninterruptible(
         Effect.gen(this, function* () {
           if (!this.isOpen) {
-            return Stream.fail(refused())
+            return Stream.fail(statementAfterEnd())
           }
           const scope = yield* Scope.make()
           this.streams ??= new Set()
@@ -137,12 +137,12 @@ export class Level implements Connection {
           yield* Effect.addFinalizer(() => this.closeStream(scope))
           const pull = yield* Scope.extend(Stream.toPull(this.target.executeStream(...args)), scope)
           // The cursor of an ended transaction looks exhausted. So it is checked a second time.
-          const next = Effect.exit(Effect.suspend(() => (this.isOpen ? pull : refusedPull))).pipe(
+          const next = Effect.exit(Effect.suspend(() => (this.isOpen ? pull : pullAfterEnd))).pipe(
             Effect.flatMap((exit) => {
               if (Exit.isFailure(exit)) {
                 this.observe(Option.flatten(Cause.failureOption(exit.cause)))
               }
-              return this.isOpen ? exit : refusedPull
+              return this.isOpen ? exit : pullAfterEnd
             })
           )
           return Stream.repeatEffectChunkOption(next)
@@ -193,7 +193,7 @@ export class Level implements Connection {
   private guard<A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
     return Effect.uninterruptibleMask((restore) => {
       if (!this.isOpen) {
-        return Effect.fail(refused())
+        return Effect.fail(statementAfterEnd())
       }
       this.underWay++
       return Effect.onExit(restore(statement), (exit) =>

@@ -33,7 +33,7 @@ import { type AsOfWith, asOfWith, type Relation } from "../rows/relations.js"
 import { asOfKeys, asOfRows, type AsOfRowsOptions } from "../rows/asOfRows.js"
 import * as telemetry from "../core/telemetry.js"
 import { onOwnClient } from "../sql/apart.js"
-import { restricted } from "../record/restriction.js"
+import { type ReaderScopes, restricted } from "../record/restriction.js"
 import type { ReadScope } from "../record/scope.js"
 import type { Storage } from "../record/storage.js"
 import {
@@ -209,8 +209,8 @@ const withoutActor = (filter: FilterInput): FilterInput =>
   notAnObject(filter) === undefined ? { ...filter, unattributed: true } : filter
 
 /** The reads of a storage under scopes. If a scope is required, every read fails until `scoped` has given one. */
-export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArray<ReadScope> = []): Service => {
-  const storage = Effect.suspend(() => restricted(from, scopes, scopeRequired))
+export const make = (from: Storage, readerScopes: ReaderScopes): Service => {
+  const storage = Effect.suspend(() => restricted(from, readerScopes))
 
   const read = <A>(name: Name, run: (storage: Storage) => Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
     telemetry.operation("query", name)(onOwnClient(from.apart, Effect.flatMap(storage, run)))
@@ -285,6 +285,6 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
       stream("schemaEventsStream", filter, (reader, paging) => schemaEvents(reader, { ...filter, ...paging })),
     historyWithEvents: (table, key, options = {}) =>
       read("historyWithEvents", (reader) => historyWithEvents(reader, table, key, options)),
-    scoped: (scope) => make(from, scopeRequired, [...scopes, scope])
+    scoped: (scope) => make(from, { ...readerScopes, scopes: [...readerScopes.scopes, scope] })
   }
 }

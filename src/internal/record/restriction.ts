@@ -28,18 +28,20 @@ const columnsOf = <Name extends string>(
 
 const missing = new InvalidRequest({ field: "scope", rule: "is required here: scoped(...) gives one" })
 
-/**
- * The storage as the scopes restrict it, by the answers that they give now. If a scope is required and there is none, every read
- * is refused.
- */
+/** The scopes of a reader. If one is required and there is none, every read is refused. */
+export interface ReaderScopes {
+  readonly scopes: ReadonlyArray<ReadScope>
+  readonly scopeRequired: boolean
+}
+
+/** The storage as the scopes restrict it, by the answers that they give now. */
 export const restricted = (
   storage: Storage,
-  scopes: ReadonlyArray<ReadScope>,
-  required: boolean
+  { scopeRequired, scopes }: ReaderScopes
 ): Effect.Effect<Storage, InvalidRequest> => {
   const { sql } = storage
   if (scopes.length === 0) {
-    return required ? Effect.fail(missing) : Effect.succeed(storage)
+    return scopeRequired ? Effect.fail(missing) : Effect.succeed(storage)
   }
   const changeColumns: ChangeColumns = { sql, ...columnsOf(sql, changeColumnNames, judgedChange) }
   const actionColumns: ActionColumns = { sql, ...columnsOf(sql, actionColumnNames, judgedAction) }

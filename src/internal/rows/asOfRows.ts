@@ -159,9 +159,9 @@ export const asOfRows = Effect.fnUntraced(function* (
       return Pages.make(presentRows)
     }
     const looked = { table: namedTable, keys: step.keys, at, captured, contains, where, presentOnly: true }
-    const standingByKey = yield* step.nearest === undefined
+    const standingByKey = yield* step.nearestByKey === undefined
       ? standing(storage, looked)
-      : standingNear(storage, looked, step.nearest)
+      : standingNear(storage, looked, step.nearestByKey)
     for (const key of step.keys) {
       const found = standingByKey.get(key)
       walk.note(key, found?.answer._tag === "Present")

@@ -38,7 +38,7 @@ export interface Candidates {
    * For keys of which all changes were seen. Undefined if none is in the captured time around the instant, or if it certainly left
    * no row.
    */
-  readonly nearest: ReadonlyMap<string, Nearest | undefined>
+  readonly nearestByKey: ReadonlyMap<string, Nearest | undefined>
 }
 
 /** Keys behind `after` and before `before`. */
@@ -81,20 +81,20 @@ const candidatesOf = (
   keyRows: ReadonlyArray<KeyRow>,
   upToOf: (keys: ReadonlyArray<string>) => string | undefined
 ): Candidates => {
-  const nearest = new Map<string, Nearest | undefined>()
+  const nearestByKey = new Map<string, Nearest | undefined>()
   for (const row of keyRows) {
     if (row.key !== null && row.complete === "true") {
       const entry = entryOf(row.entry_key, row.entry_at, row.entry_id)
       const second = entryOf(row.second_key, row.second_at, row.second_id)
       if (row.side === null) {
-        nearest.set(row.key, undefined)
+        nearestByKey.set(row.key, undefined)
       } else if (entry !== undefined) {
-        nearest.set(row.key, { side: row.side, entry, second })
+        nearestByKey.set(row.key, { side: row.side, entry, second })
       }
     }
   }
   const keys = keyRows.flatMap(({ key }) => (key === null ? [] : [key]))
-  return { keys, upTo: upToOf(keys), nearest }
+  return { keys, upTo: upToOf(keys), nearestByKey }
 }
 
 /**
@@ -102,7 +102,7 @@ const candidatesOf = (
  * A change that moved its row away without giving it a key is not found through the index of row histories, so a key that has one
  * is not `complete`.
  */
-const nearestOf = ({ sql }: Storage, entries: Fragment, { at, since, until }: Around): Fragment => {
+const nearestTwo = ({ sql }: Storage, entries: Fragment, { at, since, until }: Around): Fragment => {
   const entry = (offset: number, column: string): Fragment =>
     sql`pg_catalog.max(${sql.literal(`e.${column}`)}) filter (where e.place = ${sql.literal(String(offset))})`
   const captured = all([
@@ -262,7 +262,7 @@ export const stretchOf = Effect.fnUntraced(function* (
     sql`
     select k.key as key,
       k.complete::text as complete,${keyRowColumns(storage)}
-    from (${nearestOf(
+    from (${nearestTwo(
       storage,
       sql`${branch(keyColumns[0])}
           union all${branch(keyColumns[1])}
@@ -336,7 +336,7 @@ export const keysOfFew = (
         else k.side
       end`
       )}
-    from (${nearestOf(
+    from (${nearestTwo(
       storage,
       sql`
           select c.row_key as key, c.row_key, c.captured_at, c.id

@@ -15,7 +15,7 @@ import { type OrderedPaging, canonicalRequest, mustBeObject, order, paging, requ
 import { formatMicros } from "../core/instant.js"
 import { lifeOf } from "./life.js"
 import { readLife } from "./lifeStatement.js"
-import { beyond, nearest } from "./near.js"
+import { beyond, nearestChanges } from "./near.js"
 import { rows, type Storage } from "../record/storage.js"
 import { joinedAction, visibleBefore, visibleChange } from "../record/visible.js"
 
@@ -83,7 +83,7 @@ const readVisible: Read = Effect.fnUntraced(function* (storage, row, decoded, cu
       sql`
         with threadline_looked as materialized (
           select c.*, row_number() over (order by c.captured_at ${direction}, c.id ${direction}) as place
-          from ${nearest(storage, row.table, sql`${row.key}`, side, count, bounds)} c
+          from ${nearestChanges(storage, row.table, sql`${row.key}`, side, count, bounds)} c
         ),
         threadline_judged as materialized (
           select c.*,

@@ -33,19 +33,19 @@ export class Budget extends Context.Reference<Budget>()("threadline/Query/RowsBu
  * How many rows to expect at a key, 0 to 1. Few keys had a row if all of their changes are after the instant: `late` is their
  * share.
  */
-const chance = (key: string, nearest: Candidates["nearest"], late: number): number => {
-  const near = nearest.get(key)
-  return near === undefined ? (nearest.has(key) ? 0 : 1) : near.side === "before" ? 1 : late
+const chance = (key: string, nearestByKey: Candidates["nearestByKey"], late: number): number => {
+  const near = nearestByKey.get(key)
+  return near === undefined ? (nearestByKey.has(key) ? 0 : 1) : near.side === "before" ? 1 : late
 }
 
-const chances = ({ keys, nearest }: Candidates, late: number): number =>
-  keys.reduce((sum, key) => sum + chance(key, nearest, late), 0)
+const chances = ({ keys, nearestByKey }: Candidates, late: number): number =>
+  keys.reduce((sum, key) => sum + chance(key, nearestByKey, late), 0)
 
 /** Where a slice of keys ends at which about `slice` rows can be expected. */
-const endOf = ({ keys, nearest }: Candidates, from: number, slice: number, late: number): number => {
+const endOf = ({ keys, nearestByKey }: Candidates, from: number, slice: number, late: number): number => {
   let end = from
   for (let left = slice; left > 0 && end < keys.length && end - from < 1000; end++) {
-    left -= chance(keys[end] ?? "", nearest, late)
+    left -= chance(keys[end] ?? "", nearestByKey, late)
   }
   return end
 }
@@ -83,7 +83,7 @@ export type Step =
       readonly _tag: "Slice"
       readonly keys: ReadonlyArray<string>
       /** The nearest changes of keys; undefined if rows may share a key for a while, so that these do not tell how a row stood. */
-      readonly nearest: Candidates["nearest"] | undefined
+      readonly nearestByKey: Candidates["nearestByKey"] | undefined
     }
   | { readonly _tag: "End" }
   | { readonly _tag: "Enough"; readonly upTo: string }
@@ -124,7 +124,7 @@ export const makeWalk = Effect.fnUntraced(function* (
   /** As many stretches of the index as a page may need, or all keys of a table of few changes. */
   const gather = Effect.fnUntraced(function* (found: number): Effect.fn.Return<Candidates, ReadError> {
     if (named !== undefined) {
-      return { keys: named, upTo: undefined, nearest: new Map() }
+      return { keys: named, upTo: undefined, nearestByKey: new Map() }
     }
     const isFirst = entries === 0
     const few = keysOfFew(storage, table, { after, before: range.before }, budget.keys, around)
@@ -149,7 +149,7 @@ export const makeWalk = Effect.fnUntraced(function* (
       const more = yield* stretchBehind(gathered.upTo)
       gathered = {
         keys: [...gathered.keys, ...more.keys],
-        nearest: new Map([...gathered.nearest, ...more.nearest]),
+        nearestByKey: new Map([...gathered.nearestByKey, ...more.nearestByKey]),
         upTo: more.upTo
       }
     }
@@ -157,7 +157,7 @@ export const makeWalk = Effect.fnUntraced(function* (
   })
 
   const sliceOf = (gathered: Candidates): Step => {
-    const { keys, nearest } = gathered
+    const { keys, nearestByKey } = gathered
     const left = exhaustive || named !== undefined ? keys.length : budget.keys - keysLookedAt
     if (left <= 0 && after !== undefined) {
       return { _tag: "Enough", upTo: after }
@@ -169,7 +169,7 @@ export const makeWalk = Effect.fnUntraced(function* (
     after = taken.at(-1)
     // If few rows match, more rows are looked at together.
     slice = Math.min(500, slice * 4)
-    return { _tag: "Slice", keys: taken, nearest: isShared === false ? nearest : undefined }
+    return { _tag: "Slice", keys: taken, nearestByKey: isShared === false ? nearestByKey : undefined }
   }
 
   return {
@@ -190,11 +190,11 @@ export const makeWalk = Effect.fnUntraced(function* (
         }
         candidates = yield* gather(found)
         from = 0
-        isShared ??= candidates.nearest.size > 0 ? (yield* sharingOf(storage, table)) === "several" : undefined
+        isShared ??= candidates.nearestByKey.size > 0 ? (yield* sharingOf(storage, table)) === "several" : undefined
       }
     }),
     note: (key, hadRow) => {
-      if (candidates?.nearest.get(key)?.side === "after") {
+      if (candidates?.nearestByKey.get(key)?.side === "after") {
         late.note(hadRow)
       }
     }

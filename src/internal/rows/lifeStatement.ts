@@ -14,7 +14,7 @@ import { all, rows, type Storage, unionAll } from "../record/storage.js"
 import { ofTable } from "../record/tables.js"
 import { joinedAction } from "../record/visible.js"
 import type { Event } from "./life.js"
-import { beyond, columnsOf, nearest } from "./near.js"
+import { beyond, columnsOf, nearestChanges } from "./near.js"
 
 /**
  * Which changes to read: the nearest to a position, a number on each side. If there is no position and only changes before it are
@@ -49,7 +49,7 @@ const ownChanges = (storage: Storage, row: Row, { after, before, inclusive, posi
       : [
           sql`
       select c.*, ${which}::text as side
-      from ${nearest(
+      from ${nearestChanges(
         storage,
         row.table,
         sql`${row.key}`,

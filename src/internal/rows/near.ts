@@ -61,7 +61,7 @@ export const truncatesBehind = (storage: Storage, table: Table, changes: Fragmen
  * The changes at a key that are nearest to an instant, a number of them on one side: changes under the key, and changes that
  * moved a row away from it. `bounds` are conditions on `c`. The key may be an expression.
  */
-export const nearest = (
+export const nearestChanges = (
   storage: Storage,
   table: Table,
   key: Fragment,
@@ -102,7 +102,7 @@ export interface Around {
  * The nearest changes of each of some keys: `own_key` and the columns of a change. A function of the database has the plan for a
  * table that always had one name.
  */
-export const nearestOfKeys = (
+export const nearestChangesOfKeys = (
   storage: Storage,
   table: Table,
   keys: ReadonlyArray<string>,
@@ -126,7 +126,7 @@ export const nearestOfKeys = (
     return sql`
           select ${isSingle ? sql`${firstKey}::text` : key} as own_key, o.*
           from ${isSingle ? sql`(select 1) k` : sql`pg_catalog.jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`}
-          cross join lateral ${nearest(storage, table, key, side, count, bounds)} o`
+          cross join lateral ${nearestChanges(storage, table, key, side, count, bounds)} o`
   }
   const bound = (times: ReadonlyArray<string | null | undefined>, of: "greatest" | "least", none: string): Fragment => {
     const known = times.filter((time) => time !== undefined && time !== null)

@@ -283,13 +283,13 @@ const knownOf = (key: string, { entry, second }: Nearest): ReadonlyArray<KnownCh
 export const standingNear = Effect.fnUntraced(function* (
   storage: Storage,
   standingRequest: StandingRequest,
-  nearest: ReadonlyMap<string, Nearest | undefined>
+  nearestByKey: ReadonlyMap<string, Nearest | undefined>
 ): Effect.fn.Return<ReadonlyMap<string, Standing>, InvalidRequest | ThreadlineError> {
-  const unclear = standingRequest.keys.filter((key) => !nearest.has(key))
+  const unclear = standingRequest.keys.filter((key) => !nearestByKey.has(key))
   const found = new Map<string, Standing>()
   for (const side of ["before", "after"] as const) {
     const looked = standingRequest.keys.flatMap((key) => {
-      const near = nearest.get(key)
+      const near = nearestByKey.get(key)
       return near?.side === side ? knownOf(key, near) : []
     })
     const byKey = looked.length === 0 ? [] : yield* standingRowsOf(storage, side, standingRequest, looked)

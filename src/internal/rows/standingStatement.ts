@@ -7,7 +7,7 @@ import type { Fragment, Statement } from "@effect/sql/Statement"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
-import { type KnownChange, knownChanges, nearestOfKeys, truncatesBehind } from "./near.js"
+import { type KnownChange, knownChanges, nearestChangesOfKeys, truncatesBehind } from "./near.js"
 import { JsonObjectFromText } from "../core/jsonSchema.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { instantColumn, Operation } from "../record/change.js"
@@ -162,7 +162,7 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
           } as visible_before
         from (${
           typeof looked === "number"
-            ? nearestOfKeys(storage, table, keys, side, looked, around)
+            ? nearestChangesOfKeys(storage, table, keys, side, looked, around)
             : sql`
           select o.key as own_key, o.*
           from ${knownChanges(storage, table, looked, side)} o`

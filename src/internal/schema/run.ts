@@ -82,7 +82,11 @@ export const settingsOf = Effect.fnUntraced(function* (options: RunOptions) {
   return settings
 })
 
-export const rendered = (settings: Settings, from: number, transaction: boolean): string => {
+/** Migrations as one text: in a transaction of its own, or for a tool that runs the text in one. */
+export const rendered = (
+  settings: Settings,
+  { from, transaction }: { readonly from: number; readonly transaction: "own" | "of the tool" }
+): string => {
   const files = migrationFiles.filter((migration) => migration.id >= from && migration.id <= settings.to)
   const steps = files.flatMap((file) => [
     `-- Migration ${file.id}: ${file.name}`,
@@ -93,7 +97,7 @@ export const rendered = (settings: Settings, from: number, transaction: boolean)
   const work = [bookkeeping.preamble, bookkeeping.prologue(settings)]
   const watch = watchSteps(settings)
   return (
-    transaction
+    transaction === "own"
       ? ["begin;", ...work, ...steps, bookkeeping.seeds, `${bookkeeping.partitions};`, ...watch, "commit;"]
       : [
           ...work,

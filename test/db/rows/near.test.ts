@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import type { Table, TableSpan } from "../../../src/internal/record/tables.js"
 import { make } from "../../../src/internal/record/storage.js"
 import { type Nearest, stretchOf } from "../../../src/internal/rows/candidates.js"
-import { knownChanges, nearestOfKeys, truncatesBehind } from "../../../src/internal/rows/near.js"
+import { knownChanges, nearestChangesOfKeys, truncatesBehind } from "../../../src/internal/rows/near.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
 
 const posts = { schema: "public", name: "posts" }
@@ -94,7 +94,7 @@ describe("changes near an instant", () => {
               ] as const) {
                 const of = (table: Table) =>
                   selected(
-                    nearestOfKeys(storage, table, asked, side, count, { at: at(second), since, until }),
+                    nearestChangesOfKeys(storage, table, asked, side, count, { at: at(second), since, until }),
                     "r.own_key, r.captured_at, r.id"
                   )
                 const rows = yield* of(always)
@@ -179,7 +179,7 @@ describe("changes near an instant", () => {
             for (let after: string | undefined = range.after; ;) {
               const stretch = yield* stretchOf(storage, always, { after, before: range.before }, entries, around)
               found.push(...stretch.keys)
-              stretch.nearest.forEach((near, key) => nearest.set(key, near))
+              stretch.nearestByKey.forEach((near, key) => nearest.set(key, near))
               if (stretch.upTo === undefined) break
               expect(bytes(stretch.upTo, after ?? "")).toBeGreaterThanOrEqual(after === undefined ? 0 : 1)
               after = stretch.upTo
@@ -254,7 +254,7 @@ describe("changes near an instant", () => {
           Effect.map(
             sql<{ readonly "QUERY PLAN": ReadonlyArray<{ readonly Plan: { readonly "Shared Hit Blocks": number } }> }>`
               explain (analyze, buffers, format json)
-              ${nearestOfKeys(storage, always, ["1"], side, 4, { at: "2026-03-02T00:00:00Z", since: undefined, until: undefined })}`,
+              ${nearestChangesOfKeys(storage, always, ["1"], side, 4, { at: "2026-03-02T00:00:00Z", since: undefined, until: undefined })}`,
             ([plan]) => plan?.["QUERY PLAN"][0]?.Plan["Shared Hit Blocks"]
           )
         for (const analyzed of [false, true]) {

@@ -21,7 +21,7 @@ import { runs } from "../../support/runs.js"
 /** The reads of somebody who may see what a scope lets through. */
 const reader = (scope: ReadScope) =>
   Effect.gen(function* () {
-    const storage = yield* restricted(yield* storages.make, [scope], true)
+    const storage = yield* restricted(yield* storages.make, { scopes: [scope], scopeRequired: true })
     return {
       asOf: (key: string, instant: string) => asOf(storage, "posts", key, instant),
       every: (instant: string, options: sets.AsOfRowsOptions) => sets.asOfRows(storage, "posts", instant, options),

@@ -47,7 +47,9 @@ describe("docs/telemetry.md", () => {
     Effect.gen(function* () {
       const storage = yield* storages.make
       const members = (service: object) => Object.keys(service).filter((name) => name !== "scoped")
-      expect(members(queryService.make(storage, false)).sort()).toEqual([...operations.query].sort())
+      expect(members(queryService.make(storage, { scopes: [], scopeRequired: false })).sort()).toEqual(
+        [...operations.query].sort()
+      )
       expect(members(yield* Capture.Capture).sort()).toEqual([...operations.capture].sort())
     }).pipe(Effect.provide(Layer.provideMerge(Capture.layer, nowhere)))
   )

@@ -162,7 +162,7 @@ const ScheduleRow = Schema.Struct({ schedule: JsonFromText })
 
 const decodeSchedule = Schema.decodeUnknown(ScheduleModel)
 
-const schedules = (storage: Storage, isDue: boolean) => {
+const schedules = (storage: Storage, which: "all" | "due") => {
   const { name, sql } = storage
   return withoutConnection(
     Effect.flatMap(
@@ -185,7 +185,7 @@ const schedules = (storage: Storage, isDue: boolean) => {
             'lastTick', ${instantColumn(sql, "s.last_tick")}
           )::text as schedule
         from ${name("export_schedules")} s
-        ${isDue ? sql`where s.next_tick <= clock_timestamp()` : sql``}
+        ${which === "due" ? sql`where s.next_tick <= clock_timestamp()` : sql``}
         order by s.name`
         )
       ),
@@ -199,7 +199,7 @@ const schedules = (storage: Storage, isDue: boolean) => {
 }
 
 export const list = (storage: Storage): Effect.Effect<ReadonlyArray<ScheduleModel>, ThreadlineError> =>
-  schedules(storage, false)
+  schedules(storage, "all")
 
 const NowRow = Schema.Struct({ now: Schema.String })
 
@@ -330,7 +330,7 @@ const tick = Effect.fnUntraced(function* (
 
 /** Makes the jobs of all schedules that are due. One that cannot be read does not stop the others. */
 export const makeDue = (storage: Storage, decided: Decided): Effect.Effect<void, ThreadlineError> =>
-  Effect.flatMap(schedules(storage, true), (due) =>
+  Effect.flatMap(schedules(storage, "due"), (due) =>
     due.length === 0
       ? Effect.void
       : Effect.flatMap(now(storage), (at) =>
