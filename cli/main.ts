@@ -18,11 +18,15 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (code !== 0) {
     process.stderr.write(`threadline: the output cannot be written: ${error.message}\n`)
   }
-  if (!process.emit("SIGINT")) {
+  // A terminal that was closed may say so here before its signal comes.
+  if (!process.emit(process.stdout.isTTY && error.code === "EIO" ? "SIGHUP" : "SIGINT")) {
     process.exit(code)
   }
   setTimeout(() => process.exit(code), 5000).unref()
 })
+
+// Nobody can be told that standard error has ended, as it does with its terminal. Unhandled, it would kill the process at once.
+process.stderr.on("error", () => undefined)
 
 if (argv.length === 1 && argv[0] === "--version") {
   process.stdout.write(`${packageJson.version}\n`)

@@ -22,15 +22,28 @@ const processConsole = Effect.consoleWith((console) =>
  */
 export const start = (argv: ReadonlyArray<string>, version: string, outputEnded: () => number | undefined): void => {
   const program = Effect.flatMap(processConsole, (console) => Effect.withConsole(run(argv, version), console))
+  let hungUp = false
+  // A terminal that closes ends the work as Ctrl+C does, so that nothing is left of it.
+  const hangUp = () => {
+    hungUp = true
+    process.emit("SIGTERM", "SIGTERM")
+  }
+  process.on("SIGHUP", hangUp)
   NodeRuntime.runMain(program, {
     disableErrorReporting: true,
     disablePrettyLogger: true,
     // Interrupted by a signal: the exit code is the one that shells report.
-    teardown: (exit, onExit) =>
+    teardown: (exit, onExit) => {
+      if (hungUp) {
+        // Then the process ends by that signal. Node.js 20 would crash if it exited without its terminal.
+        process.off("SIGHUP", hangUp)
+        process.kill(process.pid, "SIGHUP")
+      }
       onExit(
         Exit.isSuccess(exit) && typeof exit.value === "number"
           ? exit.value || (outputEnded() ?? 0)
           : (outputEnded() ?? 130)
       )
+    }
   })
 }

@@ -23,11 +23,10 @@ import { wholeNumber } from "../values.js"
 const patience = Effect.acquireRelease(
   Effect.sync(() => {
     const wait = () => undefined
-    const hangUp = () => void process.emit("SIGTERM", "SIGTERM")
-    process.on("SIGINT", wait).on("SIGTERM", wait).on("SIGHUP", hangUp)
-    return { wait, hangUp }
+    process.on("SIGINT", wait).on("SIGTERM", wait)
+    return wait
   }),
-  ({ hangUp, wait }) => Effect.sync(() => void process.off("SIGINT", wait).off("SIGTERM", wait).off("SIGHUP", hangUp))
+  (wait) => Effect.sync(() => void process.off("SIGINT", wait).off("SIGTERM", wait))
 )
 
 const withoutText = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

@@ -107,18 +107,28 @@ suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports
     Effect.gen(function* () {
       const { url } = yield* Cli.Host
       const cwd = yield* scratch({ "files/.keep": "" })
-      const child = yield* Process.start(["export", "run", "--watch", "--url", url, "--directory", join(cwd, "files")])
-      const end = yield* Effect.fork(Process.ended(child))
       const { id } = yield* Cli.json(["export", "queue", "--format", "csv"], { url, cwd })
-      yield* until("a file is begun", begun(join(cwd, "files")))
-      child.kill("SIGINT")
-      const { stderr } = yield* end
-      expect(stderr).toBe("")
-      expect(readdirSync(join(cwd, "files"))).toEqual([".keep"])
-      expect(yield* Cli.json(["export", "job", String(id)], { url, cwd })).toMatchObject({
-        state: "queued",
-        attempt: 0
-      })
+      // The second one is that of a terminal that closes.
+      for (const signal of ["SIGINT", "SIGHUP"] as const) {
+        const child = yield* Process.start([
+          "export",
+          "run",
+          "--watch",
+          "--url",
+          url,
+          "--directory",
+          join(cwd, "files")
+        ])
+        const end = yield* Effect.fork(Process.ended(child))
+        yield* until("a file is begun", begun(join(cwd, "files")))
+        child.kill(signal)
+        expect(yield* end).toMatchObject({ code: signal === "SIGINT" ? 130 : null, stderr: "" })
+        expect(readdirSync(join(cwd, "files"))).toEqual([".keep"])
+        expect(yield* Cli.json(["export", "job", String(id)], { url, cwd })).toMatchObject({
+          state: "queued",
+          attempt: 0
+        })
+      }
     })
   )
 

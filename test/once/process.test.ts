@@ -1,10 +1,14 @@
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { readdirSync, statSync } from "node:fs"
+import { join } from "node:path"
 import { unsafeParse } from "../../src/internal/core/json.js"
 import packageJson from "../../package.json" with { type: "json" }
 import * as TestDatabase from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
 import * as Process from "../support/cliProcess.js"
+import { scratch } from "../support/scratch.js"
+import { until } from "../support/until.js"
 
 Cli.setup()
 
@@ -78,6 +82,35 @@ it.scoped("an export whose output cannot be written fails, and the record has ho
     expect(yield* Process.runIntoFull(["timeline"], env)).toMatchObject({ code: 1 })
     const { items } = yield* Cli.json(["actions"], { url })
     expect(items).toMatchObject([{ name: "export.ended", status: "error", data: { format: "csv" } }])
+  })
+)
+
+it.scoped("an export whose terminal is closed leaves no file, and the record has that it ended", () =>
+  Effect.gen(function* () {
+    const { rawClient, url } = yield* TestDatabase.make()
+    const host = yield* rawClient()
+    yield* Effect.promise(() => host.query("create table posts (id int primary key, body text)"))
+    yield* Cli.text(["capture", "apply", "--table", "posts"], { url })
+    yield* Effect.promise(() =>
+      host.query("insert into posts select n, repeat('x', 500) from generate_series(1, 40000) n")
+    )
+    const cwd = yield* scratch()
+    const child = yield* Process.start(["export", "--output", join(cwd, "all.csv")], { DATABASE_URL: url })
+    const begun = Effect.sync(() => readdirSync(cwd).some((name) => statSync(join(cwd, name)).size > 0))
+    yield* until("rows are written", begun)
+    child.kill("SIGHUP")
+    expect(yield* Process.ended(child)).toEqual({ code: null, stdout: "", stderr: "" })
+    expect(readdirSync(cwd)).toEqual([])
+    const { items } = yield* Cli.json(["actions"], { url })
+    expect(items).toMatchObject([{ name: "export.ended", status: "error", data: { format: "csv" } }])
+  })
+)
+
+it.scoped("a command says its exit code if nobody reads its errors any more", () =>
+  Effect.gen(function* () {
+    const child = yield* Process.start(["export", "--format", "nosuch"])
+    child.stderr.destroy()
+    expect((yield* Process.ended(child)).code).toBe(2)
   })
 )
 
