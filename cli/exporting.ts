@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Export from "../src/Export.js"
-import { formatOf } from "../src/internal/core/fileEnding.js"
+import { compressionOf, formatOf } from "../src/internal/core/fileEnding.js"
 import { withSuggestion } from "../src/Suggestion.js"
 import { InvalidRequest } from "../src/ThreadlineError.js"
 import { UsageError } from "./exit.js"
@@ -18,8 +18,8 @@ const shapes = Export.Manifest.fields.shape.members[0].literals
 
 /** Which changes, and how they are written. */
 export const requestOptions = {
-  gzip: flag("gzip", "Compress by gzip."),
-  zstd: flag("zstd", "Compress by zstd, if Node.js has it."),
+  gzip: flag("gzip", "Compress by gzip; default if --output ends in .gz."),
+  zstd: flag("zstd", "Compress by zstd, if Node.js has it; default if --output ends in .zst."),
   columns: value(
     "columns",
     "NAMES",
@@ -56,7 +56,7 @@ export const requesterOf = Effect.fnUntraced(function* (text: Option.Option<stri
       : { type: actor.type, id: actor.id ?? "" }
 })
 
-/** The request that the options make. The ending of the file's name may give the format. */
+/** The request that the options make. The ending of the file's name may give the format and the compression. */
 export const requestOf = Effect.fnUntraced(function* (
   options: Options,
   output?: string
@@ -72,7 +72,14 @@ export const requestOf = Effect.fnUntraced(function* (
   if (options.gzip && options.zstd) {
     return yield* refuse("--gzip and --zstd are two compressions: give one of them")
   }
-  if (options.gzip && format === "parquet") {
+  const compression = options.gzip
+    ? "gzip"
+    : options.zstd
+      ? "zstd"
+      : output === undefined
+        ? undefined
+        : compressionOf(output)
+  if (compression === "gzip" && format === "parquet") {
     return yield* refuse("--gzip is for other formats: Parquet is compressed inside, by Snappy unless --zstd is given")
   }
   const limit = yield* wholeNumber("--limit", options.limit, 1)
@@ -84,7 +91,7 @@ export const requestOf = Effect.fnUntraced(function* (
     columns: Option.getOrUndefined(Option.map(options.columns, (names) => names.split(",").map((name) => name.trim()))),
     raw: options.raw,
     shape,
-    compression: options.gzip ? "gzip" : options.zstd ? "zstd" : undefined,
+    compression,
     requestedBy: yield* requesterOf(options.requestedBy)
   }
 })

@@ -113,6 +113,17 @@ it.layer(host, { timeout: 300_000 })("threadline export", (it) => {
       })
     )
 
+    it.scoped("compresses it if its name says so", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Cli.Host
+        const cwd = yield* scratch()
+        const manifest = yield* Cli.json(["export", "--output", "all.csv.gz"], { url, cwd })
+        expect(manifest).toMatchObject({ format: "csv", compression: "gzip" })
+        expect(gunzipSync(readFileSync(join(cwd, "all.csv.gz"))).toString()).toMatch(/^id,transaction_id,/)
+        expect(yield* Cli.json(["export", "verify", "all.csv.gz"], { cwd })).toMatchObject({ fine: true })
+      })
+    )
+
     it.scoped("writes Parquet, and verifies it", () =>
       Effect.gen(function* () {
         const { url } = yield* Cli.Host
@@ -162,6 +173,7 @@ it.layer(host, { timeout: 300_000 })("threadline export", (it) => {
         [[], /--format is missing/],
         [["--output", "x.txt"], /--format is missing/],
         [["--format", "xml"], /--format is one of csv, ndjson, json, parquet/],
+        [["--output", "x.parquet.gz"], /--gzip is for other formats/],
         [["--output", "x.parquet", "--gzip"], /--gzip is for other formats: Parquet is compressed inside/],
         [
           ["--format", "csv", "--columns", "id,captured"],
