@@ -103,12 +103,15 @@ class LineCount {
 /** The number of records in a number of lines. */
 const recordsOf = (format: Manifest["format"], lines: number): number =>
   // A CSV has one line of names. A document has one line before its records and one after them.
-  format === "csv" ? lines - 1 : format === "json" ? lines - 2 : lines
+  Math.max(0, format === "csv" ? lines - 1 : format === "json" ? lines - 2 : lines)
 
 /** The manifest of a document is searched for in this many bytes at its end. */
 const tailSize = 4_194_304
 
 const marker = Buffer.from(',"manifest":')
+
+/** Only the last line begins so. The marker alone may also be in a filter, inside of the manifest. */
+const lastLine = Buffer.from(`\n]${marker.toString()}`)
 
 interface Content {
   /** Records, by what the format has between them. */
@@ -146,10 +149,11 @@ const contentOf = async (
       }
     }
   }
-  const at = tail.lastIndexOf(marker)
-  if (format !== "json" || at === -1) {
+  const end = tail.lastIndexOf(lastLine)
+  if (format !== "json" || end === -1) {
     return { records: recordsOf(format, count.lines), embedded: undefined }
   }
+  const at = end + lastLine.length - marker.length
   hash.update(tail.subarray(0, at))
   // Only the end of the document follows the manifest.
   const text = tail

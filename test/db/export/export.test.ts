@@ -614,6 +614,17 @@ it.layer(layer)("Export", (it) => {
 
     it.scoped("that were changed do not verify", () =>
       Effect.gen(function* () {
+    it.scoped("of JSON verify whatever their filter says, and by their own manifest alone", () =>
+      Effect.gen(function* () {
+        yield* log
+        const path = join(yield* directory, "changes.json")
+        yield* Export.toFile(path, { format: "json", filter: { contains: { id: 1, manifest: { manifest: 2 } } } })
+        expect((yield* Export.verify(path)).differences).toEqual([])
+        rmSync(`${path}.manifest.json`)
+        expect((yield* Export.verify(path)).differences).toEqual([])
+      })
+    )
+
         yield* log
         const path = join(yield* directory, "changes")
         const fieldsOf = Effect.map(Export.verify(path), ({ differences }) => differences.map(({ field }) => field))
