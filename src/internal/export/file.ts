@@ -95,8 +95,13 @@ const checkDirectory = (path: string): Effect.Effect<void, ExportError> => {
 
 const draftEnding = (mark: string): string => `.${mark}.partial`
 
-const draftPath = (target: string, mark: string): string =>
-  join(dirname(target), `.${basename(target).slice(0, 200)}${draftEnding(mark)}`)
+/** In bytes, so that the name of a draft is no longer than a file system allows. */
+const longestStem = 200
+
+const draftPath = (target: string, mark: string): string => {
+  const stem = Buffer.from(basename(target)).subarray(0, longestStem).toString()
+  return join(dirname(target), `.${stem}${draftEnding(mark)}`)
+}
 
 /** A temporary file in the directory of the final one. The scope removes it, unless it was renamed. */
 interface Draft {

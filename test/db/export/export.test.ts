@@ -654,6 +654,15 @@ it.layer(layer)("Export", (it) => {
 
     it.scoped("replace nothing unless forced, and leave nothing behind", () =>
       Effect.gen(function* () {
+    it.scoped("may have the longest name that leaves room for that of the manifest", () =>
+      Effect.gen(function* () {
+        yield* log
+        const path = join(yield* directory, `${"\u{1f600}".repeat(59)}.c`)
+        yield* Export.toFile(path, { format: "csv" })
+        expect((yield* Export.verify(path)).differences).toEqual([])
+      })
+    )
+
         yield* log
         const made = yield* directory
         const path = join(made, "x.csv")
