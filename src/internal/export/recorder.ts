@@ -11,6 +11,7 @@ import type { JsonValue } from "../core/jsonValue.js"
 import { canonicalFilter } from "../search/everything.js"
 import { single, withoutConnection } from "../sql/owned.js"
 import { qualified } from "../sql/sqlText.js"
+import { hasColumns } from "./request.js"
 import type { Outcome, Recorder } from "./stream.js"
 
 export const actionOf = (outcome: Outcome): { readonly [field: string]: JsonValue } => {
@@ -33,7 +34,7 @@ export const actionOf = (outcome: Outcome): { readonly [field: string]: JsonValu
         reason: why,
         data: {
           format: request.format,
-          columns: request.format === "csv" ? request.columns : null,
+          columns: hasColumns(request.format) ? request.columns : null,
           filter: unsafeParse(canonicalFilter(request.filter)),
           scope: facts.restricted ? (request.scopeName ?? "unnamed") : null,
           count: records,

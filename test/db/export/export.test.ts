@@ -511,6 +511,8 @@ it.layer(layer)("Export", (it) => {
         })
         yield* Stream.runDrain(Stream.take(Export.stream({ format: "ndjson", requestedBy: Actor.admin("7") }), 1))
         expect(yield* recorded).toMatchObject({ status: "error", actor: { type: "admin" }, reason: "nobody read on" })
+        yield* Stream.runDrain(Stream.take(Export.stream({ format: "parquet", columns: ["id", "at"] }), 1))
+        expect(yield* recorded).toMatchObject({ status: "error", data: { format: "parquet", columns: ["id", "at"] } })
       })
     )
 
@@ -612,8 +614,6 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
-    it.scoped("that were changed do not verify", () =>
-      Effect.gen(function* () {
     it.scoped("of JSON verify whatever their filter says, and by their own manifest alone", () =>
       Effect.gen(function* () {
         yield* log
@@ -625,6 +625,8 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
+    it.scoped("that were changed do not verify", () =>
+      Effect.gen(function* () {
         yield* log
         const path = join(yield* directory, "changes")
         const fieldsOf = Effect.map(Export.verify(path), ({ differences }) => differences.map(({ field }) => field))
@@ -652,8 +654,6 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
-    it.scoped("replace nothing unless forced, and leave nothing behind", () =>
-      Effect.gen(function* () {
     it.scoped("may have the longest name that leaves room for that of the manifest", () =>
       Effect.gen(function* () {
         yield* log
@@ -663,6 +663,8 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
+    it.scoped("replace nothing unless forced, and leave nothing behind", () =>
+      Effect.gen(function* () {
         yield* log
         const made = yield* directory
         const path = join(made, "x.csv")
