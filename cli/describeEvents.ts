@@ -12,8 +12,11 @@ const effectText = ({ details, effect }: Query.SchemaEvent): string => {
   return `${effect === "none" ? "" : effect}${more.length === 0 ? "" : ` (${more.join(", ")})`}`
 }
 
+/** The names of a renamed column do not say its table, which the object does. */
 const objectText = ({ newName, object, objectType, oldName }: Query.SchemaEvent): string =>
-  oldName !== null && newName !== null ? `${objectType} ${oldName} -> ${newName}` : `${objectType} ${object}`
+  oldName !== null && newName !== null
+    ? `${objectType} ${oldName} -> ${objectType === "table column" ? object : newName}`
+    : `${objectType} ${object}`
 
 /** One line, for the history of a row. */
 export const eventLine = (event: Query.SchemaEvent): string => {

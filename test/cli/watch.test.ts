@@ -64,6 +64,13 @@ describe("the schema watch", () => {
         items: [{ op: "update" }, { op: "insert" }],
         schemaEvents: [{ effect: "lapse ends" }, { effect: "lapse begins" }]
       })
+      yield* query(`alter table posts rename v to "Body"`)
+      expect(yield* Cli.text(["schema", "events", "--wide"], { url })).toContain(
+        '  table column v -> public.posts."Body"  '
+      )
+      expect(yield* Cli.text(["history", "posts", "1"], { url })).toContain(
+        '-- ALTER TABLE table column v -> public.posts."Body": renamed, by '
+      )
       expect(yield* Cli.text(["capture", "status"], { url })).toContain("The schema watch is on.")
       expect(yield* Cli.run(["schema", "events", "--table", "postz"], { url })).toEqual(Cli.refusal(1, /postz/))
       expect(yield* Cli.run(["schema", "events", "--effect", "lapsed"], { url })).toEqual(Cli.refusal(2, /--effect/))
