@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import type { Page } from "playwright-core"
+import * as Actor from "../../src/Actor.js"
 import * as Audit from "../../src/Audit.js"
 import * as Capture from "../../src/Capture.js"
 import * as Evidence from "../../src/Evidence.js"
@@ -46,6 +47,42 @@ const ugly = Effect.gen(function* () {
   yield* sql`update "רשומות <b>" set doc = '{"a":{"b":{"c":{"d":{"e":[1,9,3],"f":null}}}}}', big = big || ${hostile}`
 })
 
+/** A word that no line can hold, of the length that ids and names may have. */
+const word = "w".repeat(256)
+
+const wordyTable = "t".repeat(63)
+
+/** Words that no line can hold, wherever a person or a program gives a name. */
+const wordy = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const column = "c".repeat(63)
+  yield* sql.unsafe(`create table ${wordyTable} (id text primary key, ${column} text, doc jsonb)`)
+  yield* Capture.apply([{ table: wordyTable }])
+  const options = {
+    action: { name: word, reason: word, comment: word, verb: word, category: word, data: { [word]: word } },
+    actor: Actor.user(word, { label: word, impersonator: Actor.admin(word, { label: word }) }),
+    correlationId: word,
+    requestId: word,
+    jobId: word,
+    source: word,
+    meta: { [word]: word }
+  }
+  const inserted = yield* Audit.transaction(
+    sql`insert into ${sql(wordyTable)} values (${word}, ${word}, ${JSON.stringify({ [word]: word })})`,
+    options
+  )
+  yield* Audit.transaction(sql`update ${sql(wordyTable)} set ${sql(column)} = ${`${word}x`}, doc = '{}'`, options)
+  yield* Audit.record(word, { status: "error", actor: options.actor, correlationId: word })
+  yield* SavedViews.save({ owner: everything.viewer, name: word, filter: { action: word } })
+  yield* Evidence.exportDelivery({
+    reference: word,
+    status: "attention",
+    detail: { format: "csv", count: 3, bytes: 100, sha256: "ab", recipient: word },
+    actor: options.actor
+  })
+  return yield* Effect.orDie(inserted.transactionId)
+})
+
 /** Views with names that are hard to show, and evidence of both kinds. */
 const governed = Effect.gen(function* () {
   const owner = everything.viewer
@@ -62,8 +99,20 @@ const governed = Effect.gen(function* () {
   })
 })
 
-const pagesOf = (ids: { readonly refunded: string; readonly other: string }): ReadonlyArray<string> => [
+const pagesOf = (ids: {
+  readonly refunded: string
+  readonly other: string
+  readonly wordy: string
+}): ReadonlyArray<string> => [
   "/",
+  `/?q=${word}`,
+  `/timeline?table=${wordyTable}&action=${word}&since=7d`,
+  `/transactions/${ids.wordy}`,
+  `/rows/public.${wordyTable}/${word}`,
+  `/requests/${word}`,
+  `/actors/user/${word}`,
+  `/actions?action=${word}`,
+  `/evidence?reference=${word}`,
   "/?q=nothing-like-this",
   "/timeline",
   "/timeline?table=invoices&op=delete",
@@ -122,6 +171,7 @@ const served = Effect.gen(function* () {
   const layer = yield* services
   const ids = yield* seed
   yield* Effect.provide(ugly, layer)
+  const wordyTransaction = yield* Effect.provide(wordy, layer)
   yield* Effect.provide(governed, layer)
   const { handler } = yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -129,7 +179,7 @@ const served = Effect.gen(function* () {
     ),
     ({ dispose }) => Effect.promise(dispose)
   )
-  return { ids, base: yield* serving(handler), browser: yield* browser }
+  return { ids: { ...ids, wordy: wordyTransaction }, base: yield* serving(handler), browser: yield* browser }
 })
 
 if (executable === undefined) {
@@ -260,7 +310,7 @@ if (executable === undefined) {
                 .locator("#views li", { hasText: "Members of the week" })
                 .locator("button", { hasText: "Delete" })
                 .click()
-              expect(await page.locator("#views li").count()).toBe(4)
+              expect(await page.locator("#views li").count()).toBe(5)
               expect(await page.locator("#views li", { hasText: "Members of the week" }).count()).toBe(0)
             })
           )
