@@ -28,7 +28,7 @@ export interface Incoming {
  * @category models
  */
 export interface Application<Request> {
-  addHook(name: "preHandler", hook: (request: Request, reply: never, done: () => void) => void): unknown
+  addHook(name: "preHandler", hook: (request: Request, reply: unknown, done: () => void) => void): unknown
 }
 
 /**

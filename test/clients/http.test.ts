@@ -1,4 +1,4 @@
-import { expect, layer, vi } from "@effect/vitest"
+import { describe, expect, it, layer, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import express from "express"
 import fastify, { type FastifyRequest } from "fastify"
@@ -11,7 +11,7 @@ import * as onExpress from "../../src/http/express.js"
 import * as onFastify from "../../src/http/fastify.js"
 import * as onHono from "../../src/http/hono.js"
 import * as onWeb from "../../src/http/web.js"
-import { audited } from "../../src/pg.js"
+import { audited, currentContext } from "../../src/pg.js"
 import { TestDatabase } from "../harness/TestDatabase.js"
 import * as Host from "../support/auditedHost.js"
 import { listening } from "./plainClients.js"
@@ -255,3 +255,13 @@ for (const [name, start] of Object.entries(frameworks)) {
     )
   })
 }
+
+describe("the middleware for Fastify", () => {
+  it("needs no function for the actor, on any server", async () => {
+    const app = fastify()
+    onFastify.audit(app, { source: "shop" })
+    app.get("/", () => currentContext().source)
+    expect((await app.inject("/")).body).toBe("shop")
+    expect(() => onFastify.audit(fastify({ http2: true }))).not.toThrow()
+  })
+})
