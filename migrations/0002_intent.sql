@@ -587,6 +587,16 @@ begin
     raise exception 'threadline: an action needs a name of 1 to 256 bytes'
       using errcode = 'invalid_parameter_value';
   end if;
+  -- What is not known is not left out: nothing would say so later.
+  if action - '{name,status,verb,category,reason,comment,subject,data}'::text[] <> '{}' then
+    raise exception 'threadline: an action has an unknown field %',
+      (select to_json(left(min(k), 63)) from jsonb_object_keys(action - '{name,status,verb,category,reason,comment,subject,data}'::text[]) k)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if jsonb_typeof(action -> 'subject') not in ('object', 'null') then
+    raise exception 'threadline: the subject of an action is an object with type and id, not %', jsonb_typeof(action -> 'subject')
+      using errcode = 'invalid_parameter_value';
+  end if;
   if coalesce(action ->> 'status', 'ok') not in ('ok', 'error') then
     raise exception 'threadline: the status of an action is ok or error, not %', action -> 'status'
       using errcode = 'invalid_parameter_value';
@@ -656,6 +666,11 @@ declare
   recorded bigint;
   enclosing jsonb;
 begin
+  -- An outcome that is not understood must not end the transaction as if there had been no action.
+  if jsonb_typeof(outcome) is distinct from 'object' or outcome - '{action,requireChanges,part}'::text[] <> '{}' then
+    raise exception 'threadline: finish takes a JSON object of action, requireChanges and part'
+      using errcode = 'invalid_parameter_value';
+  end if;
   if (outcome ->> 'part')::boolean then
     begin
       enclosing := nullif(current_setting('threadline.parts', true), '')::jsonb;
@@ -671,7 +686,7 @@ begin
   if (outcome ->> 'requireChanges')::boolean and captured is null then
     raise exception 'threadline: the transaction captured no change' using errcode = 'TL001';
   end if;
-  if jsonb_typeof(outcome -> 'action') = 'object' then
+  if outcome ->> 'action' is not null then
     recorded := record_action(outcome -> 'action');
   end if;
   if (outcome ->> 'part')::boolean then

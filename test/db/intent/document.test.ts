@@ -192,3 +192,48 @@ layer(Host.layer, { excludeTestServices: true })("the document of set_context", 
     }).pipe(Effect.scoped)
   )
 })
+
+layer(Host.layer, { excludeTestServices: true })("the document of an action, or of an end,", (it) => {
+  it.effect("is refused if a part of it would be lost", () =>
+    Effect.gen(function* () {
+      yield* Host.reset
+      const client = yield* (yield* TestDatabase).rawClient("app")
+      const refusal = (statement: string) =>
+        Effect.promise(() =>
+          client.query(statement).then(
+            () => undefined,
+            (error: unknown) => error
+          )
+        )
+      const outcome = "threadline: finish takes a JSON object of action, requireChanges and part"
+      const name = "threadline: an action needs a name of 1 to 256 bytes"
+      for (const [statement, message] of [
+        // What a client sends that encodes a document twice.
+        [`select threadline.finish('"{\\"action\\":{\\"name\\":\\"x\\"}}"')`, outcome],
+        [`select threadline.finish('[{"action":{"name":"x"}}]')`, outcome],
+        [`select threadline.finish(null)`, outcome],
+        [`select threadline.finish('{"actions":{"name":"x"}}')`, outcome],
+        [`select threadline.finish('{"action":"x"}')`, name],
+        [`select threadline.finish('{"action":[{"name":"x"}]}')`, name],
+        [`select threadline.record_action('"x"')`, name],
+        [
+          `select threadline.record_action('{"name":"x","subjct":{}}')`,
+          'threadline: an action has an unknown field "subjct"'
+        ],
+        [
+          `select threadline.record_action('{"name":"x","subject":"invoice"}')`,
+          "threadline: the subject of an action is an object with type and id, not string"
+        ]
+      ] as const) {
+        expect(yield* refusal(statement)).toMatchObject({ code: "22023", message })
+      }
+      for (const statement of [
+        `select threadline.finish('{"action":null,"requireChanges":null,"part":null}')`,
+        `select threadline.record_action('{"name":"x","subject":null,"data":null,"status":null,"reason":null}')`
+      ]) {
+        expect(yield* refusal(statement)).toBeUndefined()
+      }
+      expect((yield* Host.actions).map((action) => action["name"])).toEqual(["x"])
+    }).pipe(Effect.scoped)
+  )
+})
