@@ -10,6 +10,7 @@ import * as ambient from "./internal/intent/ambient.js"
 import * as driverError from "./internal/intent/driverError.js"
 import * as plain from "./internal/intent/plain.js"
 import type { Connection, Options, Recorder, RecordOptions, Savepoint } from "./internal/intent/plain.js"
+import * as sqlState from "./internal/sql/sqlState.js"
 import { inline } from "./internal/sql/statement.js"
 import type { Action } from "./Semantics.js"
 
@@ -143,6 +144,18 @@ export const own: <A>(answer: PromiseLike<A>) => Promise<A> = driverError.own
 export const toAuditError: (error: unknown) => AuditError = driverError.fromDriver
 
 /**
+ * The steps of a transaction that the client begins and commits itself: what `begin` runs in it.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const steps: <Tx extends object>(
+  query: (tx: Tx, statement: SqlStatement) => Promise<unknown>,
+  first: SqlStatement,
+  body: (tx: Tx) => Promise<SqlStatement>
+) => (tx: Tx) => Promise<void> = plain.steps
+
+/**
  * Savepoints by statements, for clients that have none of their own.
  *
  * @since 0.1.0
@@ -160,6 +173,23 @@ export const savepointOf: <Tx extends object>(
  * @category adapters
  */
 export const isInside: (transaction: object) => boolean = plain.isInside
+
+/**
+ * Throws an `AuditError` with the reason `Closed` if the code that runs was started by an audited call that has ended, and uses
+ * what that call gave it. By now this may be in a transaction of someone else's.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const mustBeOpen: (transaction: object) => void = plain.mustBeOpen
+
+/**
+ * Whether a driver knew that its connection was gone, and sent nothing. A COMMIT that was never sent has not happened.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const wasNeverSent = (error: unknown): boolean => sqlState.wasNeverSent({ cause: error })
 
 /**
  * A statement with its values as literals, for clients that take text alone.

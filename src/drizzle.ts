@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { SqlStatement } from "./AuditContext.js"
 import * as ClientAdapter from "./ClientAdapter.js"
 import type { Action } from "./Semantics.js"
 
@@ -34,6 +35,9 @@ export interface Database<Tx extends Executor, Settings> extends Executor {
   transaction(body: (tx: Tx) => Promise<unknown>, settings?: Settings): Promise<unknown>
 }
 
+const run = async (db: Executor, statement: SqlStatement): Promise<unknown> =>
+  ClientAdapter.rowsOf(await db.execute(ClientAdapter.asText(statement)))
+
 const isTransaction = (db: object): boolean => "rollback" in db && typeof db.rollback === "function"
 
 const connect = <Tx extends Executor, Settings>(
@@ -41,13 +45,8 @@ const connect = <Tx extends Executor, Settings>(
   settings?: Settings
 ): ClientAdapter.Connection<Tx> => ({
   inside: isTransaction(db) ? { transaction: db, savepoint: (body) => db.transaction(body) } : undefined,
-  begin: (first, body) =>
-    db.transaction(async (tx) => {
-      await ClientAdapter.own(tx.execute(ClientAdapter.asText(first)))
-      const last = await body(tx)
-      await ClientAdapter.own(tx.execute(ClientAdapter.asText(last)))
-    }, settings),
-  query: async (tx, statement) => ClientAdapter.rowsOf(await (tx ?? db).execute(ClientAdapter.asText(statement)))
+  begin: (first, body) => db.transaction(ClientAdapter.steps(run, first, body), settings),
+  query: (tx, statement) => run(tx ?? db, statement)
 })
 
 /**
@@ -87,7 +86,7 @@ export const record = (db: Executor, action: Action, options?: ClientAdapter.Rec
   ClientAdapter.record(
     {
       transaction: isTransaction(db) ? db : undefined,
-      query: async (statement) => ClientAdapter.rowsOf(await db.execute(ClientAdapter.asText(statement)))
+      query: (statement) => run(db, statement)
     },
     action,
     options

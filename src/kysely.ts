@@ -86,11 +86,8 @@ const connect = <Tx extends Executor, Isolation>(
       return
     }
     const builder = db.transaction()
-    await (isolation === undefined ? builder : builder.setIsolationLevel(isolation)).execute(async (tx) => {
-      await ClientAdapter.own(run(tx, first))
-      const last = await body(tx)
-      await ClientAdapter.own(run(tx, last))
-    })
+    const steps = ClientAdapter.steps(run, first, body)
+    await (isolation === undefined ? builder : builder.setIsolationLevel(isolation)).execute(steps)
   },
   query: (tx, statement) => run(tx ?? db, statement)
 })

@@ -103,6 +103,9 @@ const commit = async (client: Queryable, last: SqlStatement): Promise<void> => {
   try {
     results = await client.query(`${ClientAdapter.asText(last)}; commit`)
   } catch (error) {
+    if (ClientAdapter.wasNeverSent(error)) {
+      throw ClientAdapter.toAuditError(error)
+    }
     if (!isFromServer(error)) {
       throw new AuditError({
         reason: "OutcomeUnknown",
@@ -197,7 +200,8 @@ const transact = async <Client extends Queryable>(
 /** Audited calls that wait for a client. It has one transaction at a time, and another audited call must not become part of it. */
 const queues = new WeakMap<object, Promise<unknown>>()
 
-const alone = <A>(client: object, task: () => Promise<A>): Promise<A> => {
+const alone = async <A>(client: object, task: () => Promise<A>): Promise<A> => {
+  ClientAdapter.mustBeOpen(client)
   if (ClientAdapter.isInside(client)) {
     return task()
   }
@@ -231,6 +235,7 @@ const connectClient = async <Client extends Queryable>(
     ? { transaction: client, savepoint: ClientAdapter.savepointOf(client, (statement) => run(client, statement)) }
     : undefined,
   begin: (first, body) => transact(client, isolation, first, body, () => undefined),
+  isCallers: true,
   query: (_, statement) => run(client, statement)
 })
 

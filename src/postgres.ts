@@ -59,11 +59,7 @@ const connect = <Tx extends Transaction<Tx>>(
     if (isTransaction(sql)) {
       return
     }
-    const steps = async (tx: Tx): Promise<void> => {
-      await ClientAdapter.own(run(tx, first))
-      const last = await body(tx)
-      await ClientAdapter.own(run(tx, last))
-    }
+    const steps = ClientAdapter.steps(run, first, body)
     await (settings === undefined ? sql.begin(steps) : sql.begin(settings, steps))
   },
   query: (tx, statement) => run(tx ?? sql, statement)

@@ -57,11 +57,7 @@ const connect = <Tx extends Executor, Settings>(
     if (isTransaction(prisma)) {
       return
     }
-    await prisma.$transaction(async (tx) => {
-      await ClientAdapter.own(run(tx, first))
-      const last = await body(tx)
-      await ClientAdapter.own(run(tx, last))
-    }, settings)
+    await prisma.$transaction(ClientAdapter.steps(run, first, body), settings)
   },
   query: (tx, statement) => run(tx ?? prisma, statement)
 })

@@ -57,11 +57,7 @@ const connect = <Manager extends Executor, Isolation>(
   return {
     inside: session === undefined ? undefined : { transaction: session, savepoint: (body) => db.transaction(body) },
     begin: async (first, body) => {
-      const steps = async (manager: Manager): Promise<void> => {
-        await ClientAdapter.own(run(manager, first))
-        const last = await body(manager)
-        await ClientAdapter.own(run(manager, last))
-      }
+      const steps = ClientAdapter.steps(run, first, body)
       await (isolation === undefined ? db.transaction(steps) : db.transaction(isolation, steps))
     },
     identify: (manager) => sessionOf(manager) ?? manager,

@@ -22,6 +22,14 @@ const failureOf = async (promise: Promise<unknown>): Promise<unknown> => {
 
 class Refused extends Error {}
 
+const withResolvers = () => {
+  let resolve: () => void = () => undefined
+  const promise = new Promise<void>((resolved) => {
+    resolve = resolved
+  })
+  return { promise, resolve }
+}
+
 /** What is recorded, each row with who did it, and each action. */
 const seen = Effect.gen(function* () {
   return {
@@ -294,6 +302,98 @@ for (const [name, open] of Object.entries(clients)) {
       })
     )
 
+    it.effect("ends after the calls inside it, also one that the body did not await, and as its own actor", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          const begun = withResolvers()
+          const goOn = withResolvers()
+          let inside: Promise<unknown> = Promise.resolve()
+          const outer = client.audited({ actor: alice, action: "outer" }, async (writer) => {
+            await writer.insert(1)
+            await writer.audited({ actor: { type: "system", id: "s" }, action: "middle" }, async (middle) => {
+              inside = middle.audited({ actor: bob, action: "inner" }, async (inner) => {
+                await inner.insert(2)
+                begun.resolve()
+                await goOn.promise
+              })
+              await begun.promise
+            })
+            await writer.insert(3)
+          })
+          await begun.promise
+          await new Promise((resolve) => setImmediate(resolve))
+          goOn.resolve()
+          await Promise.all([outer, inside])
+        })
+        expect(yield* seen).toEqual({
+          changes: ["1 by user:42", "2 by user:bob", "3 by user:42"],
+          actions: ["inner ok by bob, linked", "middle ok by s", "outer ok by 42, linked"]
+        })
+      })
+    )
+
+    it.effect("takes the calls inside it along if it fails, also one under way and one that waits", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          const begun = withResolvers()
+          const goOn = withResolvers()
+          let inside: ReadonlyArray<Promise<unknown>> = []
+          const refused = new Refused("no")
+          const outer = client.audited({ actor: alice, action: "outer" }, async (writer) => {
+            await writer.insert(1)
+            inside = [
+              writer.audited({ actor: bob, action: "under way" }, async (inner) => {
+                begun.resolve()
+                await goOn.promise
+                await inner.insert(2)
+              }),
+              failureOf(writer.audited({ actor: bob, action: "waits" }, (inner) => inner.insert(3)))
+            ]
+            await begun.promise
+            throw refused
+          })
+          await begun.promise
+          await new Promise((resolve) => setImmediate(resolve))
+          goOn.resolve()
+          expect(await failureOf(outer)).toBe(refused)
+          expect(await Promise.all(inside)).toMatchObject([undefined, { reason: "Closed" }])
+          await client.audited({ actor: bob, action: "next" }, (writer) => writer.insert(4))
+        })
+        expect(yield* seen).toEqual({ changes: ["4 by user:bob"], actions: ["next ok by bob, linked"] })
+        expect(yield* Host.postIds).toEqual([4])
+      })
+    )
+
+    it.effect("lets nothing that it started write into the transaction of another call after its end", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          const goOn = withResolvers()
+          let late: Promise<unknown> = Promise.resolve()
+          await client.audited({ actor: alice, action: "first" }, async (writer) => {
+            await writer.insert(1)
+            late = goOn.promise.then(() =>
+              writer.audited({ actor: alice, action: "late" }, (inner) => inner.insert(2)).catch(() => undefined)
+            )
+          })
+          const refused = new Refused("no")
+          const second = client.audited({ actor: bob, action: "second" }, async (writer) => {
+            await writer.insert(3)
+            goOn.resolve()
+            // A single client has one transaction at a time, so that the late call waits for the end of this one.
+            await (name === "a client of pg" ? undefined : late)
+            throw refused
+          })
+          expect(await failureOf(second)).toBe(refused)
+          await late
+        })
+        const isFree = name === "a client of pg"
+        expect(yield* seen).toEqual({
+          changes: isFree ? ["1 by user:42", "2 by user:42"] : ["1 by user:42"],
+          actions: ["first ok by 42, linked", ...(isFree ? ["late ok by 42, linked"] : [])]
+        })
+      })
+    )
+
     it.effect("is a part inside a transaction that the host opened itself, and leaves the rest of it alone", () =>
       Effect.gen(function* () {
         yield* run(async (client) => {
@@ -379,6 +479,36 @@ for (const [name, open] of Object.entries(clients)) {
             expect(Audit.AuditError.is(lost) ? lost.reason : lost).toBe("OutcomeUnknown")
           })
           expect(yield* seen).toEqual({ changes: [], actions: [] })
+        })
+    )
+
+    it.effect(
+      "knows that nothing was committed if the connection was lost before the end, and records the failure",
+      () =>
+        Effect.gen(function* () {
+          const owner = yield* Host.Owner
+          const { name: role } = yield* (yield* TestDatabase).role("app")
+          const terminate = owner`select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = ${role}`
+          yield* run(async (client) => {
+            const lost = await failureOf(
+              client.audited({ actor: alice, action: "post.created", onFailure: "record" }, async (writer) => {
+                await writer.insert(1)
+                await Effect.runPromise(terminate)
+                // The first statement may be the one that finds out.
+                await writer.count().catch(() => undefined)
+                await new Promise((resolve) => setImmediate(resolve))
+                await writer.count().catch(() => undefined)
+              })
+            )
+            expect(Audit.AuditError.is(lost) && lost.reason).not.toBe("OutcomeUnknown")
+            if (["a pool of pg", "a client of pg", "Drizzle on pg", "Kysely"].includes(name)) {
+              expect(lost).toMatchObject({ reason: "ConnectionLost" })
+            }
+          })
+          expect(yield* seen).toEqual({
+            changes: [],
+            actions: name === "a client of pg" ? [] : ["post.created error by 42"]
+          })
         })
     )
 

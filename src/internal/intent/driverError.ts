@@ -3,6 +3,7 @@
  */
 import { SqlError } from "@effect/sql/SqlError"
 import { AuditError, fromStatement, makeAuditError } from "./errors.js"
+import { isConnectionLost } from "../sql/sqlState.js"
 import { endedByBody } from "./finish.js"
 
 /**
@@ -69,31 +70,47 @@ export const fromDriver = (error: unknown): AuditError => {
         "a statement failed, which aborts a transaction, and the body went on as if it had not",
         sqlError
       )
+    case undefined:
+      return fromStatement(lostIn(error) ?? sqlError)
     default:
       return fromStatement(sqlError)
   }
 }
 
-/**
- * The SQLSTATE somewhere inside a client's error. Clients wrap the driver's error, and some have codes of their own that look
- * like a SQLSTATE (`P2010` of Prisma). The innermost one is the server's.
- */
-const stateOf = (error: unknown): { readonly code: string; readonly message: string | undefined } | undefined => {
-  let serverError: { readonly code: string; readonly message: string | undefined } | undefined
-  let layer = [error]
-  for (let depth = 0; depth < 8 && layer.length > 0; depth++) {
-    for (const candidate of layer) {
-      const code = property(candidate, "originalCode") ?? property(candidate, "code")
-      if (typeof code === "string" && /^(?=.*[0-9])(?!P[1-9])[0-9A-Z]{5}$/.test(code)) {
-        const message = property(candidate, "originalMessage") ?? property(candidate, "message")
-        serverError = { code, message: typeof message === "string" ? message : undefined }
-      }
-    }
+/** The errors inside a client's error, the outermost first. Clients wrap the driver's error, each in its own way. */
+const layersOf = (error: unknown): ReadonlyArray<ReadonlyArray<unknown>> => {
+  const layers: Array<ReadonlyArray<unknown>> = []
+  let layer: ReadonlyArray<unknown> = [error]
+  while (layers.length < 8 && layer.length > 0) {
+    layers.push(layer)
     layer = layer.flatMap((one) =>
       ["cause", "driverError", "meta", "driverAdapterError"]
         .map((name) => property(one, name))
         .filter((inner) => typeof inner === "object" && inner !== null)
     )
+  }
+  return layers
+}
+
+/** The driver's word inside a client's error that the connection is gone. */
+const lostIn = (error: unknown): SqlError | undefined =>
+  layersOf(error)
+    .flat()
+    .map((cause) => new SqlError({ cause }))
+    .find(isConnectionLost)
+
+/**
+ * The SQLSTATE somewhere inside a client's error. Some clients have codes of their own that look like a SQLSTATE (`P2010` of
+ * Prisma). The innermost one is the server's.
+ */
+const stateOf = (error: unknown): { readonly code: string; readonly message: string | undefined } | undefined => {
+  let serverError: { readonly code: string; readonly message: string | undefined } | undefined
+  for (const candidate of layersOf(error).flat()) {
+    const code = property(candidate, "originalCode") ?? property(candidate, "code")
+    if (typeof code === "string" && /^(?=.*[0-9])(?!P[1-9])[0-9A-Z]{5}$/.test(code)) {
+      const message = property(candidate, "originalMessage") ?? property(candidate, "message")
+      serverError = { code, message: typeof message === "string" ? message : undefined }
+    }
   }
   return serverError
 }

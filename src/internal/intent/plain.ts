@@ -75,8 +75,10 @@ export interface Connection<Tx extends object> {
    * them fails it rolls back and fails with that error, unchanged.
    */
   readonly begin: (first: SqlStatement, body: (tx: Tx) => Promise<SqlStatement>) => Promise<unknown>
-  /** What tells the transaction from others, if it is not the object itself. */
+  /** What tells the transaction from others, if it is not the object itself. It may be used again after the end. */
   readonly identify?: ((tx: Tx) => object) | undefined
+  /** Whether `begin` gives the caller's own client, which may be used again after the end. */
+  readonly isCallers?: boolean | undefined
   /** Runs a statement in a transaction that `begin` or `savepoint` gave, else with what the caller gave; its rows. */
   readonly query: (tx: Tx | undefined, statement: SqlStatement) => Promise<unknown>
 }
@@ -90,17 +92,45 @@ class Transaction {
 /** One nesting level of audited calls in a transaction: calls directly inside it take turns, and inherit from it. */
 class Level {
   private last: Promise<unknown> = Promise.resolve()
+  private open = true
   constructor(
     readonly transaction: Transaction,
     /** The document of an audited call; undefined in a transaction that the host opened itself. */
     readonly context: string | undefined,
     readonly allowMissingActor: boolean,
-    readonly enclosing: Level | undefined
+    readonly enclosing: Level | undefined,
+    /** What an audited call gave its body; undefined if that may be used again after the end. */
+    readonly lent: object | undefined
   ) {}
+  get isOpen(): boolean {
+    return this.open
+  }
   takeTurn<A>(task: () => Promise<A>): Promise<A> {
-    const turn = this.last.then(task)
+    const turn = this.last.then(() => {
+      if (!this.open) {
+        throw closed()
+      }
+      return task()
+    })
     this.last = turn.catch(() => undefined)
     return turn
+  }
+  /**
+   * Waits for the calls inside, also those that the body did not await. Otherwise what ends the level would run in the part of one
+   * of them, as its actor.
+   */
+  async settle(): Promise<void> {
+    let seen: unknown
+    while (seen !== this.last) {
+      seen = this.last
+      await seen
+    }
+    this.open = false
+  }
+  /** Refuses the calls inside that have not begun, and waits for the one that has: its client goes to others after that. */
+  async abandon(): Promise<void> {
+    this.open = false
+    await this.last
   }
 }
 
@@ -109,19 +139,36 @@ const levels = new AsyncLocalStorage<Level>()
 
 const transactions = new WeakMap<object, Transaction>()
 
-const enclosingOf = (transaction: Transaction): Level | undefined => {
+const find = (matches: (level: Level) => boolean): Level | undefined => {
   let level = levels.getStore()
-  while (level !== undefined && level.transaction !== transaction) {
+  while (level !== undefined && !matches(level)) {
     level = level.enclosing
   }
   return level
 }
 
+const enclosingOf = (transaction: Transaction): Level | undefined =>
+  find((level) => level.isOpen && level.transaction === transaction)
+
+/**
+ * Throws `Closed` if the code that runs was started by an audited call that has ended, and uses what that call gave it. By now
+ * this may be in a transaction of someone else's.
+ */
+export const mustBeOpen = (shown: object): void => {
+  const giver = find(({ lent }) => lent === shown)
+  if (giver !== undefined && !giver.isOpen && giver.transaction !== transactions.get(shown)) {
+    throw closed()
+  }
+}
+
 /** The innermost open level of a transaction, as the code that runs sees it. */
 const levelOf = (shown: object): Level => {
+  mustBeOpen(shown)
   const transaction = transactions.get(shown) ?? new Transaction()
   transactions.set(shown, transaction)
-  return enclosingOf(transaction) ?? (transaction.base ??= new Level(transaction, undefined, false, undefined))
+  return (
+    enclosingOf(transaction) ?? (transaction.base ??= new Level(transaction, undefined, false, undefined, undefined))
+  )
 }
 
 /** Whether the code that runs is inside an audited call of this transaction. */
@@ -234,7 +281,8 @@ export const audited = async <Tx extends object, A, Settings>(
     const shown = connection.identify?.(tx) ?? tx
     const allowMissingActor = options.allowMissingActor ?? parent?.allowMissingActor ?? false
     const transaction = parent?.transaction ?? new Transaction()
-    const level = new Level(transaction, request.document, allowMissingActor, levels.getStore())
+    const lent = connection.identify === undefined && connection.isCallers !== true ? shown : undefined
+    const level = new Level(transaction, request.document, allowMissingActor, levels.getStore(), lent)
     transaction.base ??= level
     const outer = transactions.get(shown)
     transactions.set(shown, transaction)
@@ -259,9 +307,11 @@ export const audited = async <Tx extends object, A, Settings>(
     }
     try {
       const value = await levels.run(level, () => withContext(request.fields, () => body(tx, recorder)))
+      await level.settle()
       return { value, action: typeof given === "function" ? encodeActionSync(given(value), words) : encodedAction }
     } finally {
       open = false
+      await level.abandon()
       if (outer === undefined) {
         transactions.delete(shown)
       }
@@ -270,13 +320,16 @@ export const audited = async <Tx extends object, A, Settings>(
 
   if (parent === undefined || savepoint === undefined) {
     let ran: Ran<A> | undefined
+    let last: SqlStatement | undefined
     try {
       await connection.begin(call(request.schema, "set_context", request.document), async (tx) => {
         ran = await run(tx)
-        return finishOwn(request.schema, finishDocument({ action: ran.action, requireChanges: options.requireChanges }))
+        const { action } = ran
+        last = finishOwn(request.schema, finishDocument({ action, requireChanges: options.requireChanges }))
+        return last
       })
     } catch (error) {
-      const failure = ran !== undefined && isLost(error) ? outcomeUnknown(error) : error
+      const failure = last !== undefined && isLost(error) ? (endFailures.get(last) ?? outcomeUnknown(error)) : error
       if (options.onFailure === "record" && encodedAction !== undefined && !isOutcomeUnknown(failure)) {
         await recordFailure(connection, request, encodedAction)
       }
@@ -317,6 +370,28 @@ const valueOf = <A>(ran: Ran<A> | undefined): A => {
   }
   return ran.value
 }
+
+/** Why the last statement before COMMIT failed, if it did. */
+const endFailures = new WeakMap<SqlStatement, unknown>()
+
+/** The steps of a transaction that the client begins and commits itself: what `begin` runs in it. */
+export const steps =
+  <Tx extends object>(
+    query: (tx: Tx, statement: SqlStatement) => Promise<unknown>,
+    first: SqlStatement,
+    body: (tx: Tx) => Promise<SqlStatement>
+  ) =>
+  async (tx: Tx): Promise<void> => {
+    await own(query(tx, first))
+    const last = await body(tx)
+    try {
+      await own(query(tx, last))
+    } catch (error) {
+      // If the connection is lost, some clients throw the error of their ROLLBACK instead.
+      endFailures.set(last, error)
+      throw error
+    }
+  }
 
 /** Savepoints by statements, for clients that have none of their own. A name may repeat: the innermost is meant. */
 export const savepointOf =

@@ -108,7 +108,7 @@ export const isConnectionLost = (error: SqlError): boolean => {
 export const isCancelled = (error: SqlError): boolean => sqlState(error) === "57014"
 
 /** The driver knew that the connection was gone and sent nothing. */
-export const wasNeverSent = (error: SqlError): boolean =>
+export const wasNeverSent = (error: { readonly cause?: unknown }): boolean =>
   Predicate.hasProperty(error.cause, "message") &&
   typeof error.cause.message === "string" &&
   error.cause.message.includes("not queryable")
