@@ -171,6 +171,33 @@ const columnsText = ({ added, dropped, renamed, retyped }: ColumnDifferences): s
     ...retyped.map((name) => `${name} has another type`)
   ].join(", ")
 
+type FindingOf<Kind extends Finding["kind"]> = Extract<Finding, { readonly kind: Kind }>
+
+const keyChangeText = ({ key, missing, primaryKey, problem }: FindingOf<"KeyChanged">): string => {
+  if (missing.length > 0) {
+    return `key columns are gone or renamed: ${list(missing)}`
+  }
+  if (primaryKey !== null) {
+    return `its primary key is now ${keyText(primaryKey)}, captured is ${keyText(key)}`
+  }
+  return problem === null ? "its key is not usable" : keyProblemText(problem)
+}
+
+const missingRedactionText = ({ missing, renamed }: FindingOf<"RedactedColumnMissing">): string =>
+  renamed.length > 0
+    ? `redacted columns have other names now: ${renamed.map(({ from, to }) => `${from} is ${to}`).join(", ")}; ` +
+      "until threadline capture apply, nothing is stored in the clear under either name"
+    : `redacted columns are gone or renamed: ${list(missing)}; ` +
+      "until threadline capture apply, every column new since then is masked"
+
+const disabledText = ({ disabled, otherwiseEnabled, relation }: FindingOf<"TriggerDisabled">): string =>
+  [
+    ...(disabled.length > 0 ? [`triggers of ${relation} are disabled: ${list(disabled)}`] : []),
+    ...(otherwiseEnabled.length > 0
+      ? [`triggers of ${relation} fire only under replication, or not under it: ${list(otherwiseEnabled)}`]
+      : [])
+  ].join("; ")
+
 /** A finding in a sentence without its table. */
 export const describeFinding = (finding: Finding): string => {
   const subjects = list(finding.subjects)
@@ -210,13 +237,7 @@ export const describeFinding = (finding: Finding): string => {
     case "ColumnsChanged":
       return `columns changed since its triggers were generated: ${columnsText(finding.columns)}`
     case "KeyChanged":
-      return finding.missing.length > 0
-        ? `key columns are gone or renamed: ${list(finding.missing)}`
-        : finding.primaryKey !== null
-          ? `its primary key is now ${keyText(finding.primaryKey)}, captured is ${keyText(finding.key)}`
-          : finding.problem === null
-            ? "its key is not usable"
-            : keyProblemText(finding.problem)
+      return keyChangeText(finding)
     case "KeyValuesRenamed":
       return `types in its key have other values or attributes, and keys have other texts: ${subjects}; nothing is known of its rows since then`
     case "AlteredMeanwhile":
@@ -224,11 +245,7 @@ export const describeFinding = (finding: Finding): string => {
     case "NoKey":
       return "it has no key: its rows have no history of their own"
     case "RedactedColumnMissing":
-      return finding.renamed.length > 0
-        ? `redacted columns have other names now: ${finding.renamed.map(({ from, to }) => `${from} is ${to}`).join(", ")}; ` +
-            "until threadline capture apply, nothing is stored in the clear under either name"
-        : `redacted columns are gone or renamed: ${list(finding.missing)}; ` +
-            "until threadline capture apply, every column new since then is masked"
+      return missingRedactionText(finding)
     case "SourceOutdated":
       return "this version of Threadline generates other triggers"
     case "FunctionMissing":
@@ -238,17 +255,7 @@ export const describeFinding = (finding: Finding): string => {
     case "TriggerMissing":
       return `triggers are missing on ${finding.relation}: ${subjects}`
     case "TriggerDisabled":
-      return [
-        ...(finding.disabled.length > 0
-          ? [`triggers of ${finding.relation} are disabled: ${list(finding.disabled)}`]
-          : []),
-        ...(finding.otherwiseEnabled.length > 0
-          ? [
-              `triggers of ${finding.relation} fire only under replication, or not under it: ` +
-                list(finding.otherwiseEnabled)
-            ]
-          : [])
-      ].join("; ")
+      return disabledText(finding)
     case "TriggerAltered":
       return `triggers of ${finding.relation} are not Threadline's own: ${subjects}`
     case "TriggerReplaceable":

@@ -85,14 +85,55 @@ export const relationShape = (row: Relation): RelationShape => ({
   kind: relationKinds.get(row.kind) ?? "table"
 })
 
+/** The shape of a table as it is configured, or the first reason why it cannot be captured so. */
 export const resolve = (
   catalog: Catalog,
   storage: string,
   configured: ConfiguredTable,
   knownNames: ReadonlyArray<string>
-): Either.Either<Resolved, CaptureError> => {
-  const { config } = configured
-  const tableLabel = label(configured)
+): Either.Either<Resolved, CaptureError> =>
+  Either.gen(function* () {
+    const { config } = configured
+    const table = yield* capturableTable(catalog, storage, configured, knownNames)
+    const [root] = table.relations
+    const columns = columnShapes(catalog, table)
+    const redactions = yield* redactionsFor(catalog, table, configured)
+    yield* knownColumns(table, configured, catalog, "columns", Object.keys(config.columns ?? {}))
+    const key = yield* keyOf(catalog, table, configured)
+    yield* keyInTheClear(configured, key, redactions)
+    yield* castsAcknowledged(catalog, configured, columns)
+    yield* guardWatched(catalog, configured)
+    const mode = yield* modeOf(table, configured)
+    const onTruncate = yield* truncateOf(catalog, table, configured)
+    return {
+      name: { schema: root.schema, name: root.name },
+      label: label(configured),
+      config,
+      table,
+      shape: {
+        schema: root.schema,
+        name: root.name,
+        columns: columns.map(({ shape }) => shape),
+        key,
+        mode,
+        partitioned: root.kind === "p",
+        always: config.always ?? false,
+        onTruncate,
+        ...redactions
+      },
+      relations: table.relations.map((row) => ({ row, shape: relationShape(row) })),
+      acknowledgeCasts: config.acknowledgeCasts ?? false,
+      dropGuard: config.dropGuard ?? false
+    }
+  })
+
+/** The table of this name, if it is one that triggers can capture by itself. */
+const capturableTable = (
+  catalog: Catalog,
+  storage: string,
+  configured: ConfiguredTable,
+  knownNames: ReadonlyArray<string>
+): Either.Either<Table, CaptureError> => {
   const refuse = (refusal: Refusal, action: HostAction, names: ReadonlyArray<string> = []) =>
     refused(configured, refusal, hostMend(action, names))
 
@@ -102,10 +143,12 @@ export const resolve = (
     return refused(
       configured,
       { reason: "UnknownTable" },
-      renamed ? hostMend("nameRenamed", [label(renamed)]) : mendOf(nearest(tableLabel, knownNames), "nameAsInSql")
+      renamed
+        ? hostMend("nameRenamed", [label(renamed)])
+        : mendOf(nearest(label(configured), knownNames), "nameAsInSql")
     )
   }
-  const root = table.relations[0]
+  const [root] = table.relations
   if (root.schema === storage) {
     return refuse({ reason: "OwnTable" }, "captureApplicationTables")
   }
@@ -126,76 +169,69 @@ export const resolve = (
     const rootLabel = label(root.partitionOf)
     return refuse({ reason: "PartitionNamed", root: rootLabel }, "nameRoot", [rootLabel])
   }
+  return Either.right(table)
+}
 
-  return Either.gen(function* () {
-    const columns = columnShapes(catalog, table)
-    const redactions = yield* redactionsFor(catalog, table, configured)
-    yield* knownColumns(table, configured, catalog, "columns", Object.keys(config.columns ?? {}))
-
-    const key = yield* keyOf(catalog, table, configured)
-    const redactedColumns = redactionsOf(redactions).map(({ column }) => column)
-    const redactedKeyColumn = key.find(({ name }) => redactedColumns.includes(name))
-    if (redactedKeyColumn !== undefined) {
-      yield* refuse({ reason: "KeyRedacted", column: redactedKeyColumn.name }, "leaveOut", ["exclude", "mask"])
-    }
-
-    const casting = columns.find(({ hostCasts }) => hostCasts.length > 0)
-    if (casting !== undefined && config.acknowledgeCasts !== true) {
-      yield* refuse(
-        {
-          reason: "HostCast",
-          column: casting.shape.name,
-          types: casting.hostCasts,
-          owner: catalog.storage.owner
-        },
-        "dropCast"
+/** Refuses a redaction of the key: every change carries it. */
+const keyInTheClear = (
+  configured: ConfiguredTable,
+  key: ReadonlyArray<KeyColumn>,
+  redactions: Redactions
+): Either.Either<void, CaptureError> => {
+  const redactedColumns = redactionsOf(redactions).map(({ column }) => column)
+  const redactedKeyColumn = key.find(({ name }) => redactedColumns.includes(name))
+  return redactedKeyColumn === undefined
+    ? Either.right(undefined)
+    : refused(
+        configured,
+        { reason: "KeyRedacted", column: redactedKeyColumn.name },
+        hostMend("leaveOut", ["exclude", "mask"])
       )
-    }
+}
 
-    if (config.dropGuard === true && catalog.watch.state !== "on") {
-      yield* refused(configured, { reason: "WatchMissing", watch: catalog.watch.state }, commandMend(watchCommand))
-    }
+/** Refuses casts that the host can write, which capture would run as the owner of the record, unless they are acknowledged. */
+const castsAcknowledged = (
+  { storage: { owner } }: Catalog,
+  configured: ConfiguredTable,
+  columns: ReadonlyArray<DescribedColumn>
+): Either.Either<void, CaptureError> => {
+  const casting = columns.find(({ hostCasts }) => hostCasts.length > 0)
+  return casting === undefined || configured.config.acknowledgeCasts === true
+    ? Either.right(undefined)
+    : refused(
+        configured,
+        { reason: "HostCast", column: casting.shape.name, types: casting.hostCasts, owner },
+        hostMend("dropCast")
+      )
+}
 
-    const mode = yield* modeOf(table, configured)
-    const onTruncate = config.truncate ?? "event"
-    if (onTruncate === "rows") {
-      const foreignTable = table.relations.find(({ kind }) => kind === "f")
-      const secured = table.relations.find(({ rowSecurity }) => rowSecurity)
-      const unreadable = foreignTable ?? secured
-      if (unreadable !== undefined) {
-        yield* refuse(
-          {
-            reason: "TruncateUnsupported",
-            relation: label(unreadable),
-            why: foreignTable === undefined ? "row security" : "foreign table",
-            owner: catalog.storage.owner
-          },
-          "chooseTruncate"
-        )
-      }
-    }
+/** Refuses a drop guard without the schema watch, which does its work. */
+const guardWatched = ({ watch }: Catalog, configured: ConfiguredTable): Either.Either<void, CaptureError> =>
+  configured.config.dropGuard === true && watch.state !== "on"
+    ? refused(configured, { reason: "WatchMissing", watch: watch.state }, commandMend(watchCommand))
+    : Either.right(undefined)
 
-    return {
-      name: { schema: root.schema, name: root.name },
-      label: tableLabel,
-      config,
-      table: table,
-      shape: {
-        schema: root.schema,
-        name: root.name,
-        columns: columns.map(({ shape }) => shape),
-        key,
-        mode,
-        partitioned: root.kind === "p",
-        always: config.always ?? false,
-        onTruncate,
-        ...redactions
-      },
-      relations: table.relations.map((row) => ({ row, shape: relationShape(row) })),
-      acknowledgeCasts: config.acknowledgeCasts ?? false,
-      dropGuard: config.dropGuard ?? false
-    }
-  })
+/** What a TRUNCATE leaves. Refuses to keep rows that the owner of the record may not be able to read. */
+const truncateOf = (
+  { storage: { owner } }: Catalog,
+  table: Table,
+  configured: ConfiguredTable
+): Either.Either<TableShape["onTruncate"], CaptureError> => {
+  const onTruncate = configured.config.truncate ?? "event"
+  const foreignTable = table.relations.find(({ kind }) => kind === "f")
+  const unreadable = foreignTable ?? table.relations.find(({ rowSecurity }) => rowSecurity)
+  return onTruncate !== "rows" || unreadable === undefined
+    ? Either.right(onTruncate)
+    : refused(
+        configured,
+        {
+          reason: "TruncateUnsupported",
+          relation: label(unreadable),
+          why: foreignTable === undefined ? "row security" : "foreign table",
+          owner
+        },
+        hostMend("chooseTruncate")
+      )
 }
 
 /**

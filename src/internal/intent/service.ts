@@ -120,58 +120,34 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
       "threadline.mode",
       place._tag === "Outside" ? "outermost" : owner === undefined ? "joined" : "nested"
     )
-    if (place._tag === "Inside" && (options.isolation !== undefined || options.retry !== undefined)) {
-      const option = options.isolation !== undefined ? "isolation" : "retry"
+    const outermostOption = place._tag === "Inside" ? outermostOptionOf(options) : undefined
+    if (outermostOption !== undefined) {
       return Effect.fail(
-        makeAuditError("NotOutermost", `${option} belongs to the outermost transaction, and this call is inside one`)
+        makeAuditError(
+          "NotOutermost",
+          `${outermostOption} belongs to the outermost transaction, and this call is inside one`
+        )
       )
     }
     const allowMissingActor = options.allowMissingActor ?? owner?.allowMissingActor ?? false
-    const { action: given, onError } = options
     return Effect.zipWith(
       resolve(context, options, { allowMissingActor, inside: owner !== undefined }),
-      Effect.all([
-        given === undefined || typeof given === "function" ? Effect.succeed(undefined) : encodeAction(given, options),
-        onError === undefined || typeof onError === "function" ? Effect.succeed(undefined) : encodeAction(onError, {})
-      ]),
-      ({ document, fields }, [knownAction, knownErrorAction]) => {
+      knownActionsOf(options),
+      ({ document, fields }, known) => {
         const request: transactions.Request = {
           schema,
           context: document,
-          hasAction: given !== undefined,
+          hasAction: options.action !== undefined,
           requireChanges: options.requireChanges ?? false,
           allowMissingActor,
           isolation: options.isolation
         }
         let failures: Array<FailedAction> = []
-        /** The action to record for a failure, if there is one. */
-        const failedAction = (cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
-          typeof onError === "function"
-            ? Effect.catchAllCause(
-                Effect.suspend(() => encodeAction(onError(Cause.squash(cause)), {})),
-                (failure) =>
-                  Effect.as(Effect.logWarning("threadline: onError gave no action", reasonOf(failure)), undefined)
-              )
-            : Effect.succeed(knownErrorAction ?? (options.onFailure === "record" ? knownAction : undefined))
         return {
           fields,
           /** The document of the action, unless it derives from what the body returns. */
-          knownAction,
-          /** Runs the effect, and then derives the action from its value, if `action` is a function. */
-          withAction: <E, R>(
-            effect: Effect.Effect<A, E, R>
-          ): Effect.Effect<transactions.Ran<A>, E | InvalidRequest, R> =>
-            typeof given !== "function"
-              ? Effect.map(effect, (value) => ({ value, action: knownAction }))
-              : Effect.flatMap(effect, (value) =>
-                  Effect.map(
-                    ofCall(
-                      options,
-                      Effect.suspend(() => encodeAction(given(value), options))
-                    ),
-                    (action) => ({ value, action })
-                  )
-                ),
+          knownAction: known.action,
+          withAction: <E, R>(effect: Effect.Effect<A, E, R>) => withAction(effect, options, known.action),
           begin: (restore: Restore) => {
             failures = owner === undefined ? [] : owner.failures
             return place._tag === "Outside"
@@ -181,7 +157,9 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
           /** Runs once, after the last attempt; failures inside another audited call wait for its end. */
           settle: (exit: Exit.Exit<unknown, unknown>) =>
             Effect.flatMap(
-              Exit.isFailure(exit) && hasFailed(exit.cause) ? failedAction(exit.cause) : Effect.succeed(undefined),
+              Exit.isFailure(exit) && hasFailed(exit.cause)
+                ? failedActionOf(exit.cause, options, known)
+                : Effect.succeed(undefined),
               (action) => {
                 if (action !== undefined) {
                   failures.push({ action, context: document })
@@ -293,6 +271,58 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
 
   return { transaction, scoped, record: makeRecorder(client, schema) }
 }
+
+/** An option of this call that only an outermost one may have. */
+const outermostOptionOf = ({ isolation, retry }: Options<never>): "isolation" | "retry" | undefined =>
+  isolation !== undefined ? "isolation" : retry !== undefined ? "retry" : undefined
+
+/** The documents of the actions that are known before the body runs. Those that derive from its outcome are undefined. */
+interface KnownActions {
+  readonly action: string | undefined
+  readonly onError: string | undefined
+}
+
+const knownActionsOf = <A>(options: Options<A>): Effect.Effect<KnownActions, InvalidRequest> => {
+  const { action, onError } = options
+  return Effect.zipWith(
+    action === undefined || typeof action === "function" ? Effect.succeed(undefined) : encodeAction(action, options),
+    onError === undefined || typeof onError === "function" ? Effect.succeed(undefined) : encodeAction(onError, {}),
+    (knownAction, knownErrorAction) => ({ action: knownAction, onError: knownErrorAction })
+  )
+}
+
+/** Runs the effect, and then derives the action from its value, if `action` is a function. */
+const withAction = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  options: Options<A>,
+  knownAction: string | undefined
+): Effect.Effect<transactions.Ran<A>, E | InvalidRequest, R> => {
+  const { action: given } = options
+  return typeof given !== "function"
+    ? Effect.map(effect, (value) => ({ value, action: knownAction }))
+    : Effect.flatMap(effect, (value) =>
+        Effect.map(
+          ofCall(
+            options,
+            Effect.suspend(() => encodeAction(given(value), options))
+          ),
+          (action) => ({ value, action })
+        )
+      )
+}
+
+/** The action to record for a failure, if there is one. */
+const failedActionOf = (
+  cause: Cause.Cause<unknown>,
+  { onError, onFailure }: Pick<Options, "onError" | "onFailure">,
+  known: KnownActions
+): Effect.Effect<string | undefined> =>
+  typeof onError === "function"
+    ? Effect.catchAllCause(
+        Effect.suspend(() => encodeAction(onError(Cause.squash(cause)), {})),
+        (failure) => Effect.as(Effect.logWarning("threadline: onError gave no action", reasonOf(failure)), undefined)
+      )
+    : Effect.succeed(known.onError ?? (onFailure === "record" ? known.action : undefined))
 
 /** Why an action could not be encoded, without its values. A defect of the host may hold anything. */
 const reasonOf = (cause: Cause.Cause<InvalidRequest>): string =>

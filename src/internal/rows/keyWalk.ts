@@ -95,24 +95,15 @@ export interface Walk {
   readonly note: (key: string, hadRow: boolean) => void
 }
 
-/** Begins behind the range's `after`. */
-export const makeWalk = Effect.fnUntraced(function* (
-  storage: Storage,
-  { around, exhaustive, limit, named, range, table }: Request
-): Effect.fn.Return<Walk> {
-  const budget = yield* Budget
-  // Of a table that always had one name, only keys come that probably had a row.
-  const late = makeLate(table.spans.length === 1 ? 1 : 0.25)
-  let { after } = range
+type Late = ReturnType<typeof makeLate>
+
+/** Gathers the candidates of a page: as many stretches of the index as it may need, or all keys of a table of few changes. */
+const makeGathering = (storage: Storage, { around, limit, range, table }: Request, budget: RowsBudget, late: Late) => {
   let entries = 0
-  let keysLookedAt = 0
-  let slice = limit + 1
   /** Known once for a page: whether the changes of the table are few enough to read them all. */
   let isOfFew: boolean | undefined
-  /** Known once for a page too, and asked only if there are keys: whether rows may share a key for a while. */
-  let isShared: boolean | undefined
-  let candidates: Candidates | undefined
-  let from = 0
+
+  const isSpent = (): boolean => entries >= budget.entries
 
   const stretchBehind = Effect.fnUntraced(function* (key: string | undefined): Effect.fn.Return<Candidates, ReadError> {
     const left = budget.entries - entries
@@ -121,11 +112,10 @@ export const makeWalk = Effect.fnUntraced(function* (
     return yield* stretchOf(storage, table, { after: key, before: range.before }, reach, around)
   })
 
-  /** As many stretches of the index as a page may need, or all keys of a table of few changes. */
-  const gather = Effect.fnUntraced(function* (found: number): Effect.fn.Return<Candidates, ReadError> {
-    if (named !== undefined) {
-      return { keys: named, upTo: undefined, nearestByKey: new Map() }
-    }
+  const behind = Effect.fnUntraced(function* (
+    after: string | undefined,
+    found: number
+  ): Effect.fn.Return<Candidates, ReadError> {
     const isFirst = entries === 0
     const few = keysOfFew(storage, table, { after, before: range.before }, budget.keys, around)
     isOfFew ??= yield* hasFew(storage, table, Math.floor(budget.few / 4))
@@ -135,7 +125,7 @@ export const makeWalk = Effect.fnUntraced(function* (
     let gathered = yield* stretchBehind(after)
     while (
       gathered.upTo !== undefined &&
-      entries < budget.entries &&
+      !isSpent() &&
       gathered.keys.length < budget.keys &&
       found + chances(gathered, late.share()) <= limit
     ) {
@@ -156,20 +146,57 @@ export const makeWalk = Effect.fnUntraced(function* (
     return gathered
   })
 
+  return {
+    /** Whether the page has read all entries that it may. */
+    isSpent,
+    /** The candidates behind a key, for a page that has `found` rows by now. */
+    behind
+  }
+}
+
+/** Takes the keys to look at from what was gathered: slices, which grow because few rows may match. */
+const makeSlicing = ({ exhaustive, limit, named }: Request, budget: RowsBudget, late: Late) => {
+  const isUnbounded = exhaustive || named !== undefined
+  let keysLookedAt = 0
+  let slice = limit + 1
+  return {
+    /** Whether the page has looked at all keys that it may. */
+    isSpent: (): boolean => !isUnbounded && keysLookedAt >= budget.keys,
+    /** The next keys, from a place on. `isShared`: whether rows may share a key for a while. */
+    next: (gathered: Candidates, from: number, isShared: boolean | undefined): ReadonlyArray<string> => {
+      const left = isUnbounded ? gathered.keys.length : budget.keys - keysLookedAt
+      const end = isShared === false ? endOf(gathered, from, slice, late.share()) : from + slice
+      const taken = gathered.keys.slice(from, Math.min(end, from + left))
+      keysLookedAt += taken.length
+      // If few rows match, more rows are looked at together.
+      slice = Math.min(500, slice * 4)
+      return taken
+    }
+  }
+}
+
+/** Begins behind the range's `after`. */
+export const makeWalk = Effect.fnUntraced(function* (storage: Storage, request: Request): Effect.fn.Return<Walk> {
+  const { exhaustive, named, range, table } = request
+  const budget = yield* Budget
+  // Of a table that always had one name, only keys come that probably had a row.
+  const late = makeLate(table.spans.length === 1 ? 1 : 0.25)
+  const gathering = makeGathering(storage, request, budget, late)
+  const slicing = makeSlicing(request, budget, late)
+  let { after } = range
+  let candidates: Candidates | undefined
+  let from = 0
+  /** Known once for a page, and asked only if there are keys: whether rows may share a key for a while. */
+  let isShared: boolean | undefined
+
   const sliceOf = (gathered: Candidates): Step => {
-    const { keys, nearestByKey } = gathered
-    const left = exhaustive || named !== undefined ? keys.length : budget.keys - keysLookedAt
-    if (left <= 0 && after !== undefined) {
+    if (slicing.isSpent() && after !== undefined) {
       return { _tag: "Enough", upTo: after }
     }
-    const end = isShared === false ? endOf(gathered, from, slice, late.share()) : from + slice
-    const taken = keys.slice(from, Math.min(end, from + left))
-    from += taken.length
-    keysLookedAt += taken.length
-    after = taken.at(-1)
-    // If few rows match, more rows are looked at together.
-    slice = Math.min(500, slice * 4)
-    return { _tag: "Slice", keys: taken, nearestByKey: isShared === false ? nearestByKey : undefined }
+    const keys = slicing.next(gathered, from, isShared)
+    from += keys.length
+    after = keys.at(-1)
+    return { _tag: "Slice", keys, nearestByKey: isShared === false ? gathered.nearestByKey : undefined }
   }
 
   return {
@@ -184,11 +211,14 @@ export const makeWalk = Effect.fnUntraced(function* (
             return { _tag: "End" }
           }
           after = upTo
-          if (!exhaustive && (entries >= budget.entries || keysLookedAt >= budget.keys)) {
+          if (!exhaustive && (gathering.isSpent() || slicing.isSpent())) {
             return { _tag: "Enough", upTo }
           }
         }
-        candidates = yield* gather(found)
+        candidates =
+          named === undefined
+            ? yield* gathering.behind(after, found)
+            : { keys: named, upTo: undefined, nearestByKey: new Map() }
         from = 0
         isShared ??= candidates.nearestByKey.size > 0 ? (yield* sharingOf(storage, table)) === "several" : undefined
       }

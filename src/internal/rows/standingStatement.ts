@@ -132,12 +132,11 @@ const conditionOf = (
 /** How many changes of each key are looked at, or the changes themselves if they are known. */
 export type Looked = number | ReadonlyArray<KnownChange>
 
-/** Every part that reads the log is planned for each partition. One side at a time needs half the planning. */
-export const standingStatement = (storage: Storage, side: Side, standingRequest: StandingRequest, looked: Looked) => {
-  const { at, captured, keys, presentOnly, table } = standingRequest
+/** The nearest changes of the keys, each with what the reader may see of it and whether the conditions hold. */
+const judgedChanges = (storage: Storage, side: Side, standingRequest: StandingRequest, looked: Looked): Fragment => {
+  const { at, captured, keys, table } = standingRequest
   const { sql } = storage
-  const instantSql = sql`${at}::timestamptz`
-  const visible = (side?: "before"): Fragment => visibleChange(storage, "c", side) ?? sql`true`
+  const visible = (imageSide?: "before"): Fragment => visibleChange(storage, "c", imageSide) ?? sql`true`
   // The caller's condition is not tried on rows that the reader may not see. A condition that fails would reveal something of
   // them.
   const matching = (isVisible: Fragment, image: Fragment): Fragment => {
@@ -145,10 +144,7 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
     return condition === undefined ? sql`true` : sql`case when ${isVisible} then ${condition} else false end`
   }
   const around = { at, since: captured?.since, until: captured?.until }
-  const isShown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
-  const seesTruncates = storage.restriction === undefined ? sql`true` : sql`false`
   return sql`
-    with threadline_judged as materialized (
       select c.*,
         ${matching(sql`c.visible`, sql`c.data_after`)} as matches,
         ${side === "before" ? sql`true` : matching(sql`c.visible_before`, beforeImage(sql, "c"))} as matches_before
@@ -169,12 +165,16 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
         }
         ) c
         offset 0
-      ) c
-    ),
-    threadline_own as materialized (
+      ) c`
+}
+
+/** Of `threadline_judged`, the changes of keys that the conditions select, and the first change of each other key. */
+const ownChanges = ({ sql }: Storage, side: Side, { presentOnly }: StandingRequest, instant: Fragment): Fragment => {
+  const isShown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
+  return sql`
       select ${sql.literal(standingColumns.map((column) => (images.includes(column) ? `case when o.selected then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
         o.own_key, o.selected, o.visible, o.visible_before, o.matches, o.matches_before,
-        pg_catalog.lead(o.captured_at, 1, ${instantSql}) over life as next_at,
+        pg_catalog.lead(o.captured_at, 1, ${instant}) over life as next_at,
         pg_catalog.lead(o.id, 1, 9223372036854775807) over life as next_id
       from (
         select k.*,
@@ -184,21 +184,22 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
       ) o
       where o.selected
         or o.place = 1
-      window life as (partition by o.own_key order by o.captured_at, o.id)
-    )${
-      side === "after"
-        ? sql`,
-    threadline_cut as materialized (
-      select r.captured_at, r.id
-      from (${truncatesBehind(
-        storage,
-        table,
-        sql`
-          select null as own_key, 9223372036854775807 as id, null as transaction_id, ${instantSql} as captured_at, 'infinity' as next_at,
-            0 as next_id`
-      )}) r
-    )`
-        : sql`,
+      window life as (partition by o.own_key order by o.captured_at, o.id)`
+}
+
+/** What TRUNCATEs say on one side: a further part of the statement, its rows, and whether one lies before a change. */
+interface TruncateParts {
+  readonly part: Fragment
+  readonly rows: Fragment
+  readonly isCut: Fragment
+}
+
+/** Before the instant, a TRUNCATE may have removed the row that a change left, and follows it as a row of its own. */
+const truncatesBefore = (storage: Storage, table: Table): TruncateParts => {
+  const { sql } = storage
+  const seesTruncates = storage.restriction === undefined ? sql`true` : sql`false`
+  return {
+    part: sql`,
     threadline_truncates as materialized (
       ${truncatesBehind(
         storage,
@@ -208,8 +209,50 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
           from threadline_own o
           where o.selected`
       )}
-    )`
-    }
+    )`,
+    rows: sql`union all
+      select ${sql.literal(standingColumns.join(", "))}, own_key, true, follows,
+        -- Whether a TRUNCATE of a partition removed the row is not known, so no reader gets an answer from it.
+        ${seesTruncates} and partition_name is null, true, true, true
+      from threadline_truncates`,
+    isCut: sql`false`
+  }
+}
+
+/** After the instant, a TRUNCATE cuts the row off from the changes behind it: these tell nothing of it. */
+const truncatesAfter = (storage: Storage, table: Table, instant: Fragment): TruncateParts => {
+  const { sql } = storage
+  return {
+    part: sql`,
+    threadline_cut as materialized (
+      select r.captured_at, r.id
+      from (${truncatesBehind(
+        storage,
+        table,
+        sql`
+          select null as own_key, 9223372036854775807 as id, null as transaction_id, ${instant} as captured_at, 'infinity' as next_at,
+            0 as next_id`
+      )}) r
+    )`,
+    rows: sql``,
+    isCut: sql`exists (
+        select from threadline_cut r
+        where (r.captured_at, r.id) < (c.captured_at, c.id)
+      )`
+  }
+}
+
+/** Every part that reads the log is planned for each partition. One side at a time needs half the planning. */
+export const standingStatement = (storage: Storage, side: Side, standingRequest: StandingRequest, looked: Looked) => {
+  const { at, table } = standingRequest
+  const { sql } = storage
+  const instant = sql`${at}::timestamptz`
+  const truncates = side === "before" ? truncatesBefore(storage, table) : truncatesAfter(storage, table, instant)
+  return sql`
+    with threadline_judged as materialized (${judgedChanges(storage, side, standingRequest, looked)}
+    ),
+    threadline_own as materialized (${ownChanges(storage, side, standingRequest, instant)}
+    )${truncates.part}
     select
       c.id::text as id,
       c.transaction_id::text as transaction_id,
@@ -230,27 +273,12 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
       c.visible_before::text as visible_before,
       c.matches::text as matches,
       c.matches_before::text as matches_before,
-      ${
-        side === "before"
-          ? sql`false`
-          : sql`exists (
-        select from threadline_cut r
-        where (r.captured_at, r.id) < (c.captured_at, c.id)
-      )`
-      }::text as cut
+      ${truncates.isCut}::text as cut
     from (
       select ${sql.literal(standingColumns.join(", "))}, own_key, selected, null::bigint as follows,
         visible, visible_before, matches, matches_before
       from threadline_own
-      ${
-        side === "after"
-          ? sql``
-          : sql`union all
-      select ${sql.literal(standingColumns.join(", "))}, own_key, true, follows,
-        -- Whether a TRUNCATE of a partition removed the row is not known, so no reader gets an answer from it.
-        ${seesTruncates} and partition_name is null, true, true, true
-      from threadline_truncates`
-      }
+      ${truncates.rows}
     ) c
     order by c.captured_at, c.id`
 }
