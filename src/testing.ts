@@ -290,6 +290,111 @@ const difference = (expected: ReadonlyArray<string>, audited: ReadonlyArray<stri
   return lines
 }
 
+/** What was audited since a mark. */
+interface Audited {
+  readonly changes: ReadonlyArray<Query.Change>
+  readonly actions: ReadonlyArray<Query.Action>
+}
+
+/** Each transaction with its action and its changes, and each action without a transaction, in the order of time. */
+const groupsOf = ({ actions, changes }: Audited): ReadonlyArray<Group> => {
+  const groups: Array<{ readonly at: string; readonly group: Group }> = []
+  const taken = new Set<string>()
+  for (const change of changes) {
+    if (!taken.has(change.transactionId)) {
+      taken.add(change.transactionId)
+      groups.push({
+        at: change.capturedAt,
+        group: {
+          transaction: change.transaction,
+          action: actions.find(({ transactionId }) => transactionId === change.transactionId),
+          changes: changes.filter(({ transactionId }) => transactionId === change.transactionId)
+        }
+      })
+    }
+  }
+  for (const action of actions) {
+    if (action.transactionId === null || !taken.has(action.transactionId)) {
+      groups.push({ at: action.occurredAt, group: { transaction: undefined, action, changes: [] } })
+    }
+  }
+  return groups.sort((one, other) => (one.at < other.at ? -1 : one.at === other.at ? 0 : 1)).map(({ group }) => group)
+}
+
+/** Changes without an actor, the first of them line by line. */
+const unattributedText = (unattributed: ReadonlyArray<Query.Change>): string =>
+  [
+    `${many(unattributed.length, "change has", "changes have")} no actor:`,
+    ...unattributed
+      .slice(0, 20)
+      .map(
+        (change) =>
+          `  ${change.op} ${shortTable(nameOf(change))} ${change.rowKey ?? ""} by the database user ${change.transaction.dbUser}${
+            change.transaction.contextError === null ? "" : `; ${change.transaction.contextError}`
+          }`
+      ),
+    ...(unattributed.length > 20 ? [`  and ${unattributed.length - 20} more`] : [])
+  ].join("\n")
+
+/** The statements that turn every trigger of Threadline off, and to what it was. */
+const triggersOf = (sql: SqlClient.SqlClient, schema: string) => sql<{ readonly off: string; readonly on: string }>`
+  select
+    format('alter table %s disable trigger %I', t.tgrelid::regclass, t.tgname) as off,
+    format(
+      'alter table %s enable %s trigger %I',
+      t.tgrelid::regclass,
+      case t.tgenabled when 'A' then 'always' when 'R' then 'replica' else '' end,
+      t.tgname
+    ) as on
+  from pg_trigger t
+    join pg_proc p on p.oid = t.tgfoid
+    join pg_namespace n on n.oid = p.pronamespace
+    join pg_class c on c.oid = t.tgrelid
+  where n.nspname = ${schema}
+    and c.relnamespace <> n.oid
+    and not t.tgisinternal
+    and t.tgparentid = 0
+    and t.tgenabled <> 'D'
+  order by 1`
+
+/** Ends the lapses of the load, as the owner of the record, if this role may act as that. */
+const settle = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, schema: string) {
+  const owners = yield* sql<{ readonly owner: string; readonly role: string }>`
+    select pg_get_userbyid(n.nspowner)::text as owner, current_setting('role') as role
+    from pg_namespace n
+    where n.nspname = ${schema} and pg_has_role(n.nspowner, 'usage')`
+  for (const { owner, role } of owners) {
+    yield* sql`select set_config('role', ${owner}, true)`
+    yield* sql`
+      select ${sql(schema)}.triggers_settled(p.table_schema, p.table_name)
+      from ${sql(schema)}.capture_policies p
+      where p.removed_at is null`
+    yield* sql`select set_config('role', ${role}, true)`
+  }
+})
+
+/** Runs the effect with every trigger of Threadline turned off, in one transaction. */
+const loadWithoutCapture = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  schema: string,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> => {
+  const runAll = (statements: ReadonlyArray<string>) =>
+    Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
+  return owned.transactionOrSavepoint(
+    sql,
+    "begin",
+    Effect.gen(function* () {
+      const switches = yield* triggersOf(sql, schema)
+      yield* runAll(switches.map(({ off }) => off))
+      const value = yield* effect
+      yield* runAll(["set constraints all immediate", ...switches.map(({ on }) => on)])
+      yield* settle(sql, schema)
+      return value
+    })
+  )
+}
+
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const query = yield* Query.Query
@@ -308,7 +413,7 @@ const make = Effect.gen(function* () {
       }
     })
 
-  const beyond = (mark: Mark, { actions, changes }: Effect.Effect.Success<ReturnType<typeof since>>): Mark => ({
+  const beyond = (mark: Mark, { actions, changes }: Audited): Mark => ({
     change: max(mark.change, ...changes.map(({ id }) => BigInt(id))),
     action: max(mark.action, ...actions.map(({ id }) => BigInt(id))),
     at: [mark.at ?? "", ...changes.map(({ capturedAt }) => capturedAt), ...actions.map(({ occurredAt }) => occurredAt)]
@@ -318,30 +423,6 @@ const make = Effect.gen(function* () {
 
   const start: Mark = { change: 0n, action: 0n, at: undefined }
   const mark = yield* Ref.make(beyond(start, yield* since(start)))
-
-  const groupsOf = ({ actions, changes }: Effect.Effect.Success<ReturnType<typeof since>>): ReadonlyArray<Group> => {
-    const groups: Array<{ readonly at: string; readonly group: Group }> = []
-    const taken = new Set<string>()
-    for (const change of changes) {
-      if (!taken.has(change.transactionId)) {
-        taken.add(change.transactionId)
-        groups.push({
-          at: change.capturedAt,
-          group: {
-            transaction: change.transaction,
-            action: actions.find(({ transactionId }) => transactionId === change.transactionId),
-            changes: changes.filter(({ transactionId }) => transactionId === change.transactionId)
-          }
-        })
-      }
-    }
-    for (const action of actions) {
-      if (action.transactionId === null || !taken.has(action.transactionId)) {
-        groups.push({ at: action.occurredAt, group: { transaction: undefined, action, changes: [] } })
-      }
-    }
-    return groups.sort((one, other) => (one.at < other.at ? -1 : one.at === other.at ? 0 : 1)).map(({ group }) => group)
-  }
 
   const expect: Service["expect"] = (given) =>
     Effect.gen(function* () {
@@ -364,62 +445,9 @@ const make = Effect.gen(function* () {
     const { changes } = yield* since(yield* Ref.get(mark))
     const unattributed = changes.filter(({ transaction }) => transaction.actor === null)
     if (unattributed.length > 0) {
-      yield* new AuditMismatch({
-        detail: [
-          `${many(unattributed.length, "change has", "changes have")} no actor:`,
-          ...unattributed
-            .slice(0, 20)
-            .map(
-              (change) =>
-                `  ${change.op} ${shortTable(nameOf(change))} ${change.rowKey ?? ""} by the database user ${change.transaction.dbUser}${
-                  change.transaction.contextError === null ? "" : `; ${change.transaction.contextError}`
-                }`
-            ),
-          ...(unattributed.length > 20 ? [`  and ${unattributed.length - 20} more`] : [])
-        ].join("\n")
-      })
+      yield* new AuditMismatch({ detail: unattributedText(unattributed) })
     }
   })
-
-  /** The statements that turn every trigger of Threadline off, and to what it was. */
-  const triggers = sql<{ readonly off: string; readonly on: string }>`
-    select
-      format('alter table %s disable trigger %I', t.tgrelid::regclass, t.tgname) as off,
-      format(
-        'alter table %s enable %s trigger %I',
-        t.tgrelid::regclass,
-        case t.tgenabled when 'A' then 'always' when 'R' then 'replica' else '' end,
-        t.tgname
-      ) as on
-    from pg_trigger t
-      join pg_proc p on p.oid = t.tgfoid
-      join pg_namespace n on n.oid = p.pronamespace
-      join pg_class c on c.oid = t.tgrelid
-    where n.nspname = ${schema}
-      and c.relnamespace <> n.oid
-      and not t.tgisinternal
-      and t.tgparentid = 0
-      and t.tgenabled <> 'D'
-    order by 1`
-
-  /** Ends the lapses of the load, as the owner of the record, if this role may act as that. */
-  const settle = Effect.gen(function* () {
-    const owners = yield* sql<{ readonly owner: string; readonly role: string }>`
-      select pg_get_userbyid(n.nspowner)::text as owner, current_setting('role') as role
-      from pg_namespace n
-      where n.nspname = ${schema} and pg_has_role(n.nspowner, 'usage')`
-    for (const { owner, role } of owners) {
-      yield* sql`select set_config('role', ${owner}, true)`
-      yield* sql`
-        select ${sql(schema)}.triggers_settled(p.table_schema, p.table_name)
-        from ${sql(schema)}.capture_policies p
-        where p.removed_at is null`
-      yield* sql`select set_config('role', ${role}, true)`
-    }
-  })
-
-  const runAll = (statements: ReadonlyArray<string>) =>
-    Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
 
   return Testing.of({
     expect,
@@ -428,19 +456,7 @@ const make = Effect.gen(function* () {
       const last = yield* Ref.get(mark)
       yield* Ref.set(mark, beyond(last, yield* since(last)))
     }),
-    withoutCapture: (effect) =>
-      owned.transactionOrSavepoint(
-        sql,
-        "begin",
-        Effect.gen(function* () {
-          const switches = yield* triggers
-          yield* runAll(switches.map(({ off }) => off))
-          const value = yield* effect
-          yield* runAll(["set constraints all immediate", ...switches.map(({ on }) => on)])
-          yield* settle
-          return value
-        })
-      )
+    withoutCapture: (effect) => loadWithoutCapture(sql, schema, effect)
   })
 })
 

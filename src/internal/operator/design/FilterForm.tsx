@@ -71,6 +71,142 @@ const Hidden = ({ listing }: { readonly listing: Listing }): VNode => {
   )
 }
 
+type Filter = Listing["filter"]
+
+/** The fields that further filters are in. */
+const furtherFields = [
+  "correlationId",
+  "requestId",
+  "jobId",
+  "traceId",
+  "impersonator",
+  "actorLabel",
+  "changedField",
+  "source",
+  "dbUser",
+  "contains",
+  "meta",
+  "schema",
+  "unattributed",
+  "actionStatus"
+] as const satisfies ReadonlyArray<keyof Filter>
+
+/** From when to when: a window that ends now, or two instants. */
+const TimeFields = ({ listing: { filter, since } }: { readonly listing: Listing }): VNode => {
+  const { zone } = useSite()
+  const local = (instant: string | undefined): string => {
+    if (instant === undefined) {
+      return ""
+    }
+    const { fraction, iso, time } = show(instant, zone)
+    return localText(iso, time, fraction)
+  }
+  return (
+    <>
+      <label class="span">
+        Time
+        <select name="since">
+          <option value="" selected={since === undefined}>
+            from and to
+          </option>
+          {windows.map((window) => (
+            <option key={window} value={window} selected={since === window}>
+              {durationName(window)}
+            </option>
+          ))}
+          <option value="all" selected={since === "all"}>
+            all time
+          </option>
+        </select>
+      </label>
+      <Field
+        label={`From (${zone})`}
+        name="from"
+        type="datetime-local"
+        value={since === undefined ? local(filter.from) : ""}
+      />
+      <Field label={`To (${zone})`} name="to" type="datetime-local" value={local(filter.to)} />
+    </>
+  )
+}
+
+/** Which rows changed, and how. A list of actions has no such filters. */
+const RowFields = ({ filter }: { readonly filter: Filter }): VNode => {
+  const key = filter.key === undefined ? "" : typeof filter.key === "string" ? filter.key : Json.stringify(filter.key)
+  return (
+    <>
+      <Field label="Table" name="table" value={filter.table?.[0] ?? ""} list="tables" />
+      <Field label="Row key" name="key" value={key} />
+      <label>
+        Operation
+        <select name="op">
+          <option value="any">any</option>
+          {operations.map((op) => (
+            <option key={op} value={op} selected={filter.op?.[0] === op}>
+              {op}
+            </option>
+          ))}
+        </select>
+      </label>
+    </>
+  )
+}
+
+/** In which circumstances something happened. */
+const CircumstanceFields = ({ filter }: { readonly filter: Filter }): VNode => (
+  <>
+    <Field label="Correlation" name="correlationId" value={filter.correlationId ?? ""} />
+    <Field label="Request" name="requestId" value={filter.requestId ?? ""} />
+    <Field label="Job" name="jobId" value={filter.jobId ?? ""} />
+    <Field label="Trace" name="traceId" value={filter.traceId ?? ""} />
+    <Field label="Impersonator" name="impersonator" value={actorText(filter.impersonator)} placeholder="admin:7" />
+    <Field label="Label of the actor" name="actorLabel" value={filter.actorLabel ?? ""} />
+    <label>
+      Outcome
+      <select name="actionStatus">
+        <option value="">any</option>
+        <option value="ok" selected={filter.actionStatus === "ok"}>
+          succeeded
+        </option>
+        <option value="error" selected={filter.actionStatus === "error"}>
+          failed
+        </option>
+      </select>
+    </label>
+    <label>
+      Attribution
+      <select name="unattributed">
+        <option value="">any</option>
+        <option value="true" selected={filter.unattributed === true}>
+          no actor
+        </option>
+      </select>
+    </label>
+  </>
+)
+
+/** What changed in rows, and from where they were written. */
+const FurtherRowFields = ({ filter }: { readonly filter: Filter }): VNode => (
+  <>
+    <Field label="Changed column" name="changedField" value={filter.changedField?.[0] ?? ""} />
+    <Field label="Schema" name="schema" value={filter.schema ?? ""} />
+    <Field label="Source" name="source" value={filter.source ?? ""} />
+    <Field label="Database user" name="dbUser" value={filter.dbUser ?? ""} />
+    <Field
+      label="Row contains (JSON)"
+      name="contains"
+      value={filter.contains === undefined ? "" : Json.stringify(filter.contains)}
+      placeholder='{"state":"open"}'
+    />
+    <Field
+      label="Meta contains (JSON)"
+      name="meta"
+      value={filter.meta === undefined ? "" : Json.stringify(filter.meta)}
+      placeholder='{"plan":"gold"}'
+    />
+  </>
+)
+
 export const FilterForm = ({
   action,
   actionsOnly = false,
@@ -83,32 +219,8 @@ export const FilterForm = ({
   readonly actionsOnly?: boolean
   readonly tables: ReadonlyArray<string>
 }): VNode => {
-  const { zone } = useSite()
-  const { filter, since } = listing
-  const local = (instant: string | undefined): string => {
-    if (instant === undefined) {
-      return ""
-    }
-    const { fraction, iso, time } = show(instant, zone)
-    return localText(iso, time, fraction)
-  }
-  const key = filter.key === undefined ? "" : typeof filter.key === "string" ? filter.key : Json.stringify(filter.key)
-  const further = [
-    filter.correlationId,
-    filter.requestId,
-    filter.jobId,
-    filter.traceId,
-    filter.impersonator,
-    filter.actorLabel,
-    filter.changedField,
-    filter.source,
-    filter.dbUser,
-    filter.contains,
-    filter.meta,
-    filter.schema,
-    filter.unattributed,
-    filter.actionStatus
-  ].some((value) => value !== undefined)
+  const { filter } = listing
+  const hasFurther = furtherFields.some((field) => filter[field] !== undefined)
   return (
     <>
       {/* On a narrow screen the form would cover the results, so it is folded. It opens without a script too. */}
@@ -118,105 +230,17 @@ export const FilterForm = ({
       <form class="filter" method="get" action={action} aria-label="Filter">
         <Hidden listing={listing} />
         <div class="fields">
-          <label class="span">
-            Time
-            <select name="since">
-              <option value="" selected={since === undefined}>
-                from and to
-              </option>
-              {windows.map((window) => (
-                <option key={window} value={window} selected={since === window}>
-                  {durationName(window)}
-                </option>
-              ))}
-              <option value="all" selected={since === "all"}>
-                all time
-              </option>
-            </select>
-          </label>
-          <Field
-            label={`From (${zone})`}
-            name="from"
-            type="datetime-local"
-            value={since === undefined ? local(filter.from) : ""}
-          />
-          <Field label={`To (${zone})`} name="to" type="datetime-local" value={local(filter.to)} />
-          {actionsOnly ? null : (
-            <>
-              <Field label="Table" name="table" value={filter.table?.[0] ?? ""} list="tables" />
-              <Field label="Row key" name="key" value={key} />
-              <label>
-                Operation
-                <select name="op">
-                  <option value="any">any</option>
-                  {operations.map((op) => (
-                    <option key={op} value={op} selected={filter.op?.[0] === op}>
-                      {op}
-                    </option>
-                  ))}
-                </select>
-              </label>
-            </>
-          )}
+          <TimeFields listing={listing} />
+          {actionsOnly ? null : <RowFields filter={filter} />}
           <Field label="Actor" name="actor" value={actorText(filter.actor)} placeholder="user:42" />
           <Field label="Action" name="action" value={filter.action?.[0] ?? ""} />
           <button class="go">Show</button>
         </div>
-        <details open={further}>
+        <details open={hasFurther}>
           <summary>More filters</summary>
           <div class="fields">
-            <Field label="Correlation" name="correlationId" value={filter.correlationId ?? ""} />
-            <Field label="Request" name="requestId" value={filter.requestId ?? ""} />
-            <Field label="Job" name="jobId" value={filter.jobId ?? ""} />
-            <Field label="Trace" name="traceId" value={filter.traceId ?? ""} />
-            <Field
-              label="Impersonator"
-              name="impersonator"
-              value={actorText(filter.impersonator)}
-              placeholder="admin:7"
-            />
-            <Field label="Label of the actor" name="actorLabel" value={filter.actorLabel ?? ""} />
-            <label>
-              Outcome
-              <select name="actionStatus">
-                <option value="">any</option>
-                <option value="ok" selected={filter.actionStatus === "ok"}>
-                  succeeded
-                </option>
-                <option value="error" selected={filter.actionStatus === "error"}>
-                  failed
-                </option>
-              </select>
-            </label>
-            <label>
-              Attribution
-              <select name="unattributed">
-                <option value="">any</option>
-                <option value="true" selected={filter.unattributed === true}>
-                  no actor
-                </option>
-              </select>
-            </label>
-            {actionsOnly ? null : (
-              <>
-                <Field label="Changed column" name="changedField" value={filter.changedField?.[0] ?? ""} />
-                <Field label="Schema" name="schema" value={filter.schema ?? ""} />
-                <Field label="Source" name="source" value={filter.source ?? ""} />
-                <Field label="Database user" name="dbUser" value={filter.dbUser ?? ""} />
-                <Field
-                  label="Row contains (JSON)"
-                  name="contains"
-                  value={filter.contains === undefined ? "" : Json.stringify(filter.contains)}
-                  placeholder='{"state":"open"}'
-                />
-                <Field
-                  label="Meta contains (JSON)"
-                  name="meta"
-                  value={filter.meta === undefined ? "" : Json.stringify(filter.meta)}
-                  placeholder='{"plan":"gold"}'
-                />
-              </>
-            )}
+            <CircumstanceFields filter={filter} />
+            {actionsOnly ? null : <FurtherRowFields filter={filter} />}
           </div>
         </details>
         {tables.length === 0 ? null : (

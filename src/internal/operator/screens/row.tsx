@@ -23,18 +23,72 @@ import { Entries } from "./rowHistory.js"
 import { endsOf, idsOf, type Life, nearest, railOf } from "./rowLife.js"
 import { plural } from "./timeline.js"
 
-const View = ({
-  life,
-  marks,
-  spans
-}: {
-  readonly life: Life
-  readonly marks: ReadonlyArray<Mark>
-  readonly spans: ReadonlyArray<Span>
-}): VNode => {
+const Heading = ({ life: { changes, key, table } }: { readonly life: Life }): VNode => {
   const site = useSite()
-  const { now, to, zone } = site
-  const { at, changes, key, next, table } = life
+  const row = { table, key, rowPk: changes[0]?.rowPk ?? null }
+  const label = labelOf(site, { _tag: "Row", row })
+  const link = rowLinkOf(site, row)
+  return (
+    <h1>
+      <Text text={table} />{" "}
+      <code>
+        <Text text={key} limit={200} />
+      </code>
+      <Copy text={key} name="the key" />
+      {label === undefined ? null : (
+        <span class="sub">
+          {" "}
+          <Text text={label} />
+        </span>
+      )}
+      {link === undefined ? null : (
+        <a class="host" href={link} rel="noreferrer">
+          open in the application ↗
+        </a>
+      )}
+    </h1>
+  )
+}
+
+const NoChange = ({ life: { knowledge, table } }: { readonly life: Life }): VNode => {
+  const { to } = useSite()
+  const keptSince = knowledge?.keptSince ?? null
+  return (
+    <>
+      <Facts>
+        {keptSince === null ? (
+          "Nothing is recorded of this row that you may see."
+        ) : (
+          <>
+            Nothing is kept of this row that you may see. Retention has removed changes to{" "}
+            <Text text={shortTable(table)} limit={130} /> from before{" "}
+            <b>
+              <Time at={keptSince} zoned />
+            </b>
+            .
+          </>
+        )}
+      </Facts>
+      <Empty title={keptSince === null ? "No change of this row" : "No change of this row is kept"}>
+        <p>
+          {keptSince === null
+            ? "It may never have been written to since its table is captured"
+            : "Its changes may all be older than that"}
+          , it may be out of your scope, or the key may be another one.
+        </p>
+        <p>
+          <a href={to.timeline({ table }, { since: "all" })}>
+            All changes to <Text text={shortTable(table)} />
+          </a>
+        </p>
+      </Empty>
+    </>
+  )
+}
+
+/** How many changes by how many actors, since when, and under which names the row was recorded before. */
+const Summary = ({ life }: { readonly life: Life }): VNode => {
+  const { at, changes, table } = life
   const actors = new Set(
     changes.flatMap(({ transaction: { actor } }) =>
       actor === null ? [] : [`${actor.type}:${actor.type === "anonymous" ? "" : actor.id}`]
@@ -42,14 +96,51 @@ const View = ({
   )
   const isPart = life.hasMore || life.back
   const unattributed = changes.filter(({ transaction: { actor } }) => actor === null).length
-  const keptSince = life.knowledge?.keptSince ?? null
   const oldest = changes.at(-1)
-  const { earlier, later } = nearest(life)
-  const row = { table, key, rowPk: changes[0]?.rowPk ?? null }
-  const label = labelOf(site, { _tag: "Row", row })
-  const link = rowLinkOf(site, row)
-  // Links from a page that ends at an instant end there too.
-  const pin = life.until === undefined ? {} : { until: life.until }
+  const former = (life.names?.names ?? []).filter((name) => name.table !== table && name.until !== null)
+  return (
+    <Facts>
+      <b>
+        {isPart ? "More than " : ""}
+        {plural(changes.length, "change")}
+      </b>
+      {actors.size === 0
+        ? " by nobody known"
+        : unattributed === 0
+          ? ` by ${plural(actors.size, "actor")}`
+          : ` (${isPart ? "here " : ""}${changes.length - unattributed} by ${plural(actors.size, "actor")}, ${unattributed} by nobody known)`}
+      {oldest === undefined ? null : (
+        <>
+          {" "}
+          since <Time at={oldest.capturedAt} form="day" />
+        </>
+      )}
+      . As it stood{" "}
+      <b>
+        <Time at={at} live zoned />
+      </b>
+      .
+      {former.map(({ table: name, until }) => (
+        <>
+          {" "}
+          Formerly <Text text={name} />
+          {until === null ? null : (
+            <>
+              {" "}
+              until <Time at={until} form="day" />
+            </>
+          )}
+          .
+        </>
+      ))}
+    </Facts>
+  )
+}
+
+/** A link to exactly what is shown. If the page is pinned already, also one to the row as it is now. */
+const Pinned = ({ life }: { readonly life: Life }): VNode => {
+  const { now, to } = useSite()
+  const { at, changes, key, table } = life
   const pinned = to.row(table, key, {
     at,
     cursor: life.cursor,
@@ -62,148 +153,111 @@ const View = ({
       ]),
     seen: digestOf(idsOf(life))
   })
-  const former = (life.names?.names ?? []).filter((name) => name.table !== table && name.until !== null)
   return (
-    <>
-      <h1>
-        <Text text={table} />{" "}
-        <code>
-          <Text text={key} limit={200} />
-        </code>
-        <Copy text={key} name="the key" />
-        {label === undefined ? null : (
-          <span class="sub">
-            {" "}
-            <Text text={label} />
-          </span>
-        )}
-        {link === undefined ? null : (
-          <a class="host" href={link} rel="noreferrer">
-            open in the application ↗
-          </a>
-        )}
-      </h1>
-      {changes.length === 0 ? (
+    <p class="sub">
+      <a href={pinned}>Link to exactly this</a>
+      {life.until === undefined ? null : (
         <>
-          <Facts>
-            {keptSince === null ? (
-              "Nothing is recorded of this row that you may see."
-            ) : (
-              <>
-                Nothing is kept of this row that you may see. Retention has removed changes to{" "}
-                <Text text={shortTable(table)} limit={130} /> from before{" "}
-                <b>
-                  <Time at={keptSince} zoned />
-                </b>
-                .
-              </>
-            )}
-          </Facts>
-          <Empty title={keptSince === null ? "No change of this row" : "No change of this row is kept"}>
-            <p>
-              {keptSince === null
-                ? "It may never have been written to since its table is captured"
-                : "Its changes may all be older than that"}
-              , it may be out of your scope, or the key may be another one.
-            </p>
-            <p>
-              <a href={to.timeline({ table }, { since: "all" })}>
-                All changes to <Text text={shortTable(table)} />
-              </a>
-            </p>
-          </Empty>
-        </>
-      ) : (
-        <>
-          <Facts>
-            <b>
-              {isPart ? "More than " : ""}
-              {plural(changes.length, "change")}
-            </b>
-            {actors.size === 0
-              ? " by nobody known"
-              : unattributed === 0
-                ? ` by ${plural(actors.size, "actor")}`
-                : ` (${isPart ? "here " : ""}${changes.length - unattributed} by ${plural(actors.size, "actor")}, ${unattributed} by nobody known)`}
-            {oldest === undefined ? null : (
-              <>
-                {" "}
-                since <Time at={oldest.capturedAt} form="day" />
-              </>
-            )}
-            . As it stood{" "}
-            <b>
-              <Time at={at} live zoned />
-            </b>
-            .
-            {former.map(({ table: name, until }) => (
-              <>
-                {" "}
-                Formerly <Text text={name} />
-                {until === null ? null : (
-                  <>
-                    {" "}
-                    until <Time at={until} form="day" />
-                  </>
-                )}
-                .
-              </>
-            ))}
-          </Facts>
-          <Seen seen={life.seen} ids={idsOf(life)} />
-          <p class="sub">
-            <a href={pinned}>Link to exactly this</a>
-            {life.until === undefined ? null : (
-              <>
-                {" "}
-                · nothing after <Time at={life.until} /> is shown ·{" "}
-                <a href={to.row(table, key)}>the row as it is now</a>
-              </>
-            )}
-          </p>
-          <Rail
-            marks={marks}
-            spans={spans}
-            earlier={
-              earlier === undefined
-                ? next === undefined
-                  ? undefined
-                  : to.row(table, key, { ...pin, cursor: next })
-                : to.row(table, key, { ...pin, at: earlier })
-            }
-            later={
-              later === undefined
-                ? life.back
-                  ? to.row(table, key, pin)
-                  : undefined
-                : to.row(table, key, { ...pin, at: later })
-            }
-            {...endsOf(changes, zone)}
-          />
-          <div class="rowpage">
-            <div class="stay">
-              <AsOfPanel life={life} />
-              <Related life={life} />
-              <Command question={{ _tag: "AsOf", table: shortTable(table), key, at }} />
-            </div>
-            <div>
-              <Entries life={life} />
-              {next === undefined && !life.back ? null : (
-                <Pager
-                  newer={life.back ? to.row(table, key, pin) : undefined}
-                  newerName="← Newest changes"
-                  older={next === undefined ? undefined : to.row(table, key, { ...pin, cursor: next })}
-                >
-                  {plural(changes.length, "change")}
-                </Pager>
-              )}
-            </div>
-          </div>
+          {" "}
+          · nothing after <Time at={life.until} /> is shown · <a href={to.row(table, key)}>the row as it is now</a>
         </>
       )}
-    </>
+    </p>
   )
 }
+
+/** Links from a page that ends at an instant end there too. */
+const pinOf = ({ until }: Life) => (until === undefined ? {} : { until })
+
+/** The changes as marks on a line, with the way to the instants beside the one that is shown. */
+const HistoryRail = ({
+  life,
+  marks,
+  spans
+}: {
+  readonly life: Life
+  readonly marks: ReadonlyArray<Mark>
+  readonly spans: ReadonlyArray<Span>
+}): VNode => {
+  const { to, zone } = useSite()
+  const { changes, key, next, table } = life
+  const { earlier, later } = nearest(life)
+  const pin = pinOf(life)
+  return (
+    <Rail
+      marks={marks}
+      spans={spans}
+      earlier={
+        earlier === undefined
+          ? next === undefined
+            ? undefined
+            : to.row(table, key, { ...pin, cursor: next })
+          : to.row(table, key, { ...pin, at: earlier })
+      }
+      later={
+        later === undefined
+          ? life.back
+            ? to.row(table, key, pin)
+            : undefined
+          : to.row(table, key, { ...pin, at: later })
+      }
+      {...endsOf(changes, zone)}
+    />
+  )
+}
+
+/** The changes themselves, and the way to newer and older ones. */
+const History = ({ life }: { readonly life: Life }): VNode => {
+  const { to } = useSite()
+  const { changes, key, next, table } = life
+  const pin = pinOf(life)
+  return (
+    <div>
+      <Entries life={life} />
+      {next === undefined && !life.back ? null : (
+        <Pager
+          newer={life.back ? to.row(table, key, pin) : undefined}
+          newerName="← Newest changes"
+          older={next === undefined ? undefined : to.row(table, key, { ...pin, cursor: next })}
+        >
+          {plural(changes.length, "change")}
+        </Pager>
+      )}
+    </div>
+  )
+}
+
+const View = ({
+  life,
+  marks,
+  spans
+}: {
+  readonly life: Life
+  readonly marks: ReadonlyArray<Mark>
+  readonly spans: ReadonlyArray<Span>
+}): VNode => (
+  <>
+    <Heading life={life} />
+    {life.changes.length === 0 ? (
+      <NoChange life={life} />
+    ) : (
+      <>
+        <Summary life={life} />
+        <Seen seen={life.seen} ids={idsOf(life)} />
+        <Pinned life={life} />
+        <HistoryRail life={life} marks={marks} spans={spans} />
+        <div class="rowpage">
+          <div class="stay">
+            <AsOfPanel life={life} />
+            <Related life={life} />
+            <Command question={{ _tag: "AsOf", table: shortTable(life.table), key: life.key, at: life.at }} />
+          </div>
+          <History life={life} />
+        </div>
+      </>
+    )}
+  </>
+)
 
 /** Changes per page by default. So many nearly always fit. */
 const usual = 20
