@@ -53,17 +53,50 @@ const ofTables = ({ storage, tables }: PageRequest): Fragment | undefined => {
   return visible === undefined && inTables === undefined ? undefined : all([inTables, visible])
 }
 
-const pageStatement = (request: PageRequest) => {
-  const { delivered, epoch, limit, storage, window } = request
-  const { name, sql } = storage
-  const transactions = name("audit_transactions")
-  const changes = name("audit_changes")
-  const filter = ofTables(request)
-  const scanned = filter === undefined ? limit : Math.max(limit, minScanned)
-  const late = delivered.running.filter((xid) => isVisible(window.to, xid) && xid > window.entered)
+/** What the parts of the statement share. */
+interface Parts {
+  readonly request: PageRequest
+  readonly transactions: Fragment
+  readonly changes: Fragment
+  /** The condition on changes of the feed; undefined if nothing is filtered. */
+  readonly filter: Fragment | undefined
+  /** How many changes are looked at. */
+  readonly scanned: number
+  readonly entered: Fragment
+  /** Transactions that were running when the previous window ended. */
+  readonly late: ReadonlyArray<bigint>
+}
 
-  // Transactions of the window after a given one. Nothing that was delivered before is looked at.
-  const branch = (condition: Fragment, after: Fragment) => sql`
+const partsOf = (request: PageRequest): Parts => {
+  const { delivered, limit, storage, window } = request
+  const { name, sql } = storage
+  const filter = ofTables(request)
+  return {
+    request,
+    transactions: name("audit_transactions"),
+    changes: name("audit_changes"),
+    filter,
+    scanned: filter === undefined ? limit : Math.max(limit, minScanned),
+    entered: sql`${window.entered.toString()}::xid8`,
+    late: delivered.running.filter((xid) => isVisible(window.to, xid) && xid > window.entered)
+  }
+}
+
+/** That `c` is a change of the transaction `t`. */
+const ofTransaction = ({ sql }: Storage): Fragment => sql`
+    c.transaction_id = t.id and c.captured_at >= ${earliestCapture(sql, sql`t.occurred_at`)}`
+
+/** Transactions of the window after a given one. Nothing that was delivered before is looked at. */
+const transactionsAfter = (
+  { late, request, transactions }: Parts,
+  which: "late" | "recent",
+  after: Fragment
+): Fragment => {
+  const { delivered, epoch, storage, window } = request
+  const { sql } = storage
+  const condition =
+    which === "late" ? sql`t.xid = any (${array(late)}::xid8[])` : sql`t.xid >= ${delivered.end.toString()}::xid8`
+  return sql`
       select t.xid, t.id, t.occurred_at
       from ${transactions} t
       where ${condition}
@@ -71,24 +104,18 @@ const pageStatement = (request: PageRequest) => {
         and t.xid < ${window.to.end.toString()}::xid8
         and t.xid <> all (${array(window.to.running)}::xid8[])
         and t.epoch = ${epoch}`
-  const isRecent = sql`t.xid >= ${delivered.end.toString()}::xid8`
-  const isLate = sql`t.xid = any (${array(late)}::xid8[])`
+}
 
-  const ofTransaction = sql`
-    c.transaction_id = t.id and c.captured_at >= ${earliestCapture(sql, sql`t.occurred_at`)}`
-  const before = sql`c.id < coalesce((select id from threadline_bound), 9223372036854775807)`
-  const entered = sql`${window.entered.toString()}::xid8`
-  const following =
-    late.length === 0
-      ? branch(isRecent, entered)
-      : sql`${branch(isLate, entered)} union all ${branch(isRecent, entered)}`
-  const firstOf = (xid: Fragment) => sql`
+/** The first change of a transaction. */
+const firstChangeOf = ({ changes, request, transactions }: Parts, xid: Fragment): Fragment => {
+  const { epoch, storage } = request
+  return storage.sql`
       select c.id
       from ${transactions} t
       cross join lateral (
         select c.id
         from ${changes} c
-        where ${ofTransaction}
+        where ${ofTransaction(storage)}
         order by c.transaction_id, c.id
         limit 1
       ) c
@@ -96,39 +123,18 @@ const pageStatement = (request: PageRequest) => {
         and t.epoch = ${epoch}
       order by t.id
       limit 1`
+}
 
+/** Takes up the next transactions: their changes (`threadline_entering`), and up to which one (`threadline_taken`). */
+const takingUp = (parts: Parts): Fragment => {
+  const { changes, entered, late, request, scanned } = parts
+  const { sql } = request.storage
   // Each mention of the partitions makes planning slower.
-  const aheadLate =
+  const following =
     late.length === 0
-      ? sql``
-      : sql`union all
-      select f.id
-      from (
-        select distinct t.xid
-        from (${branch(isLate, sql`(select xid from threadline_taken)`)}) t
-      ) t
-      cross join threadline_taken k
-      left join lateral (${firstOf(sql`t.xid`)}) f on true
-      where k.cut`
-  const openBefore =
-    window.open.length === 0
-      ? sql``
-      : sql`union
-      select t.xid, greatest(t.after, r.id)
-      from threadline_open t, threadline_reached r
-      where exists (
-        select
-        from ${changes} c
-        where ${ofTransaction}
-          and c.id > greatest(t.after, r.id)
-          and r.id is not null
-      )`
-
+      ? transactionsAfter(parts, "recent", entered)
+      : sql`${transactionsAfter(parts, "late", entered)} union all ${transactionsAfter(parts, "recent", entered)}`
   return sql`
-    with recursive threadline_limits as materialized (
-      -- More than run at once.
-      select 2 * (pg_catalog.current_setting('max_connections')::int + pg_catalog.current_setting('max_worker_processes')::int) as at_once
-    ),
     threadline_transactions as materialized (
       select *
       from (${following}) t
@@ -141,7 +147,7 @@ const pageStatement = (request: PageRequest) => {
       cross join lateral (
         select c.*
         from ${changes} c
-        where ${ofTransaction}
+        where ${ofTransaction(request.storage)}
         order by c.transaction_id, c.id
         limit ${scanned}
       ) c
@@ -159,7 +165,29 @@ const pageStatement = (request: PageRequest) => {
           ${entered}
         ) as xid,
         (select count(*) from threadline_entering) >= ${scanned} or (select count(*) from threadline_transactions) >= ${scanned} as cut
-    ),
+    )`
+}
+
+/**
+ * Looks at the first changes of the transactions behind those that are taken up. Until as many of them have a change as can run at once,
+ * one may have a change before what is taken up (`threadline_bound`).
+ */
+const lookingAhead = (parts: Parts): Fragment => {
+  const { late, request } = parts
+  const { sql } = request.storage
+  const aheadLate =
+    late.length === 0
+      ? sql``
+      : sql`union all
+      select f.id
+      from (
+        select distinct t.xid
+        from (${transactionsAfter(parts, "late", sql`(select xid from threadline_taken)`)}) t
+      ) t
+      cross join threadline_taken k
+      left join lateral (${firstChangeOf(parts, sql`t.xid`)}) f on true
+      where k.cut`
+  return sql`
     -- Transaction by transaction, however many rows each of them has; those that have a change left are counted.
     threadline_walk (xid, first, counted) as (
       select k.xid, null::bigint, 0
@@ -169,11 +197,11 @@ const pageStatement = (request: PageRequest) => {
       select n.xid, f.id, w.counted + (f.id is not null)::int
       from threadline_walk w
       cross join lateral (
-        ${branch(isRecent, sql`w.xid`)}
+        ${transactionsAfter(parts, "recent", sql`w.xid`)}
         order by t.xid, t.id
         limit 1
       ) n
-      left join lateral (${firstOf(sql`n.xid`)}) f on true
+      left join lateral (${firstChangeOf(parts, sql`n.xid`)}) f on true
       where w.counted < (select at_once from threadline_limits)
     ),
     threadline_ahead as materialized (
@@ -185,7 +213,15 @@ const pageStatement = (request: PageRequest) => {
     threadline_bound as materialized (
       select pg_catalog.min(a.first) as id, count(*) > 0 as more
       from threadline_ahead a
-    ),
+    )`
+}
+
+/** The changes of the page, of the transactions that it takes up and of those that earlier pages left open. */
+const changesOfPage = ({ changes, entered, filter, request, transactions }: Parts): Fragment => {
+  const { epoch, limit, storage, window } = request
+  const { sql } = storage
+  const before = sql`c.id < coalesce((select id from threadline_bound), 9223372036854775807)`
+  return sql`
     threadline_open as materialized (
       select t.xid, t.id, t.occurred_at, o.after
       from rows from (pg_catalog.unnest(${array(window.open.map(({ xid }) => xid))}::xid8[]), pg_catalog.unnest(${array(window.open.map(({ after }) => after))}::bigint[])) o (xid, after)
@@ -216,14 +252,34 @@ const pageStatement = (request: PageRequest) => {
         cross join lateral (
           select c.*
           from ${changes} c
-          where ${all([ofTransaction, sql`c.id > t.after`, before, filter])}
+          where ${all([ofTransaction(storage), sql`c.id > t.after`, before, filter])}
           order by c.transaction_id, c.id
           limit ${limit}
         ) c
       ) c
       order by c.id
       limit ${limit}
-    ),
+    )`
+}
+
+/** Where the next page begins: what is delivered, and which transactions stay open. */
+const stateBehind = ({ changes, entered, request }: Parts): Fragment => {
+  const { limit, storage, window } = request
+  const { sql } = storage
+  const openBefore =
+    window.open.length === 0
+      ? sql``
+      : sql`union
+      select t.xid, greatest(t.after, r.id)
+      from threadline_open t, threadline_reached r
+      where exists (
+        select
+        from ${changes} c
+        where ${ofTransaction(storage)}
+          and c.id > greatest(t.after, r.id)
+          and r.id is not null
+      )`
+  return sql`
     -- Of what is taken up, everything up to this change is delivered; without a number, everything.
     threadline_reached as materialized (
       select case when p.full_page then p.last_id else b.id - 1 end as id, p.full_page, b.more
@@ -279,7 +335,18 @@ const pageStatement = (request: PageRequest) => {
         'more', r.full_page or r.more
       )::text as state
       from threadline_reached r
-    )
+    )`
+}
+
+const pageStatement = (request: PageRequest) => {
+  const { storage } = request
+  const { sql } = storage
+  const parts = partsOf(request)
+  return sql`
+    with recursive threadline_limits as materialized (
+      -- More than run at once.
+      select 2 * (pg_catalog.current_setting('max_connections')::int + pg_catalog.current_setting('max_worker_processes')::int) as at_once
+    ),${takingUp(parts)},${lookingAhead(parts)},${changesOfPage(parts)},${stateBehind(parts)}
     select null as state, ${shownChangeColumns(storage)}
     from threadline_page c
     union all
