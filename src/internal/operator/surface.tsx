@@ -4,7 +4,9 @@
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import type * as Continuity from "../../Continuity.js"
 import type * as Health from "../../Health.js"
@@ -234,22 +236,14 @@ export const broken =
     )
   }
 
-/** Makes the surface. It is made once and answers every request. */
-export const make = (settings: Settings, services: Services, formats: Offers["formats"]): Surface => {
-  const offers: Offers = {
-    coverage: Option.isSome(services.health),
-    evidence: Option.isSome(services.evidence),
-    retention: Option.isSome(services.retention),
-    exports: Option.isSome(services.jobs),
-    formats
-  }
-
+/** The readings that the pages of all viewers share. */
+const readingsOf = (settings: Settings, services: Services) => {
   const patience: ScreenContext["patience"] = (what) =>
     Duration.times(Duration.decode(settings.timeout), dispensable[what])
+  const longest = Duration.times(Duration.decode(settings.timeout), 12)
+  const none = () => Effect.succeed({ newest: undefined, isNew: false })
 
-  const columnsOf = columnReader(services.query)
-
-  const masks = Option.match(services.health, {
+  const masksAt = Option.match(services.health, {
     onNone: () => () => Effect.succeed(undefined),
     onSome: (health) => maskReader(health.policies(settings.health), patience("masks"))
   })
@@ -267,8 +261,6 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
       onSome: (continuity) => continuity.report(settings.health)
     })
   )
-  const none = () => Effect.succeed({ newest: undefined, isNew: false })
-  const longest = Duration.times(Duration.decode(settings.timeout), 12)
   const reportOf: ScreenContext["reportOf"] = Option.match(reports, {
     onNone: () => none,
     onSome: (report) => goingOn(report, patience("tables"), longest)
@@ -278,30 +270,143 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
     onSome: (health) => goingOn(health.policies(settings.health), patience("tables"), longest)
   })
 
+  return {
+    masksAt,
+    forScreens: { columnsOf: columnReader(services.query), patience, coverageOf, reportOf, policiesOf }
+  }
+}
+
+/** The route of an address that the viewer may see, or the page that says why there is none. */
+const routeOf = ({ site, url, viewer }: Admitted): Either.Either<address.Route, Page> => {
+  const zoneName = url.searchParams.get("tz")
+  const route = address.read(url.pathname, url.searchParams)
+  if (route === "unknown") {
+    return Either.left(trouble.unknownPath)
+  }
+  if (route === "malformed") {
+    return Either.left(trouble.malformedPath)
+  }
+  if (site.here.length > longestAddress) {
+    return Either.left(trouble.tooLong)
+  }
+  if (zoneName !== null && zoneOf(zoneName) === undefined) {
+    return Either.left(
+      trouble.invalid(new InvalidRequest({ field: "tz", rule: "must be a time zone, such as UTC or Europe/Berlin" }))
+    )
+  }
+  const capability = requiredCapability[route._tag]
+  return capability !== undefined && !viewer.may(capability)
+    ? Either.left(trouble.noCapability(capability))
+    : Either.right(route)
+}
+
+/** Records the view after the screen was read. If that fails, the screen is not shown. */
+const recordingView =
+  (audit: Services["audit"], viewer: Viewer, page: { readonly kind: string; readonly path: string }) =>
+  (screened: Screened): Screened =>
+    Effect.tap(screened, (screen) =>
+      screen._tag === "Redirect"
+        ? Effect.void
+        : Option.match(audit, {
+            onNone: () =>
+              Effect.fail(new InvalidRequest({ field: "scope", rule: "auditAccess needs the service Audit" })),
+            onSome: (service) =>
+              service.record(
+                { name: "audit.viewed", subject: { type: "page", id: page.kind }, data: { address: page.path } },
+                viewer.actor === undefined
+                  ? { source: "operator surface", actor: { type: "anonymous" } }
+                  : { source: "operator surface", actor: viewer.actor }
+              )
+          })
+    )
+
+/** Remembers a choice of colours in a cookie. */
+const themeChosen = (text: string | undefined, prefix: string, target: string): Response => {
+  const theme = themeOf(text)
+  const path = prefix === "" ? "/" : prefix
+  return seeOther(target, [
+    `${themeCookie}=${theme ?? ""}; Path=${path}; SameSite=Strict; HttpOnly${theme === undefined ? "; Max-Age=0" : "; Max-Age=31536000"}`
+  ])
+}
+
+/** Makes the surface. It is made once and answers every request. */
+export const make = (settings: Settings, services: Services, formats: Offers["formats"]): Surface => {
+  const offers: Offers = {
+    coverage: Option.isSome(services.health),
+    evidence: Option.isSome(services.evidence),
+    retention: Option.isSome(services.retention),
+    exports: Option.isSome(services.jobs),
+    formats
+  }
+  const { forScreens, masksAt } = readingsOf(settings, services)
   const logFailure = logging(settings.onFailure)
   const settled = settling(settings.timeout, logFailure)
 
-  /** Records the view after the screen was read. If that fails, the screen is not shown. */
-  const recordingView =
-    (viewer: Viewer, path: string) =>
-    (route: address.Route, screened: Screened): Screened =>
-      !settings.auditAccess
-        ? screened
-        : Effect.tap(screened, (screen) =>
-            screen._tag === "Redirect"
-              ? Effect.void
-              : Option.match(services.audit, {
-                  onNone: () =>
-                    Effect.fail(new InvalidRequest({ field: "scope", rule: "auditAccess needs the service Audit" })),
-                  onSome: (audit) =>
-                    audit.record(
-                      { name: "audit.viewed", subject: { type: "page", id: route._tag }, data: { address: path } },
-                      viewer.actor === undefined
-                        ? { source: "operator surface", actor: { type: "anonymous" } }
-                        : { source: "operator surface", actor: viewer.actor }
-                    )
-                })
-          )
+  /** Does what a form of a page asks for, if it comes from a page of this viewer. */
+  const answerForm = (
+    incoming: Incoming,
+    { act: name }: Extract<address.Route, { readonly _tag: "Act" }>,
+    { site, to }: Admitted,
+    context: ScreenContext
+  ): Effect.Effect<Response> =>
+    Effect.gen(function* () {
+      const show = (page: Page): Response => htmlOf(page, site, incoming.method !== "HEAD")
+      if (incoming.method !== "POST") {
+        return show(trouble.wrongMethod("POST"))
+      }
+      const form = yield* Effect.either(incoming.form)
+      if (form._tag === "Left") {
+        return show(trouble.formTooLarge)
+      }
+      const fields = form.right
+      if (!isSameOrigin(incoming, settings.trustProxy) || !sameToken(fields.get("token"), site.token)) {
+        return show(trouble.forged)
+      }
+      const back = fields.get("back") ?? ""
+      const target = address.isOwn(site.prefix, back) ? back : to.home()
+      if (name === "theme") {
+        return themeChosen(fields.get("theme") ?? undefined, site.prefix, target)
+      }
+      const done = yield* settled(name, act(name, fields, context, target))
+      return done._tag === "Redirect" ? seeOther(done.to) : done._tag === "Raw" ? secured(done.response) : show(done)
+    })
+
+  /** Reads a screen, and reads it again with fewer items as long as its page is too large. */
+  const answerScreen = (
+    incoming: Incoming,
+    route: address.Route,
+    { now, site: plain, viewer }: Admitted,
+    context: ScreenContext
+  ): Effect.Effect<Response> =>
+    Effect.gen(function* () {
+      const hasBody = incoming.method !== "HEAD"
+      if (incoming.method !== "GET" && hasBody) {
+        return htmlOf(trouble.wrongMethod("GET, HEAD"), plain, hasBody)
+      }
+      // The masks are read while the page is, and only for pages that show captured values.
+      let site: Site | undefined
+      const masking = showsValues.has(route._tag) ? yield* Effect.fork(masksAt(now)) : undefined
+      const recorded = settings.auditAccess
+        ? recordingView(services.audit, viewer, { kind: route._tag, path: plain.here.slice(0, 2000) })
+        : identity
+      let screened: Screened = screenOf(route, settings)(context)
+      for (;;) {
+        const screen = yield* settled(route._tag, recorded(screened))
+        if (screen._tag === "Redirect") {
+          return seeOther(screen.to)
+        }
+        if (screen._tag === "Raw") {
+          return secured(screen.response)
+        }
+        site ??= masking === undefined ? plain : { ...plain, masks: (yield* Fiber.join(masking))?.value ?? new Map() }
+        const made = rendered(screen, site)
+        const size = made.fits ? undefined : fittingSize(made.bytes, screen.fewer?.items ?? 0)
+        if (size === undefined || screen.fewer === undefined) {
+          return htmlOf(screen, site, hasBody, made)
+        }
+        screened = screen.fewer.of(size)
+      }
+    })
 
   return (incoming, authorize) =>
     orPlainFailure(
@@ -311,42 +416,17 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
         if (admitted instanceof Response) {
           return admitted
         }
-        const { now, site: plain, to, url, viewer, zone } = admitted
-        const params = url.searchParams
-        const zoneName = params.get("tz")
-        const { here, prefix } = plain
-        const isHead = incoming.method === "HEAD"
-        const show = (page: Page): Response => htmlOf(page, plain, !isHead)
-        const route = address.read(url.pathname, params)
-        if (route === "unknown") {
-          return show(trouble.unknownPath)
+        const routed = routeOf(admitted)
+        if (Either.isLeft(routed)) {
+          return htmlOf(routed.left, admitted.site, incoming.method !== "HEAD")
         }
-        if (route === "malformed") {
-          return show(trouble.malformedPath)
-        }
-        if (here.length > longestAddress) {
-          return show(trouble.tooLong)
-        }
-        if (zoneName !== null && zoneOf(zoneName) === undefined) {
-          return show(
-            trouble.invalid(
-              new InvalidRequest({ field: "tz", rule: "must be a time zone, such as UTC or Europe/Berlin" })
-            )
-          )
-        }
-        const capability = requiredCapability[route._tag]
-        if (capability !== undefined && !viewer.may(capability)) {
-          return show(trouble.noCapability(capability))
-        }
+        const route = routed.right
+        const { now, to, url, viewer, zone } = admitted
         const context: ScreenContext = {
+          ...forScreens,
           services: underScope(services, viewer),
-          columnsOf,
-          patience,
-          coverageOf,
-          reportOf,
-          policiesOf,
           formats,
-          params,
+          params: url.searchParams,
           to,
           viewer,
           zone,
@@ -355,58 +435,9 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
           health: settings.health,
           retention: settings.retention
         }
-        if (route._tag === "Act") {
-          if (incoming.method !== "POST") {
-            return show(trouble.wrongMethod("POST"))
-          }
-          const form = yield* Effect.either(incoming.form)
-          if (form._tag === "Left") {
-            return show(trouble.formTooLarge)
-          }
-          const fields = form.right
-          if (!isSameOrigin(incoming, settings.trustProxy) || !sameToken(fields.get("token"), plain.token)) {
-            return show(trouble.forged)
-          }
-          const back = fields.get("back") ?? ""
-          const target = address.isOwn(prefix, back) ? back : to.home()
-          if (route.act === "theme") {
-            const theme = themeOf(fields.get("theme") ?? undefined)
-            const path = prefix === "" ? "/" : prefix
-            return seeOther(target, [
-              `${themeCookie}=${theme ?? ""}; Path=${path}; SameSite=Strict; HttpOnly${theme === undefined ? "; Max-Age=0" : "; Max-Age=31536000"}`
-            ])
-          }
-          const done = yield* settled(route.act, act(route.act, fields, context, target))
-          return done._tag === "Redirect"
-            ? seeOther(done.to)
-            : done._tag === "Raw"
-              ? secured(done.response)
-              : show(done)
-        }
-        if (incoming.method !== "GET" && !isHead) {
-          return show(trouble.wrongMethod("GET, HEAD"))
-        }
-        // The masks are read while the page is, and only for pages that show captured values.
-        let site: Site | undefined
-        const masking = showsValues.has(route._tag) ? yield* Effect.fork(masks(now)) : undefined
-        const recording = recordingView(viewer, here.slice(0, 2000))
-        let screened: Screened = screenOf(route, settings)(context)
-        for (;;) {
-          const screen = yield* settled(route._tag, recording(route, screened))
-          if (screen._tag === "Redirect") {
-            return seeOther(screen.to)
-          }
-          if (screen._tag === "Raw") {
-            return secured(screen.response)
-          }
-          site ??= masking === undefined ? plain : { ...plain, masks: (yield* Fiber.join(masking))?.value ?? new Map() }
-          const made = rendered(screen, site)
-          const size = made.fits ? undefined : fittingSize(made.bytes, screen.fewer?.items ?? 0)
-          if (size === undefined || screen.fewer === undefined) {
-            return htmlOf(screen, site, !isHead, made)
-          }
-          screened = screen.fewer.of(size)
-        }
+        return yield* route._tag === "Act"
+          ? answerForm(incoming, route, admitted, context)
+          : answerScreen(incoming, route, admitted, context)
       })
     )
 }
