@@ -643,6 +643,11 @@ it.layer(layer)("Export", (it) => {
             expect(yield* fieldsOf).toEqual(["manifest.sha256"])
           }
         }
+        yield* Export.toFile(path, { format: "csv", force: true })
+        writeFileSync(path, "")
+        expect((yield* Export.verify(path)).differences).toContainEqual(
+          expect.objectContaining({ field: "count", found: "0" })
+        )
         yield* Export.toFile(path, { format: "csv", compression: "gzip", force: true })
         writeFileSync(path, readFileSync(path).subarray(0, 60))
         expect(yield* fieldsOf).toContain("content")
