@@ -18,8 +18,8 @@ const shapes = Export.Manifest.fields.shape.members[0].literals
 
 /** Which changes, and how they are written. */
 export const requestOptions = {
-  gzip: flag("gzip", "Compress by gzip; default if --output ends in .gz."),
-  zstd: flag("zstd", "Compress by zstd, if Node.js has it; default if --output ends in .zst."),
+  gzip: flag("gzip", "Compress by gzip."),
+  zstd: flag("zstd", "Compress by zstd, if Node.js has it."),
   columns: value(
     "columns",
     "NAMES",
@@ -72,14 +72,15 @@ export const requestOf = Effect.fnUntraced(function* (
   if (options.gzip && options.zstd) {
     return yield* refuse("--gzip and --zstd are two compressions: give one of them")
   }
-  const compression = options.gzip
-    ? "gzip"
-    : options.zstd
-      ? "zstd"
-      : output === undefined
-        ? undefined
-        : compressionOf(output)
-  if (compression === "gzip" && format === "parquet") {
+  const asked = options.gzip ? "gzip" : options.zstd ? "zstd" : undefined
+  const ending = output === undefined ? undefined : compressionOf(output)
+  if (format === "parquet" && ending !== undefined) {
+    return yield* refuse("--output: Parquet is compressed inside, so the name of its file does not end in .gz or .zst")
+  }
+  if (asked !== undefined && ending !== undefined && asked !== ending) {
+    return yield* refuse(`--${asked} and the ending of --output are two compressions: give one of them`)
+  }
+  if (asked === "gzip" && format === "parquet") {
     return yield* refuse("--gzip is for other formats: Parquet is compressed inside, by Snappy unless --zstd is given")
   }
   const limit = yield* wholeNumber("--limit", options.limit, 1)
@@ -91,7 +92,7 @@ export const requestOf = Effect.fnUntraced(function* (
     columns: Option.getOrUndefined(Option.map(options.columns, (names) => names.split(",").map((name) => name.trim()))),
     raw: options.raw,
     shape,
-    compression,
+    compression: asked ?? ending,
     requestedBy: yield* requesterOf(options.requestedBy)
   }
 })

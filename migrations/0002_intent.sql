@@ -574,6 +574,7 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
+  unknown_fields jsonb;
   given jsonb;
   wrong text;
   linked bigint := cached_transaction();
@@ -588,9 +589,9 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
   -- What is not known is not left out: nothing would say so later.
-  if action - '{name,status,verb,category,reason,comment,subject,data}'::text[] <> '{}' then
-    raise exception 'threadline: an action has an unknown field %',
-      (select to_json(left(min(k), 63)) from jsonb_object_keys(action - '{name,status,verb,category,reason,comment,subject,data}'::text[]) k)
+  unknown_fields := action - '{name,status,verb,category,reason,comment,subject,data}'::text[];
+  if unknown_fields <> '{}' then
+    raise exception 'threadline: an action has an unknown field %', (select to_json(left(min(k), 63)) from jsonb_object_keys(unknown_fields) k)
       using errcode = 'invalid_parameter_value';
   end if;
   if jsonb_typeof(action -> 'subject') not in ('object', 'null') then

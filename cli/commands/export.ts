@@ -17,7 +17,11 @@ import { pathOf, Surroundings } from "../surroundings.js"
 const exportOptions = {
   ...common,
   format: format("What is written; default: what the ending of --output says."),
-  output: value("output", "FILE", "Write this file and FILE.manifest.json; default: standard output."),
+  output: value(
+    "output",
+    "FILE",
+    "Write this file and FILE.manifest.json; default: standard output. A name that ends in .gz or .zst compresses."
+  ),
   force: flag("force", "Replace an existing file."),
   scopeName: value("scope-name", "NAME", "The name of the scope in the manifest, if there is one."),
   ...requestOptions

@@ -173,7 +173,11 @@ it.layer(host, { timeout: 300_000 })("threadline export", (it) => {
         [[], /--format is missing/],
         [["--output", "x.txt"], /--format is missing/],
         [["--format", "xml"], /--format is one of csv, ndjson, json, parquet/],
-        [["--output", "x.parquet.gz"], /--gzip is for other formats/],
+        [["--output", "x.parquet.gz"], /--output: Parquet is compressed inside/],
+        [["--output", "x.parquet.zst", "--zstd"], /--output: Parquet is compressed inside/],
+        [["--output", "x.zst", "--format", "parquet"], /--output: Parquet is compressed inside/],
+        [["--output", "x.csv.zst", "--gzip"], /--gzip and the ending of --output are two compressions/],
+        [["--output", "x.csv.GZ", "--zstd"], /--zstd and the ending of --output are two compressions/],
         [["--output", "x.parquet", "--gzip"], /--gzip is for other formats: Parquet is compressed inside/],
         [
           ["--format", "csv", "--columns", "id,captured"],

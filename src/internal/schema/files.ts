@@ -439,7 +439,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "70bf041864fb3e4735ef4375ecebe98b6e9b4a3448f87e6822e3dd8694728271",
+    checksum: "71ddb970ca6d91776cd1e3d75d2a1f807ee18493c40fe94caf8cfd78615c8993",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -1016,6 +1016,7 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
+  unknown_fields jsonb;
   given jsonb;
   wrong text;
   linked bigint := cached_transaction();
@@ -1030,9 +1031,9 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
   -- What is not known is not left out: nothing would say so later.
-  if action - '{name,status,verb,category,reason,comment,subject,data}'::text[] <> '{}' then
-    raise exception 'threadline: an action has an unknown field %',
-      (select to_json(left(min(k), 63)) from jsonb_object_keys(action - '{name,status,verb,category,reason,comment,subject,data}'::text[]) k)
+  unknown_fields := action - '{name,status,verb,category,reason,comment,subject,data}'::text[];
+  if unknown_fields <> '{}' then
+    raise exception 'threadline: an action has an unknown field %', (select to_json(left(min(k), 63)) from jsonb_object_keys(unknown_fields) k)
       using errcode = 'invalid_parameter_value';
   end if;
   if jsonb_typeof(action -> 'subject') not in ('object', 'null') then
