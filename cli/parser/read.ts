@@ -169,7 +169,10 @@ export const read = (
     const path = words.slice(0, depth)
     const noOption = (option: string, names: Iterable<string>): string => {
       const similar = nearest(option.replace(/^-+/, ""), [...names, ...builtIn])
-      return withSuggestion(`there is no option ${option}`, similar && `--${similar}`)
+      const sentence = `there is no option ${option}`
+      return similar === undefined && !option.startsWith("--")
+        ? `${sentence}; write -- before an argument that begins with a dash`
+        : withSuggestion(sentence, similar && `--${similar}`)
     }
     if (path.length === 0) {
       return unknownOption !== undefined

@@ -193,6 +193,8 @@ it("what was probably meant is said of commands, of options and of words", () =>
     ["timeline --hepl", "there is no option --hepl; did you mean --help?"],
     ["timeline --tabel posts", "there is no option --tabel; did you mean --table?"],
     ["timeline --nope", "there is no option --nope"],
+    ["history posts -Infinity", "there is no option -Infinity; write -- before an argument that begins with a dash"],
+    ["timeline -json", "there is no option -json; did you mean --json?"],
     ["feed --from nwo", "--from is one of beginning, now; did you mean now?"],
     ["timeline --jsn", "there is no option --jsn; did you mean --json?"],
     ["history posts 1 --form 2026-01-01", "there is no option --form"],

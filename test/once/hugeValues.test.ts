@@ -1,7 +1,8 @@
-/** Values that no jsonb can hold. To hash 270 MB twice takes longer than all other values together. */
+/** Values and answers that are longer than what holds them. They take longer than all other values together. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { attacks, brief, changes } from "../support/adversarial.js"
+import * as Process from "../support/cliProcess.js"
 
 attacks("values of more than 256 MB", (attack) => {
   attack(
@@ -23,6 +24,25 @@ attacks("values of more than 256 MB", (attack) => {
           )
         ).toEqual([{ size: `${huge + 2} bytes`, hash: "64", n: "1" }])
         expect(recordedChanges[1]?.after).toBe('{"n": 1, "v": "small", "id": 2}')
+      }),
+    300_000
+  )
+})
+
+attacks("a batch of the feed that is longer than any string", (attack) => {
+  attack(
+    "is printed, as one document and line by line",
+    ({ apply, database, db }) =>
+      Effect.gen(function* () {
+        yield* db.run("create table t (id int primary key, v text)")
+        yield* apply("t")
+        // JSON writes each character as six.
+        yield* db.run("insert into t select id, repeat(chr(1), 15000000) from generate_series(1, 6) id")
+        for (const form of ["--json", "--ndjson"]) {
+          const { stderr, stdout } = yield* Process.runCounted(["feed", form], { DATABASE_URL: database.url })
+          expect(stderr).toBe("")
+          expect(Number(stdout)).toBeGreaterThan(6 * 90_000_000)
+        }
       }),
     300_000
   )

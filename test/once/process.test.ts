@@ -38,6 +38,17 @@ it.scoped("the bundle says the same as the sources, and exits with its code", ()
   })
 )
 
+// In a process of its own: node-postgres leaves such a connection open, and the server waits for it.
+it.effect("a server that asks for a password, when none is given, is said in words", () =>
+  Effect.gen(function* () {
+    const url = new URL(TestDatabase.serverUrl)
+    url.password = ""
+    expect(yield* Process.run(["timeline"], { DATABASE_URL: url.href })).toEqual(
+      Cli.refusal(3, "the database cannot be reached: it asks for a password, and none is given")
+    )
+  })
+)
+
 it.scoped("what goes to a pipe is not cut, and all of it arrives before the process exits", () =>
   Effect.gen(function* () {
     const { url } = yield* TestDatabase.make()

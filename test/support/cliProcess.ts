@@ -80,6 +80,15 @@ export const runLimited = (blocks: number, args: ReadonlyArray<string>): Effect.
     )
   )
 
+/** Like `run`, for an output that is longer than any string: what is said of it is how many bytes it has. */
+export const runCounted = (
+  args: ReadonlyArray<string>,
+  env: Readonly<Record<string, string>> = {}
+): Effect.Effect<Outcome> =>
+  Effect.scoped(
+    Effect.flatMap(started(["sh", "-c", '"$@" | wc -c', "sh", process.execPath, commandLine(), ...args], env), ended)
+  )
+
 /** Like `run`, with an output that accepts nothing. */
 export const runIntoFull = (
   args: ReadonlyArray<string>,

@@ -197,10 +197,14 @@ it.layer(layer)("Export to Parquet", (it) => {
       })
     )
 
-    it.scoped("if what writes it is not installed, and leaves nothing behind", () =>
+    it.scoped.each([
+      { what: "not installed", module: () => Promise.reject(new Error("Cannot find package")) },
+      // Next.js does this.
+      { what: "not installed, and bundled as an empty module", module: () => ({}) }
+    ])("if what writes it is $what, and leaves nothing behind", ({ module }) =>
       Effect.gen(function* () {
         yield* Effect.acquireRelease(
-          Effect.sync(() => vi.doMock("hyparquet-writer", () => Promise.reject(new Error("Cannot find package")))),
+          Effect.sync(() => vi.doMock("hyparquet-writer", module)),
           () => Effect.sync(() => vi.doUnmock("hyparquet-writer"))
         )
         const path = yield* directory

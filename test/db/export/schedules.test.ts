@@ -36,17 +36,16 @@ const jobsOf = Effect.gen(function* () {
 
 const daily = { name: "daily" as string, cron: "0 6 * * *", format: "ndjson" as const }
 
-const ticksAt = (name: string, ago: string) =>
+const ticksAt = (name: string, tick: Date) =>
   Effect.flatMap(
     SqlClient.SqlClient,
-    (sql) => sql`
-      update threadline.export_schedules
-      set next_tick = case ${ago}
-        when 'now' then date_trunc('milliseconds', clock_timestamp())
-        else date_trunc('hour', clock_timestamp()) - nullif(${ago}, 'now')::interval
-      end
-      where name = ${name}`
+    (sql) => sql`update threadline.export_schedules set next_tick = ${tick} where name = ${name}`
   )
+
+const minute = 60_000
+
+/** The whole minute that was so many minutes ago. */
+const minutesAgo = (minutes: number): Date => new Date(Math.floor(Date.now() / minute - minutes) * minute)
 
 describe("the window of a tick", () => {
   const zone = (name: string) => Option.getOrThrow(DateTime.zoneFromString(name))
@@ -131,19 +130,27 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("schedules of expo
       yield* clean
       const workers = yield* jobsOf
       const [jobs] = workers
-      for (const missed of ["once", "each", "skip"] as const) {
-        yield* jobs.addSchedule({ name: missed, cron: "0 * * * *", format: "csv", window: "previous-day", missed })
-        yield* ticksAt(missed, "3 hours")
+      // The last of four ticks of each, one an hour, is that of so many minutes ago.
+      for (const [name, missed, minutes] of [
+        ["once", "once", 5],
+        ["each", "each", 5],
+        ["skip", "skip", 5],
+        ["skip-late", "skip", 20]
+      ] as const) {
+        const last = minutesAgo(minutes)
+        const cron = `${last.getUTCMinutes()} * * * *`
+        yield* jobs.addSchedule({ name, cron, format: "csv", window: "previous-day", missed })
+        yield* ticksAt(name, new Date(last.getTime() - 180 * minute))
       }
       yield* Effect.all(
         [...workers, ...workers].map((worker) => worker.run()),
         { concurrency: "unbounded" }
       )
       const made = (schedule: string) => Effect.map(jobs.list({ schedule }), ({ items }) => items)
-      const late = new Date().getUTCMinutes() > 10
       expect(yield* made("once")).toHaveLength(1)
       expect(yield* made("each")).toHaveLength(4)
-      expect(yield* made("skip")).toHaveLength(late ? 0 : 1)
+      expect(yield* made("skip")).toHaveLength(1)
+      expect(yield* made("skip-late")).toEqual([])
       const each = yield* made("each")
       expect(new Set(each.map(({ tick }) => tick)).size).toBe(4)
       expect(each.every(({ state }) => state === "completed")).toBe(true)
@@ -202,7 +209,7 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("schedules of expo
           }
         }
         const tick = async (count: number) => {
-          await run(ticksAt("siem", "now"))
+          await run(ticksAt("siem", new Date()))
           await run(
             Effect.all(
               workers.slice(0, count).map((worker) => worker.run()),
@@ -263,11 +270,11 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("schedules of expo
         yield* jobs.addSchedule({ ...daily, window: "since-last", filter: { table: "notes" } })
         const consumers = () => Effect.flatMap(Feed.Feed, (feed) => feed.checkpoints)
         expect(yield* consumers()).toMatchObject([{ name: "export:daily", checkpoint: Option.none() }])
-        yield* ticksAt("daily", "now")
+        yield* ticksAt("daily", new Date())
         yield* sql`update threadline.export_schedules set request = jsonb_set(request, '{filter,table}', '["public.nosuch"]')`
         expect(yield* jobs.run()).toMatchObject({ failed: 1 })
         yield* sql`update threadline.export_schedules set request = jsonb_set(request, '{filter,table}', '["public.notes"]')`
-        yield* ticksAt("daily", "now")
+        yield* ticksAt("daily", new Date())
         expect(yield* jobs.run()).toMatchObject({ completed: 1 })
         const [done] = (yield* jobs.list({ state: "completed" })).items
         expect(done).toMatchObject({
@@ -278,7 +285,7 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("schedules of expo
         expect(yield* consumers()).toMatchObject([{ name: "export:daily", lag: Option.none() }])
         yield* sql`insert into notes default values`
         expect(yield* sql`select threadline.feed_horizon() is not null as waits`).toEqual([{ waits: true }])
-        yield* ticksAt("daily", "now")
+        yield* ticksAt("daily", new Date())
         yield* jobs.run()
         const [second] = (yield* jobs.list({ state: "completed" })).items
         expect(second).toMatchObject({ records: 1, manifest: { after: done?.manifest?.snapshot } })
