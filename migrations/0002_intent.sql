@@ -365,7 +365,9 @@ begin
         then pg_sequence_last_value('known_epoch') % 1024
       else current_epoch()
     end,
-    clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
+    -- At the earliest the transaction's start, by which the row is told from those of other clusters, if the clock was set back
+    -- meanwhile.
+    greatest(clock_timestamp(), transaction_timestamp()), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
@@ -575,6 +577,7 @@ set search_path from current
 as $$
 declare
   unknown_fields jsonb;
+  subject jsonb := nullif(action -> 'subject', 'null');
   given jsonb;
   wrong text;
   linked bigint := cached_transaction();
@@ -594,8 +597,30 @@ begin
     raise exception 'threadline: an action has an unknown field %', (select to_json(left(min(k), 63)) from jsonb_object_keys(unknown_fields) k)
       using errcode = 'invalid_parameter_value';
   end if;
-  if jsonb_typeof(action -> 'subject') not in ('object', 'null') then
-    raise exception 'threadline: the subject of an action is an object with type and id, not %', jsonb_typeof(action -> 'subject')
+  if jsonb_typeof(subject) <> 'object' then
+    raise exception 'threadline: the subject of an action is an object with type and id, not %', jsonb_typeof(subject)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if subject - '{type,id}'::text[] <> '{}'
+    or not subject ?& '{type,id}'
+    or jsonb_typeof(subject -> 'type') <> 'string'
+    or octet_length(subject ->> 'type') not between 1 and 256
+    or jsonb_typeof(subject -> 'id') not in ('string', 'number')
+    or jsonb_typeof(subject -> 'id') = 'number' and subject ->> 'id' !~ '^-?[0-9]+$'
+    or octet_length(subject ->> 'id') not between 1 and 256
+  then
+    raise exception 'threadline: the subject of an action has a type and an id of 1 to 256 bytes, and nothing else'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if jsonb_typeof(action -> 'verb') not in ('string', 'null') or octet_length(action ->> 'verb') not between 1 and 256
+    or jsonb_typeof(action -> 'category') not in ('string', 'null')
+    or octet_length(action ->> 'category') not between 1 and 256
+  then
+    raise exception 'threadline: verb and category of an action are strings of 1 to 256 bytes'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if jsonb_typeof(action -> 'reason') not in ('string', 'null') or jsonb_typeof(action -> 'comment') not in ('string', 'null') then
+    raise exception 'threadline: reason and comment of an action are strings'
       using errcode = 'invalid_parameter_value';
   end if;
   if coalesce(action ->> 'status', 'ok') not in ('ok', 'error') then
@@ -616,7 +641,8 @@ begin
     given #>> '{actor,type}', given #>> '{actor,id}', given -> 'actor',
     action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
     given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
-    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', wrong, clock_timestamp()
+    subject ->> 'type', subject ->> 'id', action -> 'data', wrong,
+    greatest(clock_timestamp(), transaction_timestamp())
   )
   returning id, ctid into recorded, place;
 

@@ -389,7 +389,7 @@ begin
     from audit_changes c
     where c.table_schema = target.table_schema
       and c.table_name = target.table_name
-      and c.captured_at >= transaction_timestamp()
+      and c.captured_at >= least(transaction_timestamp(), statement_timestamp())
       and c.transaction_id in (
         select t.id from audit_transactions t
         where t.xid = pg_current_xact_id_if_assigned() and t.occurred_at >= transaction_timestamp()

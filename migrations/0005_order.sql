@@ -5,6 +5,9 @@
 -- ("<table>:<deepest level> ...", tables by OID). The capture of an outer statement on such a table then looks for changes that
 -- start where its own end, and gives them new ids. Only changes since the outer statement began come into question: what ran
 -- before it, in the same function, DO block or message, is no work of its triggers.
+--
+-- Conditions on captured_at spare partitions and entries of indexes. The clock may have been set back since the transaction began, so
+-- they go back a day, or to the start of the statement if that is now before the start of the transaction.
 
 -- Notes a capture that is not at the outermost level. True if the same table was captured below this level.
 create function note_nested(relation oid) returns boolean
@@ -46,7 +49,7 @@ begin
       select c.id
       from audit_changes c
       where c.transaction_id = t.id
-        and c.captured_at >= transaction_timestamp()
+        and c.captured_at >= transaction_timestamp() - interval '1 day'
         and c.id < statement_first
       order by c.id desc
       limit 1
@@ -89,7 +92,7 @@ begin
     select c.id
     from audit_changes c
     where c.transaction_id = t.owned
-      and c.captured_at >= transaction_timestamp()
+      and c.captured_at >= transaction_timestamp() - interval '1 day'
       and c.id > coalesce(last_before, 0)
     order by c.id
     limit 1
@@ -114,7 +117,7 @@ begin
       select
       from audit_changes c
       where c.transaction_id = t.owned
-        and c.captured_at >= transaction_timestamp()
+        and c.captured_at >= transaction_timestamp() - interval '1 day'
         and c.id >= outer_first
       order by c.id
       limit many
@@ -130,7 +133,7 @@ begin
         select c.table_schema, c.table_name, c.row_key
         from audit_changes c
         where c.transaction_id = t.owned
-          and c.captured_at >= transaction_timestamp()
+          and c.captured_at >= transaction_timestamp() - interval '1 day'
           and c.id >= outer_first
         order by c.id
         offset 0
@@ -145,7 +148,7 @@ begin
         where c.row_key = o.row_key
           and c.table_name = o.table_name
           and c.table_schema = o.table_schema
-          and c.captured_at >= transaction_timestamp()
+          and c.captured_at >= least(transaction_timestamp(), statement_timestamp())
           and c.id >= nested_first
           and c.id < outer_first
         order by c.captured_at, c.id
@@ -158,7 +161,7 @@ begin
         where c.previous_row_key = o.row_key
           and c.table_name = o.table_name
           and c.table_schema = o.table_schema
-          and c.captured_at >= transaction_timestamp()
+          and c.captured_at >= least(transaction_timestamp(), statement_timestamp())
           and c.id >= nested_first
           and c.id < outer_first
         order by c.captured_at, c.id
@@ -186,7 +189,7 @@ begin
       select *
       from audit_changes c
       where c.transaction_id = t.owned
-        and c.captured_at >= transaction_timestamp()
+        and c.captured_at >= transaction_timestamp() - interval '1 day'
         and c.id >= start_id
       order by c.id
       offset 0
@@ -305,7 +308,7 @@ begin
     cross join unnest(own) t (owned)
     where c.transaction_id = t.owned
       and c.id = o.id
-      and c.captured_at >= transaction_timestamp();
+      and c.captured_at >= transaction_timestamp() - interval '1 day';
   end if;
 end
 $$;

@@ -90,7 +90,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -114,7 +114,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -329,7 +329,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -353,7 +353,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -638,7 +638,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -662,7 +662,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -838,7 +838,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -862,7 +862,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -982,7 +982,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -1006,7 +1006,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),

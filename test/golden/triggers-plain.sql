@@ -70,7 +70,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -94,7 +94,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -288,7 +288,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -312,7 +312,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -569,7 +569,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -593,7 +593,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),

@@ -59,7 +59,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -83,7 +83,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -232,7 +232,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -256,7 +256,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -381,7 +381,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -405,7 +405,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),

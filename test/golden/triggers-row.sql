@@ -59,7 +59,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -83,7 +83,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -220,7 +220,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -244,7 +244,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -368,7 +368,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -392,7 +392,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),

@@ -69,7 +69,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -93,7 +93,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -274,7 +274,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -298,7 +298,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -523,7 +523,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),
@@ -547,7 +547,7 @@ begin
       ) values (
         pg_current_xact_id(),
         of_epoch,
-        clock_timestamp(),
+        greatest(clock_timestamp(), transaction_timestamp()),
         session_user,
         current_setting('application_name'),
         inet_client_addr(),

@@ -439,7 +439,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "71ddb970ca6d91776cd1e3d75d2a1f807ee18493c40fe94caf8cfd78615c8993",
+    checksum: "7ccb871f42e3e142e7bad01456d29b01dbf90101aec8d917ece5f37bca2d1098",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -807,7 +807,9 @@ begin
         then pg_sequence_last_value('known_epoch') % 1024
       else current_epoch()
     end,
-    clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
+    -- At the earliest the transaction's start, by which the row is told from those of other clusters, if the clock was set back
+    -- meanwhile.
+    greatest(clock_timestamp(), transaction_timestamp()), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
@@ -1017,6 +1019,7 @@ set search_path from current
 as $$
 declare
   unknown_fields jsonb;
+  subject jsonb := nullif(action -> 'subject', 'null');
   given jsonb;
   wrong text;
   linked bigint := cached_transaction();
@@ -1036,8 +1039,30 @@ begin
     raise exception 'threadline: an action has an unknown field %', (select to_json(left(min(k), 63)) from jsonb_object_keys(unknown_fields) k)
       using errcode = 'invalid_parameter_value';
   end if;
-  if jsonb_typeof(action -> 'subject') not in ('object', 'null') then
-    raise exception 'threadline: the subject of an action is an object with type and id, not %', jsonb_typeof(action -> 'subject')
+  if jsonb_typeof(subject) <> 'object' then
+    raise exception 'threadline: the subject of an action is an object with type and id, not %', jsonb_typeof(subject)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if subject - '{type,id}'::text[] <> '{}'
+    or not subject ?& '{type,id}'
+    or jsonb_typeof(subject -> 'type') <> 'string'
+    or octet_length(subject ->> 'type') not between 1 and 256
+    or jsonb_typeof(subject -> 'id') not in ('string', 'number')
+    or jsonb_typeof(subject -> 'id') = 'number' and subject ->> 'id' !~ '^-?[0-9]+$'
+    or octet_length(subject ->> 'id') not between 1 and 256
+  then
+    raise exception 'threadline: the subject of an action has a type and an id of 1 to 256 bytes, and nothing else'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if jsonb_typeof(action -> 'verb') not in ('string', 'null') or octet_length(action ->> 'verb') not between 1 and 256
+    or jsonb_typeof(action -> 'category') not in ('string', 'null')
+    or octet_length(action ->> 'category') not between 1 and 256
+  then
+    raise exception 'threadline: verb and category of an action are strings of 1 to 256 bytes'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if jsonb_typeof(action -> 'reason') not in ('string', 'null') or jsonb_typeof(action -> 'comment') not in ('string', 'null') then
+    raise exception 'threadline: reason and comment of an action are strings'
       using errcode = 'invalid_parameter_value';
   end if;
   if coalesce(action ->> 'status', 'ok') not in ('ok', 'error') then
@@ -1058,7 +1083,8 @@ begin
     given #>> '{actor,type}', given #>> '{actor,id}', given -> 'actor',
     action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
     given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
-    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', wrong, clock_timestamp()
+    subject ->> 'type', subject ->> 'id', action -> 'data', wrong,
+    greatest(clock_timestamp(), transaction_timestamp())
   )
   returning id, ctid into recorded, place;
 
@@ -2070,7 +2096,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "dd27707195dbd14a76041e9cb26a42b8191f306b846aa471cfc80a44e52c4676",
+    checksum: "759bd88263f6aae1b2d92cb74faf64f53ad26f9db7aa490f014e86e898fffae1",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2462,7 +2488,7 @@ begin
     from audit_changes c
     where c.table_schema = target.table_schema
       and c.table_name = target.table_name
-      and c.captured_at >= transaction_timestamp()
+      and c.captured_at >= least(transaction_timestamp(), statement_timestamp())
       and c.transaction_id in (
         select t.id from audit_transactions t
         where t.xid = pg_current_xact_id_if_assigned() and t.occurred_at >= transaction_timestamp()
@@ -2623,7 +2649,7 @@ from public;
   {
     id: 5,
     name: "order",
-    checksum: "f98a211e077a6cf61f6dfed0a95fde9ed971411f2c18a916eaef9ceede8c4560",
+    checksum: "1bb7aa43648de868127e452dfa43807c7665b17b99a9419399f86a4c1a1de777",
     sql: `-- The order of a row's changes if triggers of the host write it again.
 
 -- Keeps every row's changes in the order in which they happened, if a trigger of the host wrote the same row again. Its statement
@@ -2631,6 +2657,9 @@ from public;
 -- ("<table>:<deepest level> ...", tables by OID). The capture of an outer statement on such a table then looks for changes that
 -- start where its own end, and gives them new ids. Only changes since the outer statement began come into question: what ran
 -- before it, in the same function, DO block or message, is no work of its triggers.
+--
+-- Conditions on captured_at spare partitions and entries of indexes. The clock may have been set back since the transaction began, so
+-- they go back a day, or to the start of the statement if that is now before the start of the transaction.
 
 -- Notes a capture that is not at the outermost level. True if the same table was captured below this level.
 create function note_nested(relation oid) returns boolean
@@ -2672,7 +2701,7 @@ begin
       select c.id
       from audit_changes c
       where c.transaction_id = t.id
-        and c.captured_at >= transaction_timestamp()
+        and c.captured_at >= transaction_timestamp() - interval '1 day'
         and c.id < statement_first
       order by c.id desc
       limit 1
@@ -2715,7 +2744,7 @@ begin
     select c.id
     from audit_changes c
     where c.transaction_id = t.owned
-      and c.captured_at >= transaction_timestamp()
+      and c.captured_at >= transaction_timestamp() - interval '1 day'
       and c.id > coalesce(last_before, 0)
     order by c.id
     limit 1
@@ -2740,7 +2769,7 @@ begin
       select
       from audit_changes c
       where c.transaction_id = t.owned
-        and c.captured_at >= transaction_timestamp()
+        and c.captured_at >= transaction_timestamp() - interval '1 day'
         and c.id >= outer_first
       order by c.id
       limit many
@@ -2756,7 +2785,7 @@ begin
         select c.table_schema, c.table_name, c.row_key
         from audit_changes c
         where c.transaction_id = t.owned
-          and c.captured_at >= transaction_timestamp()
+          and c.captured_at >= transaction_timestamp() - interval '1 day'
           and c.id >= outer_first
         order by c.id
         offset 0
@@ -2771,7 +2800,7 @@ begin
         where c.row_key = o.row_key
           and c.table_name = o.table_name
           and c.table_schema = o.table_schema
-          and c.captured_at >= transaction_timestamp()
+          and c.captured_at >= least(transaction_timestamp(), statement_timestamp())
           and c.id >= nested_first
           and c.id < outer_first
         order by c.captured_at, c.id
@@ -2784,7 +2813,7 @@ begin
         where c.previous_row_key = o.row_key
           and c.table_name = o.table_name
           and c.table_schema = o.table_schema
-          and c.captured_at >= transaction_timestamp()
+          and c.captured_at >= least(transaction_timestamp(), statement_timestamp())
           and c.id >= nested_first
           and c.id < outer_first
         order by c.captured_at, c.id
@@ -2812,7 +2841,7 @@ begin
       select *
       from audit_changes c
       where c.transaction_id = t.owned
-        and c.captured_at >= transaction_timestamp()
+        and c.captured_at >= transaction_timestamp() - interval '1 day'
         and c.id >= start_id
       order by c.id
       offset 0
@@ -2931,7 +2960,7 @@ begin
     cross join unnest(own) t (owned)
     where c.transaction_id = t.owned
       and c.id = o.id
-      and c.captured_at >= transaction_timestamp();
+      and c.captured_at >= transaction_timestamp() - interval '1 day';
   end if;
 end
 $$;

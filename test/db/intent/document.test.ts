@@ -223,17 +223,57 @@ layer(Host.layer, { excludeTestServices: true })("the document of an action, or 
         [
           `select threadline.record_action('{"name":"x","subject":"invoice"}')`,
           "threadline: the subject of an action is an object with type and id, not string"
-        ]
+        ],
+        ...[
+          {},
+          { type: "invoice" },
+          { id: "1" },
+          { type: "", id: "1" },
+          { type: "invoice", id: "" },
+          { type: "invoice", id: null },
+          { type: "invoice", id: 1.5 },
+          { type: "invoice", id: true },
+          { type: { name: "invoice" }, id: "1" },
+          { type: "invoice", id: "x".repeat(257) },
+          { type: "é".repeat(129), id: "1" },
+          { type: "invoice", id: "1", ident: "2" }
+        ].map(
+          (subject) =>
+            [
+              `select threadline.record_action('${JSON.stringify({ name: "x", subject })}')`,
+              "threadline: the subject of an action has a type and an id of 1 to 256 bytes, and nothing else"
+            ] as const
+        ),
+        ...["verb", "category"].flatMap((field) =>
+          ["", "x".repeat(257), 1, ["pay"]].map(
+            (value) =>
+              [
+                `select threadline.record_action('${JSON.stringify({ name: "x", [field]: value })}')`,
+                "threadline: verb and category of an action are strings of 1 to 256 bytes"
+              ] as const
+          )
+        ),
+        ...["reason", "comment"].map(
+          (field) =>
+            [
+              `select threadline.record_action('${JSON.stringify({ name: "x", [field]: { why: "y" } })}')`,
+              "threadline: reason and comment of an action are strings"
+            ] as const
+        )
       ] as const) {
         expect(yield* refusal(statement)).toMatchObject({ code: "22023", message })
       }
       for (const statement of [
         `select threadline.finish('{"action":null,"requireChanges":null,"part":null}')`,
-        `select threadline.record_action('{"name":"x","subject":null,"data":null,"status":null,"reason":null}')`
+        `select threadline.record_action('{"name":"x","subject":null,"data":null,"status":null,"reason":null}')`,
+        `select threadline.record_action('{"name":"y","subject":{"type":"invoice","id":-17},"verb":"${"v".repeat(256)}","comment":""}')`
       ]) {
         expect(yield* refusal(statement)).toBeUndefined()
       }
-      expect((yield* Host.actions).map((action) => action["name"])).toEqual(["x"])
+      expect(yield* Host.actions).toMatchObject([
+        { name: "x", subject_id: null },
+        { name: "y", subject_id: "-17" }
+      ])
     }).pipe(Effect.scoped)
   )
 })

@@ -23,7 +23,7 @@ export const epoch = { value: "session_epoch()", variable: "of_epoch", unknown: 
 const provenance = [
   ["xid", "pg_current_xact_id()"],
   ["epoch", epoch.variable],
-  ["occurred_at", "clock_timestamp()"],
+  ["occurred_at", "greatest(clock_timestamp(), transaction_timestamp())"],
   ["db_user", "session_user"],
   ["application_name", "current_setting('application_name')"],
   ["client_addr", "inet_client_addr()"],
