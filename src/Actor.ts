@@ -246,7 +246,13 @@ export const invalid = (actor: Given, field: string = "actor"): InvalidRequest |
   let current: unknown = actor
   // An impersonator of an impersonator is rare; a chain without end is a cycle.
   for (let depth = 0; depth <= deepestImpersonator; depth++) {
-    if (typeof current !== "object" || current === null || !("type" in current) || !isType(current.type)) {
+    if (typeof current !== "object" || current === null) {
+      return new InvalidRequest({
+        field: path,
+        rule: 'must be an object with a type and an id, such as { type: "user", id: "42" }'
+      })
+    }
+    if (!("type" in current) || !isType(current.type)) {
       return new InvalidRequest({
         field: `${path}.type`,
         rule: "must be user, admin, service_account, job, system or anonymous"

@@ -8,8 +8,10 @@ import type { AuditError } from "./Audit.js"
 import type { EnvelopeOptions, Fields, SqlStatement } from "./AuditContext.js"
 import * as ambient from "./internal/intent/ambient.js"
 import * as driverError from "./internal/intent/driverError.js"
+import * as lending from "./internal/intent/lend.js"
 import * as plain from "./internal/intent/plain.js"
 import type { Connection, Options, Recorder, RecordOptions, Savepoint } from "./internal/intent/plain.js"
+import * as plainLevel from "./internal/intent/plainLevel.js"
 import * as sqlState from "./internal/sql/sqlState.js"
 import { inline } from "./internal/sql/statement.js"
 import type { Action } from "./Semantics.js"
@@ -156,6 +158,16 @@ export const steps: <Tx extends object>(
 ) => (tx: Tx) => Promise<void> = plain.steps
 
 /**
+ * Shows the body a transaction each use of which is refused after its end, with the reason `Closed`: for the `lend` of clients that keep
+ * using the connection, which may be in someone else's transaction by then. Queries that postgres.js or Drizzle built before the end are
+ * refused, too, when someone awaits them.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const lend: <Tx extends object>(tx: Tx, refusal: () => AuditError | undefined) => Tx = lending.lend
+
+/**
  * Savepoints by statements, for clients that have none of their own.
  *
  * @since 0.1.0
@@ -172,7 +184,7 @@ export const savepointOf: <Tx extends object>(
  * @since 0.1.0
  * @category adapters
  */
-export const isInside: (transaction: object) => boolean = plain.isInside
+export const isInside: (transaction: object) => boolean = plainLevel.isInside
 
 /**
  * Throws an `AuditError` with the reason `Closed` if the code that runs was started by an audited call that has ended, and uses
@@ -181,7 +193,7 @@ export const isInside: (transaction: object) => boolean = plain.isInside
  * @since 0.1.0
  * @category adapters
  */
-export const mustBeOpen: (transaction: object) => void = plain.mustBeOpen
+export const mustBeOpen: (transaction: object) => void = plainLevel.mustBeOpen
 
 /**
  * Whether a driver knew that its connection was gone, and sent nothing. A COMMIT that was never sent has not happened.

@@ -6,6 +6,7 @@
  */
 import { BlockList, isIP } from "node:net"
 import * as AuditContext from "./AuditContext.js"
+import { notAnObject, unknownField } from "./internal/core/request.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 
 /**
@@ -48,6 +49,19 @@ export interface Incoming {
   /** More facts; what is no JSON object is left out. */
   readonly meta?: AuditContext.Meta | undefined
 }
+
+/** The rules, and what a middleware adds to them. A misspelt `trustedProxies` would make the proxy the sender of every request. */
+const ruleNames = {
+  source: true,
+  trustedProxies: true,
+  correlationHeader: true,
+  requestHeader: true,
+  makeId: true,
+  actor: true,
+  meta: true,
+  remoteAddress: true,
+  route: true
+} as const satisfies Record<keyof Rules, true> & { readonly [rule: string]: true }
 
 /** Ids that come from outside: printable, no spaces, no quotes, nothing that a log or a terminal reads as its own. */
 const idPattern = /^[A-Za-z0-9._:/+=@~-]{1,128}$/
@@ -154,7 +168,7 @@ const single = (value: string | ReadonlyArray<string> | null | undefined): strin
  * ```
  */
 export const make = (rules: Rules = {}): ((incoming: Incoming) => AuditContext.Fields) => {
-  const refusal = AuditContext.invalid({ source: rules.source })
+  const refusal = notAnObject(rules) ?? unknownField(rules, ruleNames) ?? AuditContext.invalid({ source: rules.source })
   if (refusal !== undefined) {
     throw refusal
   }

@@ -40,12 +40,16 @@ const run = async (db: Executor, statement: SqlStatement): Promise<unknown> =>
 
 const isTransaction = (db: object): boolean => "rollback" in db && typeof db.rollback === "function"
 
+const what = "a database or a transaction of Drizzle"
+
 const connect = <Tx extends Executor, Settings>(
   db: Database<Tx, Settings>,
   settings?: Settings
 ): ClientAdapter.Connection<Tx> => ({
   inside: isTransaction(db) ? { transaction: db, savepoint: (body) => db.transaction(body) } : undefined,
   begin: (first, body) => db.transaction(ClientAdapter.steps(run, first, body), settings),
+  // Drizzle keeps using its connection after the end, which may be in a transaction of someone else's by then.
+  lend: ClientAdapter.lend,
   query: (tx, statement) => run(tx ?? db, statement)
 })
 
@@ -72,7 +76,7 @@ export const audited = async <Tx extends Executor, A, Settings = never>(
   options: ClientAdapter.Options<A, Settings>,
   body: (tx: Tx, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
 ): Promise<A> => {
-  ClientAdapter.mustHave(db, ["execute", "transaction"], "a database or a transaction of Drizzle")
+  ClientAdapter.mustHave(db, ["execute", "transaction"], what)
   return ClientAdapter.audited(connect(db, options?.transaction), options, body)
 }
 
@@ -82,8 +86,9 @@ export const audited = async <Tx extends Executor, A, Settings = never>(
  * @since 0.1.0
  * @category transactions
  */
-export const record = (db: Executor, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> =>
-  ClientAdapter.record(
+export const record = async (db: Executor, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> => {
+  ClientAdapter.mustHave(db, ["execute"], what)
+  return ClientAdapter.record(
     {
       transaction: isTransaction(db) ? db : undefined,
       query: (statement) => run(db, statement)
@@ -91,3 +96,4 @@ export const record = (db: Executor, action: Action, options?: ClientAdapter.Rec
     action,
     options
   )
+}

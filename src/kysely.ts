@@ -74,6 +74,8 @@ const run = async (db: Executor, { text, values }: SqlStatement): Promise<unknow
 
 const isTransaction = <Tx extends Executor, Isolation>(db: Database<Tx, Isolation> | Tx): db is Tx => db.isTransaction
 
+const what = "an instance or a transaction of Kysely"
+
 const connect = <Tx extends Executor, Isolation>(
   db: Database<Tx, Isolation> | Tx,
   isolation?: Isolation
@@ -118,7 +120,7 @@ export const audited = async <Tx extends Executor, A, Isolation = never>(
   options: ClientAdapter.Options<A, Isolation>,
   body: (tx: Tx, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
 ): Promise<A> => {
-  ClientAdapter.mustHave(db, ["executeQuery", "transaction"], "an instance or a transaction of Kysely")
+  ClientAdapter.mustHave(db, ["executeQuery", "transaction"], what)
   return ClientAdapter.audited(connect(db, options?.transaction), options, body)
 }
 
@@ -128,9 +130,11 @@ export const audited = async <Tx extends Executor, A, Isolation = never>(
  * @since 0.1.0
  * @category transactions
  */
-export const record = (db: Executor, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> =>
-  ClientAdapter.record(
+export const record = async (db: Executor, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> => {
+  ClientAdapter.mustHave(db, ["executeQuery"], what)
+  return ClientAdapter.record(
     { transaction: db.isTransaction ? db : undefined, query: (statement) => run(db, statement) },
     action,
     options
   )
+}

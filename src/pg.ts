@@ -213,6 +213,40 @@ const alone = async <A>(client: object, task: () => Promise<A>): Promise<A> => {
   return turn
 }
 
+const isCallback = (last: unknown): last is (error: Error) => void => typeof last === "function"
+
+/** Whether it is what `query` gives back as it is, such as a cursor or a stream, and no promise. */
+const isSubmittable = (first: unknown): boolean =>
+  typeof first === "object" && first !== null && "submit" in first && typeof first.submit === "function"
+
+/**
+ * A client of a pool, as the body of a call gets it. The pool may already have given it to someone else when code goes on that was not
+ * awaited.
+ */
+const lend = <Client extends PoolClient>(client: Client, refusal: () => AuditError | undefined): Client => {
+  // All arguments are passed on: there may be values, and a callback.
+  const query = (...given: Parameters<Queryable["query"]>): unknown => {
+    const refused = refusal()
+    if (refused === undefined) {
+      return client.query(...given)
+    }
+    if (isSubmittable(given[0])) {
+      throw refused
+    }
+    const last: unknown = given.at(-1)
+    return isCallback(last) ? process.nextTick(last, refused) : Promise.reject(refused)
+  }
+  const release = (): never => {
+    throw new InvalidRequest({ field: "release", rule: "must not be called: the client returns to the pool by itself" })
+  }
+  return new Proxy(client, {
+    get: (_, name): unknown =>
+      name === "query" ? query : name === "release" ? release : Reflect.get(client, name, client)
+  })
+}
+
+const what = "a Pool or a Client of node-postgres"
+
 const isolations: ReadonlySet<unknown> = new Set<Isolation>(["read committed", "repeatable read", "serializable"])
 
 const connectPool = <Client extends PoolClient>(
@@ -224,14 +258,16 @@ const connectPool = <Client extends PoolClient>(
     const client = await pool.connect()
     await transact(client, isolation, first, body, (usable) => client.release(!usable))
   },
+  lend,
   query: (client, statement) => run(client ?? pool, statement)
 })
 
-const connectClient = async <Client extends Queryable>(
+const connectClient = <Client extends Queryable>(
   client: Client,
-  isolation: Isolation | undefined
-): Promise<ClientAdapter.Connection<Client>> => ({
-  inside: (await isInTransaction(client))
+  isolation: Isolation | undefined,
+  inTransaction: boolean
+): ClientAdapter.Connection<Client> => ({
+  inside: inTransaction
     ? { transaction: client, savepoint: ClientAdapter.savepointOf(client, (statement) => run(client, statement)) }
     : undefined,
   begin: (first, body) => transact(client, isolation, first, body, () => undefined),
@@ -275,7 +311,7 @@ export async function audited<Client extends PoolClient, A>(
   options: ClientAdapter.Options<A, Isolation>,
   body: (client: Client, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
 ): Promise<A> {
-  ClientAdapter.mustHave(db, ["query"], "a Pool or a Client of node-postgres")
+  ClientAdapter.mustHave(db, ["query"], what)
   const isolation = options?.transaction
   if (isolation !== undefined && !isolations.has(isolation)) {
     throw new InvalidRequest({
@@ -283,9 +319,15 @@ export async function audited<Client extends PoolClient, A>(
       rule: "must be read committed, repeatable read or serializable"
     })
   }
-  return isPool(db)
-    ? ClientAdapter.audited(connectPool(db, isolation), options, body)
-    : alone(db, async () => ClientAdapter.audited(await connectClient(db, isolation), options, body))
+  if (isPool(db)) {
+    return ClientAdapter.audited(connectPool(db, isolation), options, body)
+  }
+  // Without waiting, so that the enclosing call knows of this one before it can end.
+  return ClientAdapter.isInside(db)
+    ? ClientAdapter.audited(connectClient(db, isolation, true), options, body)
+    : alone(db, async () =>
+        ClientAdapter.audited(connectClient(db, isolation, await isInTransaction(db)), options, body)
+      )
 }
 
 /**
@@ -294,8 +336,9 @@ export async function audited<Client extends PoolClient, A>(
  * @since 0.1.0
  * @category transactions
  */
-export const record = (db: Queryable, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> =>
-  isPool(db)
+export const record = async (db: Queryable, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> => {
+  ClientAdapter.mustHave(db, ["query"], what)
+  return isPool(db)
     ? ClientAdapter.record({ transaction: undefined, query: (statement) => run(db, statement) }, action, options)
     : alone(db, async () =>
         ClientAdapter.record(
@@ -304,3 +347,4 @@ export const record = (db: Queryable, action: Action, options?: ClientAdapter.Re
           options
         )
       )
+}

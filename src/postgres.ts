@@ -50,6 +50,8 @@ const run = async (sql: Executor, { text, values }: SqlStatement): Promise<unkno
 
 const isTransaction = <Tx extends Transaction<Tx>>(sql: Database<Tx> | Tx): sql is Tx => "savepoint" in sql
 
+const what = "the sql of postgres.js or a transaction of it"
+
 const connect = <Tx extends Transaction<Tx>>(
   sql: Database<Tx> | Tx,
   settings?: string
@@ -62,6 +64,8 @@ const connect = <Tx extends Transaction<Tx>>(
     const steps = ClientAdapter.steps(run, first, body)
     await (settings === undefined ? sql.begin(steps) : sql.begin(settings, steps))
   },
+  // postgres.js keeps using its connection after the end, which may be in a transaction of someone else's by then.
+  lend: ClientAdapter.lend,
   query: (tx, statement) => run(tx ?? sql, statement)
 })
 
@@ -89,7 +93,6 @@ export const audited = async <Tx extends Transaction<Tx>, A>(
   options: ClientAdapter.Options<A, string>,
   body: (tx: Tx, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
 ): Promise<A> => {
-  const what = "the sql of postgres.js or a transaction of it"
   ClientAdapter.mustHave(sql, ["unsafe"], what)
   ClientAdapter.mustHave(sql, isTransaction(sql) ? ["savepoint"] : ["begin"], what)
   return ClientAdapter.audited(connect(sql, options?.transaction), options, body)
@@ -101,9 +104,11 @@ export const audited = async <Tx extends Transaction<Tx>, A>(
  * @since 0.1.0
  * @category transactions
  */
-export const record = (sql: Executor, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> =>
-  ClientAdapter.record(
+export const record = async (sql: Executor, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> => {
+  ClientAdapter.mustHave(sql, ["unsafe"], what)
+  return ClientAdapter.record(
     { transaction: "savepoint" in sql ? sql : undefined, query: (statement) => run(sql, statement) },
     action,
     options
   )
+}

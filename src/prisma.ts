@@ -43,6 +43,8 @@ const run = async (prisma: Executor, { text, values }: SqlStatement): Promise<un
 const isTransaction = <Tx extends Executor, Settings>(prisma: Database<Tx, Settings> | Tx): prisma is Tx =>
   !("$connect" in prisma && typeof prisma.$connect === "function")
 
+const what = "a client or a transaction of Prisma"
+
 const connect = <Tx extends Executor, Settings>(
   prisma: Database<Tx, Settings> | Tx,
   settings?: Settings
@@ -84,7 +86,7 @@ export const audited = async <Tx extends Executor, A, Settings = never>(
   options: ClientAdapter.Options<A, Settings>,
   body: (tx: Tx, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
 ): Promise<A> => {
-  ClientAdapter.mustHave(prisma, ["$queryRawUnsafe", "$executeRawUnsafe"], "a client or a transaction of Prisma")
+  ClientAdapter.mustHave(prisma, ["$queryRawUnsafe", "$executeRawUnsafe"], what)
   return ClientAdapter.audited(connect(prisma, options?.transaction), options, body)
 }
 
@@ -94,9 +96,15 @@ export const audited = async <Tx extends Executor, A, Settings = never>(
  * @since 0.1.0
  * @category transactions
  */
-export const record = (prisma: Executor, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> =>
-  ClientAdapter.record(
+export const record = async (
+  prisma: Executor,
+  action: Action,
+  options?: ClientAdapter.RecordOptions
+): Promise<string> => {
+  ClientAdapter.mustHave(prisma, ["$queryRawUnsafe", "$executeRawUnsafe"], what)
+  return ClientAdapter.record(
     { transaction: isTransaction(prisma) ? prisma : undefined, query: (statement) => run(prisma, statement) },
     action,
     options
   )
+}

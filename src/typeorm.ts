@@ -49,6 +49,8 @@ const sessionOf = (db: Executor): object | undefined => {
     : undefined
 }
 
+const what = "a DataSource or an EntityManager of TypeORM"
+
 const connect = <Manager extends Executor, Isolation>(
   db: Database<Manager, Isolation>,
   isolation?: Isolation
@@ -87,7 +89,7 @@ export const audited = async <Manager extends Executor, A, Isolation = never>(
   options: ClientAdapter.Options<A, Isolation>,
   body: (manager: Manager, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
 ): Promise<A> => {
-  ClientAdapter.mustHave(db, ["query", "transaction"], "a DataSource or an EntityManager of TypeORM")
+  ClientAdapter.mustHave(db, ["query", "transaction"], what)
   return ClientAdapter.audited(connect(db, options?.transaction), options, body)
 }
 
@@ -97,7 +99,8 @@ export const audited = async <Manager extends Executor, A, Isolation = never>(
  * @since 0.1.0
  * @category transactions
  */
-export const record = (db: Executor, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> => {
+export const record = async (db: Executor, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> => {
+  ClientAdapter.mustHave(db, ["query"], what)
   const session = sessionOf(db)
   return ClientAdapter.record({ transaction: session, query: (statement) => run(db, statement) }, action, options)
 }

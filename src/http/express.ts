@@ -55,7 +55,7 @@ export interface Options<Request> extends RequestContext.Rules {
  * export const app = express().use(
  *   audit({
  *     source: "shop",
- *     actor: async (request: express.Request) => {
+ *     actor: async (request) => {
  *       const user = await userOf(request)
  *       return user === undefined ? { type: "anonymous" } : { type: "user", id: user.id, label: user.name }
  *     }

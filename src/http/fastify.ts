@@ -28,7 +28,9 @@ export interface Incoming {
  * @category models
  */
 export interface Application<Request> {
-  addHook(name: "preHandler", hook: (request: Request, reply: unknown, done: () => void) => void): unknown
+  addHook(name: "preHandler", hook: (request: NoInfer<Request>, reply: unknown, done: () => void) => void): unknown
+  /** Tells TypeScript which request the application has, because `addHook` has too many forms. It is not called. */
+  errorHandler?(error: unknown, request: Request, reply: never): unknown
 }
 
 /**
@@ -62,7 +64,7 @@ export interface Options<Request> extends RequestContext.Rules {
  * export const app = fastify()
  * audit(app, {
  *   source: "shop",
- *   actor: async (request: FastifyRequest) => {
+ *   actor: async (request) => {
  *     const user = await userOf(request)
  *     return user === undefined ? { type: "anonymous" } : { type: "user", id: user.id }
  *   }

@@ -6,12 +6,12 @@ import { currentContext, withContext } from "../../src/ClientAdapter.js"
 import { InvalidRequest } from "../../src/ThreadlineError.js"
 import { TestDatabase } from "../harness/TestDatabase.js"
 import * as Host from "../support/auditedHost.js"
-import { clients, type Plain } from "./plainClients.js"
+import { type Built, clients, type Plain, type Writer } from "./plainClients.js"
 
 const alice = { type: "user", id: 42, label: "Alice" } as const
 const bob = { type: "user", id: "bob" } as const
 
-const failureOf = async (promise: Promise<unknown>): Promise<unknown> => {
+const failureOf = async (promise: PromiseLike<unknown>): Promise<unknown> => {
   try {
     await promise
   } catch (error) {
@@ -21,6 +21,15 @@ const failureOf = async (promise: Promise<unknown>): Promise<unknown> => {
 }
 
 class Refused extends Error {}
+
+const closed = { reason: "Closed" }
+
+/** How clients refuse a query whose transaction has ended, if they do it themselves. */
+const refusals: Readonly<Record<string, object>> = {
+  Kysely: { message: "Transaction is already committed" },
+  Prisma: { code: "P2028" },
+  TypeORM: { message: "Query runner already released. Cannot run queries anymore." }
+}
 
 const withResolvers = () => {
   let resolve: () => void = () => undefined
@@ -115,6 +124,7 @@ for (const [name, open] of Object.entries(clients)) {
         yield* run(async (client) => {
           const refusals: ReadonlyArray<readonly [expected: object, options: object]> = [
             [{ field: "actor.type" }, { actor: { type: "customer", id: 1 } }],
+            [{ field: "actor" }, { actor: "42" }],
             [{ field: "actor.id" }, { actor: { type: "user", id: 1.5 } }],
             [{ field: "correlationId" }, { actor: alice, correlationId: "" }],
             [{ field: "remoteIp" }, { actor: alice, remoteIp: "nowhere" }],
@@ -332,6 +342,26 @@ for (const [name, open] of Object.entries(clients)) {
       })
     )
 
+    it.effect("ends after a call inside it that waits for its actor, if the body ends at once", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          let inside: Promise<unknown> = Promise.resolve()
+          const findBob = () => new Promise<typeof bob>((resolve) => setTimeout(resolve, 20, bob))
+          await client.audited({ actor: alice, action: "outer" }, async (writer) => {
+            await writer.insert(1)
+            inside = withContext({ actor: findBob }, () =>
+              writer.audited({ action: "inner" }, (inner) => inner.insert(2))
+            )
+          })
+          await inside
+        })
+        expect(yield* seen).toEqual({
+          changes: ["1 by user:42", "2 by user:bob"],
+          actions: ["inner ok by bob, linked", "outer ok by 42, linked"]
+        })
+      })
+    )
+
     it.effect("takes the calls inside it along if it fails, also one under way and one that waits", () =>
       Effect.gen(function* () {
         yield* run(async (client) => {
@@ -393,6 +423,141 @@ for (const [name, open] of Object.entries(clients)) {
         })
       })
     )
+
+    // A client belongs to its caller, who may go on with it.
+    if (name !== "a client of pg") {
+      it.effect("lets no statement that it started become part of another call after its end", () =>
+        Effect.gen(function* () {
+          yield* run(async (client) => {
+            const goOn = withResolvers()
+            let late: Promise<unknown> = Promise.resolve()
+            const refused = new Refused("no")
+            const first = client.audited({ actor: alice, action: "first" }, async (writer) => {
+              await writer.insert(1)
+              late = goOn.promise.then(() => writer.insert(2)).catch(() => undefined)
+              throw refused
+            })
+            expect(await failureOf(first)).toBe(refused)
+            await client.audited({ actor: bob, action: "second" }, async (writer) => {
+              await writer.insert(3)
+              goOn.resolve()
+              await late
+            })
+          })
+          expect(yield* seen).toEqual({ changes: ["3 by user:bob"], actions: ["second ok by bob, linked"] })
+          expect(yield* Host.postIds).toEqual([3])
+        })
+      )
+
+      it.effect("sends no query after its end that was built in it, in a savepoint or in a call inside", () =>
+        Effect.gen(function* () {
+          yield* run(async (client) => {
+            const built: Array<readonly [where: string, queries: Built]> = []
+            await client.audited({ actor: alice, action: "first" }, async (writer) => {
+              await writer.insert(1)
+              built.push(["the call", writer.built(100)])
+              await writer.savepoint(async (inner) => {
+                await inner.insert(2)
+                built.push(["a savepoint", inner.built(200)])
+              })
+              await writer.audited({ actor: bob, action: "inner" }, async (inner) => {
+                await inner.insert(3)
+                built.push(["a call inside", inner.built(300)])
+              })
+            })
+            await client.audited({ actor: bob, action: "second" }, async (writer) => {
+              await writer.insert(4)
+              for (const [where, queries] of built) {
+                for (const [kind, send] of Object.entries(queries)) {
+                  expect([where, kind, await failureOf(send())]).toMatchObject([where, kind, refusals[name] ?? closed])
+                }
+              }
+              await writer.insert(5)
+            })
+          })
+          expect((yield* seen).changes).toEqual([
+            "1 by user:42",
+            "2 by user:42",
+            "3 by user:bob",
+            "4 by user:bob",
+            "5 by user:bob"
+          ])
+          expect(yield* Host.postIds).toEqual([1, 2, 3, 4, 5])
+        })
+      )
+    }
+
+    it.effect("gives what the client itself gives for every kind of query, also in savepoints and calls inside", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          const answers = async (writer: Writer): Promise<ReadonlyArray<unknown>> => {
+            const given: Array<unknown> = []
+            for (const [kind, send] of Object.entries(writer.built(100))) {
+              given.push([kind, await send()])
+            }
+            return given
+          }
+          const undone = new Refused("no")
+          let expected: ReadonlyArray<unknown> = []
+          const own = client.own(async (writer) => {
+            expected = await answers(writer)
+            throw undone
+          })
+          expect(await failureOf(own)).toBe(undone)
+          expect(expected.length).toBeGreaterThan(0)
+          await client.audited({ actor: alice, action: "outer" }, async (writer) => {
+            const inSavepoint = writer.savepoint(async (inner) => {
+              expect(await answers(inner)).toEqual(expected)
+              throw undone
+            })
+            expect(await failureOf(inSavepoint)).toBe(undone)
+            const inside = writer.audited({ actor: bob }, async (inner) => {
+              expect(await answers(inner)).toEqual(expected)
+              throw undone
+            })
+            expect(await failureOf(inside)).toBe(undone)
+            expect(await answers(writer)).toEqual(expected)
+          })
+        })
+        const { changes } = yield* seen
+        expect(changes.length).toBeGreaterThan(0)
+        expect(changes.filter((change) => !change.endsWith(" by user:42"))).toEqual([])
+      })
+    )
+
+    // With savepoints of their own, whose names repeat.
+    if (name === "postgres.js" || name.startsWith("Drizzle")) {
+      it.effect("rolls back no savepoint of another call if a savepoint fails after its end", () =>
+        Effect.gen(function* () {
+          yield* run(async (client) => {
+            const begun = withResolvers()
+            const goOn = withResolvers()
+            let late: Promise<unknown> = Promise.resolve()
+            await client.audited({ actor: alice, action: "first" }, async (writer) => {
+              await writer.insert(1)
+              late = failureOf(
+                writer.savepoint(async () => {
+                  begun.resolve()
+                  await goOn.promise
+                  throw new Refused("no")
+                })
+              )
+              await begun.promise
+            })
+            await client.audited({ actor: bob, action: "second" }, (writer) =>
+              writer.savepoint(async (inner) => {
+                await inner.insert(2)
+                goOn.resolve()
+                expect(await late).toBeInstanceOf(Error)
+                await inner.insert(3)
+              })
+            )
+          })
+          expect((yield* seen).changes).toEqual(["1 by user:42", "2 by user:bob", "3 by user:bob"])
+          expect(yield* Host.postIds).toEqual([1, 2, 3])
+        })
+      )
+    }
 
     it.effect("is a part inside a transaction that the host opened itself, and leaves the rest of it alone", () =>
       Effect.gen(function* () {

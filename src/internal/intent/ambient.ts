@@ -6,8 +6,9 @@ import * as Either from "effect/Either"
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as Actor from "../../Actor.js"
 import * as AuditContext from "../../AuditContext.js"
-import type { InvalidRequest } from "../../ThreadlineError.js"
-import { notAnObject } from "../core/request.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { notAnObject, unknownField } from "../core/request.js"
+import { contextFields } from "./resolve.js"
 
 /**
  * Finds the actor when an audited call needs it. `undefined` and `null` say that there is none.
@@ -88,9 +89,12 @@ export const merge = (below: AuditContext.Given, above: AuditContext.Given): Aud
   mergeAny(below, above)
 
 export const withContext = <A>(fields: Ambient, body: () => A): A => {
-  const refusal = notAnObject(fields, "context")
+  const refusal = notAnObject(fields, "context") ?? unknownField(fields, contextFields)
   if (refusal !== undefined) {
     throw refusal
+  }
+  if (typeof body !== "function") {
+    throw new InvalidRequest({ field: "body", rule: "must be a function" })
   }
   const actor = typeof fields.actor === "function" ? remembered(fields.actor) : fields.actor
   const { meta: metaBelow, ...below } = stored()

@@ -63,6 +63,7 @@ export const fromDriver = (error: unknown): AuditError => {
         sqlError
       )
     case "TL004":
+    case "25P01":
       return makeAuditError("EndedByBody", endedByBody, sqlError)
     case "25P02":
       return makeAuditError(
@@ -70,8 +71,12 @@ export const fromDriver = (error: unknown): AuditError => {
         "a statement failed, which aborts a transaction, and the body went on as if it had not",
         sqlError
       )
-    case undefined:
-      return fromStatement(lostIn(error) ?? sqlError)
+    case undefined: {
+      const lost = lostIn(error)
+      return lost === undefined
+        ? makeAuditError("Failed", `the client failed with a statement of Threadline: ${message}`, sqlError)
+        : fromStatement(lost)
+    }
     default:
       return fromStatement(sqlError)
   }
@@ -84,7 +89,7 @@ const layersOf = (error: unknown): ReadonlyArray<ReadonlyArray<unknown>> => {
   while (layers.length < 8 && layer.length > 0) {
     layers.push(layer)
     layer = layer.flatMap((one) =>
-      ["cause", "driverError", "meta", "driverAdapterError"]
+      ["cause", "driverError", "meta", "driverAdapterError", "parent", "nativeError"]
         .map((name) => property(one, name))
         .filter((inner) => typeof inner === "object" && inner !== null)
     )

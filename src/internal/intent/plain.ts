@@ -1,7 +1,6 @@
 /**
  * Audited transactions of clients that are not Effect: what they share, whatever the client.
  */
-import { AsyncLocalStorage } from "node:async_hooks"
 import * as AuditContext from "../../AuditContext.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { notAnObject, unknownField } from "../core/request.js"
@@ -10,8 +9,9 @@ import { identifier } from "../sql/sqlText.js"
 import { type Action, encodeActionSync, failedAction, type Words } from "./action.js"
 import { askActor, currentContext, merge, withContext } from "./ambient.js"
 import { fromDriver, isLost, outcomeUnknown, own } from "./driverError.js"
-import { closed, isOutcomeUnknown, makeAuditError } from "./errors.js"
+import { type AuditError, closed, isOutcomeUnknown, makeAuditError } from "./errors.js"
 import { finishDocument, isContextKept, unopenedPart } from "./finish.js"
+import { Level, levelOf, levels, Transaction, transactions } from "./plainLevel.js"
 import { contextFields, contradiction } from "./resolve.js"
 
 /**
@@ -77,104 +77,15 @@ export interface Connection<Tx extends object> {
   readonly begin: (first: SqlStatement, body: (tx: Tx) => Promise<SqlStatement>) => Promise<unknown>
   /** What tells the transaction from others, if it is not the object itself. It may be used again after the end. */
   readonly identify?: ((tx: Tx) => object) | undefined
+  /**
+   * Shows the body a transaction, and refuses its statements once `refusal` gives an error: the transaction has ended. Without it, code
+   * that was not awaited could write into a transaction of someone else's, if the client gives the same connection to others.
+   */
+  readonly lend?: ((tx: Tx, refusal: () => AuditError | undefined) => Tx) | undefined
   /** Whether `begin` gives the caller's own client, which may be used again after the end. */
   readonly isCallers?: boolean | undefined
   /** Runs a statement in a transaction that `begin` or `savepoint` gave, else with what the caller gave; its rows. */
   readonly query: (tx: Tx | undefined, statement: SqlStatement) => Promise<unknown>
-}
-
-/** One transaction of a client, whatever objects the client shows it as. */
-class Transaction {
-  /** The level of what opened it. */
-  base: Level | undefined
-}
-
-/** One nesting level of audited calls in a transaction: calls directly inside it take turns, and inherit from it. */
-class Level {
-  private last: Promise<unknown> = Promise.resolve()
-  private open = true
-  constructor(
-    readonly transaction: Transaction,
-    /** The document of an audited call; undefined in a transaction that the host opened itself. */
-    readonly context: string | undefined,
-    readonly allowMissingActor: boolean,
-    readonly enclosing: Level | undefined,
-    /** What an audited call gave its body; undefined if that may be used again after the end. */
-    readonly lent: object | undefined
-  ) {}
-  get isOpen(): boolean {
-    return this.open
-  }
-  takeTurn<A>(task: () => Promise<A>): Promise<A> {
-    const turn = this.last.then(() => {
-      if (!this.open) {
-        throw closed()
-      }
-      return task()
-    })
-    this.last = turn.catch(() => undefined)
-    return turn
-  }
-  /**
-   * Waits for the calls inside, also those that the body did not await. Otherwise what ends the level would run in the part of one
-   * of them, as its actor.
-   */
-  async settle(): Promise<void> {
-    let seen: unknown
-    while (seen !== this.last) {
-      seen = this.last
-      await seen
-    }
-    this.open = false
-  }
-  /** Refuses the calls inside that have not begun, and waits for the one that has: its client goes to others after that. */
-  async abandon(): Promise<void> {
-    this.open = false
-    await this.last
-  }
-}
-
-/** The level of the code that runs, the innermost first. */
-const levels = new AsyncLocalStorage<Level>()
-
-const transactions = new WeakMap<object, Transaction>()
-
-const find = (matches: (level: Level) => boolean): Level | undefined => {
-  let level = levels.getStore()
-  while (level !== undefined && !matches(level)) {
-    level = level.enclosing
-  }
-  return level
-}
-
-const enclosingOf = (transaction: Transaction): Level | undefined =>
-  find((level) => level.isOpen && level.transaction === transaction)
-
-/**
- * Throws `Closed` if the code that runs was started by an audited call that has ended, and uses what that call gave it. By now
- * this may be in a transaction of someone else's.
- */
-export const mustBeOpen = (shown: object): void => {
-  const giver = find(({ lent }) => lent === shown)
-  if (giver !== undefined && !giver.isOpen && giver.transaction !== transactions.get(shown)) {
-    throw closed()
-  }
-}
-
-/** The innermost open level of a transaction, as the code that runs sees it. */
-const levelOf = (shown: object): Level => {
-  mustBeOpen(shown)
-  const transaction = transactions.get(shown) ?? new Transaction()
-  transactions.set(shown, transaction)
-  return (
-    enclosingOf(transaction) ?? (transaction.base ??= new Level(transaction, undefined, false, undefined, undefined))
-  )
-}
-
-/** Whether the code that runs is inside an audited call of this transaction. */
-export const isInside = (shown: object): boolean => {
-  const transaction = transactions.get(shown)
-  return transaction !== undefined && enclosingOf(transaction) !== undefined
 }
 
 const optionNames = {
@@ -268,16 +179,35 @@ export const audited = async <Tx extends object, A, Settings>(
   options: Options<A, Settings>,
   body: (tx: Tx, recorder: Recorder) => PromiseLike<A> | A
 ): Promise<A> => {
-  const savepoint = connection.inside?.savepoint
-  const parent = connection.inside === undefined ? undefined : levelOf(connection.inside.transaction)
+  const { inside } = connection
+  if (inside === undefined) {
+    return runAudited(connection, options, body, undefined)
+  }
+  const parent = levelOf(inside.transaction)
+  // At once: the body of the enclosing call may end in the same instant, without awaiting this call.
+  return parent.takeTurn(() => runAudited(connection, options, body, { parent, savepoint: inside.savepoint }))
+}
+
+const runAudited = async <Tx extends object, A, Settings>(
+  connection: Connection<Tx>,
+  options: Options<A, Settings>,
+  body: (tx: Tx, recorder: Recorder) => PromiseLike<A> | A,
+  enclosing: { readonly parent: Level; readonly savepoint: Savepoint<Tx> } | undefined
+): Promise<A> => {
+  const parent = enclosing?.parent
   const request = await prepare(options, parent)
+  if (typeof body !== "function") {
+    throw new InvalidRequest({ field: "body", rule: "must be a function" })
+  }
   const { action: given } = options
   const words = { reason: options.reason, comment: options.comment }
   // What is known of the action before must be right before anything runs.
   const encodedAction = given === undefined || typeof given === "function" ? undefined : encodeActionSync(given, words)
 
   /** Runs the body. */
-  const run = async (tx: Tx): Promise<Ran<A>> => {
+  const run = async (begun: Tx): Promise<Ran<A>> => {
+    let ended = false
+    const tx = connection.lend?.(begun, () => (ended ? closed() : undefined)) ?? begun
     const shown = connection.identify?.(tx) ?? tx
     const allowMissingActor = options.allowMissingActor ?? parent?.allowMissingActor ?? false
     const transaction = parent?.transaction ?? new Transaction()
@@ -312,13 +242,14 @@ export const audited = async <Tx extends object, A, Settings>(
     } finally {
       open = false
       await level.abandon()
+      ended = true
       if (outer === undefined) {
         transactions.delete(shown)
       }
     }
   }
 
-  if (parent === undefined || savepoint === undefined) {
+  if (enclosing === undefined) {
     let ran: Ran<A> | undefined
     let last: SqlStatement | undefined
     try {
@@ -337,7 +268,7 @@ export const audited = async <Tx extends object, A, Settings>(
     }
     return valueOf(ran)
   }
-  return parent.takeTurn(() => inSavepoint(connection, savepoint, parent, request, options, run))
+  return inSavepoint(connection, enclosing.savepoint, enclosing.parent, request, options, run)
 }
 
 /** A part of a transaction with a context or an action of its own; or only a savepoint, if it has neither. */
