@@ -17,7 +17,8 @@ const rooms = {
   capture: ["core", "sql"],
   intent: ["core", "sql"],
   schema: ["core", "sql"],
-  health: ["core", "sql", "capture", "schema"]
+  health: ["core", "sql", "capture", "schema"],
+  testing: ["core", "sql", "record", "rows"]
 }
 
 /** The only public modules that internal files may import: models and errors that every room shares. */

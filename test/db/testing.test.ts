@@ -60,6 +60,45 @@ layer(services, { excludeTestServices: true })("threadline/testing", (it) => {
     }).pipe(Testing.rolledBack)
   )
 
+  it.effect("compares every action of a transaction, the first with its changes", () =>
+    Effect.gen(function* () {
+      yield* Testing.withoutCapture(draft)
+      const both = Audit.transaction(Effect.zipRight(pay, Audit.record("mail.queued")), {
+        action: "order.closed",
+        actor: user
+      })
+      yield* both
+      yield* Testing.expect([
+        { action: "invoice.paid", actor: user, changes: [["update", "invoices"]] },
+        { action: "mail.queued", actor: user, changes: [] },
+        { action: "order.closed", actor: user, changes: [] }
+      ])
+      yield* Audit.transaction(
+        Effect.zipRight(statement("update invoices set state = 'sent'"), Audit.record("mail.queued")),
+        { action: "invoice.sent", actor: user }
+      )
+      const lone = yield* Effect.flip(
+        Testing.expect({ action: "mail.queued", changes: [["update", "invoices", { state: ["paid", "sent"] }]] })
+      )
+      be(lone.message.split("\n").slice(-3)).toEqual([
+        "+ audited",
+        '+   action: "invoice.sent"',
+        "+   actor: user 42 (Alice)"
+      ])
+    }).pipe(Testing.rolledBack)
+  )
+
+  it.effect("holds whole numbers of any size apart", () =>
+    Effect.gen(function* () {
+      yield* statement("insert into invoices (id, total) values (2, 9007199254740993)")
+      const expecting = (total: bigint) => Testing.expect({ changes: [["insert", "invoices", { total }]] })
+      const { message } = yield* Effect.flip(expecting(9007199254740992n))
+      be(message).toContain("-         total: 9007199254740992\n+         total: 9007199254740993")
+      yield* statement("insert into invoices (id, total) values (3, 9007199254740993)")
+      yield* expecting(9007199254740993n)
+    }).pipe(Testing.rolledBack)
+  )
+
   it.effect("shows what differs line by line", () =>
     Effect.gen(function* () {
       yield* Testing.withoutCapture(draft)
@@ -106,7 +145,23 @@ layer(services, { excludeTestServices: true })("threadline/testing", (it) => {
       const wrong: ReadonlyArray<readonly [field: string, expected: object | undefined]> = [
         ["expected.acton", { acton: "invoice.paid" }],
         ["expected.action.name", [{ action: "invoice.paid" }, { "action.name": "a" }]],
-        ["expected", undefined]
+        ["expected", undefined],
+        ["expected.changes", { changes: "update" }],
+        ["expected.changes", { changes: ["update invoices"] }],
+        ["expected.changes", { changes: [["update"]] }],
+        ["expected.changes", { changes: [["update", "invoices", "paid"]] }],
+        ["expected.actor", { actor: "user:42" }],
+        ["expected.actor.type", { actor: { type: "usr", id: "42" } }],
+        ["expected.actor.id", { actor: { type: "user" } }],
+        ["expected.actor.lable", { actor: { type: "user", id: "42", lable: "Bob" } }],
+        [
+          "expected.actor.impersonater",
+          { actor: { type: "user", id: "42", impersonater: { type: "admin", id: "1" } } }
+        ],
+        [
+          "expected.actor.impersonator.lable",
+          { actor: { type: "user", id: "42", impersonator: { type: "admin", id: "1", lable: "Bob" } } }
+        ]
       ]
       for (const [field, expected] of wrong) {
         be(yield* Effect.flip(Testing.expect(expected as Testing.Expected))).toMatchObject({
@@ -166,6 +221,70 @@ layer(services, { excludeTestServices: true })("threadline/testing", (it) => {
       yield* Testing.rolledBack(Effect.zipRight(draft, pay))
       be(yield* statement("select from invoices")).toEqual([])
       yield* Testing.expect([])
+    })
+  )
+
+  it.effect("undoes only its own part if it is inside another transaction", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const paid = { action: "invoice.paid", changes: [["update", "invoices", { state: ["draft", "paid"] }]] } as const
+      const inner = Testing.rolledBack(Effect.zipRight(pay, Testing.expect(paid)))
+      for (const outer of [Testing.rolledBack, sql.withTransaction]) {
+        yield* outer(
+          Effect.gen(function* () {
+            yield* Testing.withoutCapture(draft)
+            yield* inner
+            yield* Effect.exit(Testing.rolledBack(Effect.zipRight(pay, Effect.dieMessage("the test failed"))))
+            be(yield* statement("select id, state from invoices")).toEqual([{ id: 1, state: "draft" }])
+            yield* inner
+            yield* pay
+            yield* Testing.expect(paid)
+            yield* statement("delete from invoices")
+          })
+        )
+        yield* Testing.forget
+      }
+    })
+  )
+
+  it.effect("says in the words of the server why fixtures cannot be loaded without capture", () =>
+    Effect.gen(function* () {
+      const early = yield* Effect.flip(
+        Testing.withoutCapture(statement("insert into invoices (id, customer) values (9, 9)"))
+      )
+      be(early.message).toContain('"invoices" violates foreign key constraint')
+      const few = yield* statement("create role threadline_loader").pipe(
+        Effect.zipRight(statement("grant usage on schema threadline to threadline_loader")),
+        Effect.zipRight(statement("set local role threadline_loader")),
+        Effect.zipRight(Testing.withoutCapture(draft)),
+        Testing.rolledBack,
+        Effect.flip
+      )
+      be(few.message).toMatch(/^must be owner of table /)
+      yield* Testing.expect([])
+    })
+  )
+
+  it.effect("says in the words of the server why a database cannot be made, and refuses wrong options", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestDatabase.TestDatabase
+      const made = (options: Parameters<typeof Testing.layerDatabase>[0]) =>
+        Effect.flip(Effect.provide(statement("select 1"), Testing.layerDatabase(options)))
+      const unknown = yield* made({ url, template: "no_such_database" })
+      be(unknown).toMatchObject({ _tag: "SqlError", message: 'template database "no_such_database" does not exist' })
+      const name = new URL(url).pathname.slice(1)
+      be((yield* made({ url, template: name })).message).toBe(
+        `source database "${name}" is being accessed by other users`
+      )
+      for (const [field, options] of [
+        ["options", undefined],
+        ["url", {}],
+        ["url", { url: undefined }],
+        ["url", { url: "localhost" }],
+        ["templat", { url, templat: "invoices" }]
+      ] as const) {
+        be(() => Testing.layerDatabase(options as never)).toThrow(be.objectContaining({ field }))
+      }
     })
   )
 

@@ -114,19 +114,36 @@ const commit = (connection: Connection): Effect.Effect<void, SqlError> =>
 const failure = (message: string, code: string): SqlError =>
   new SqlError({ cause: Object.assign(new Error(message), { code }), message })
 
-/** Runs a body on a connection of its own, after `begin`. `end` ends the transaction; it cannot be interrupted. */
+/** How a transaction or a savepoint can end. */
+interface Ends {
+  readonly keep: Effect.Effect<unknown, SqlError>
+  /** Never fails. If a savepoint cannot be undone, the transaction of the caller stays aborted, and its own end undoes everything. */
+  readonly undo: Effect.Effect<unknown>
+}
+
+/** Ends what a body ran in. It cannot be interrupted. */
+type End = <A, E, R>(ran: Effect.Effect<A, E | SqlError, R>, ends: Ends) => Effect.Effect<A, E | SqlError, R>
+
+const keeping: End = (ran, { keep, undo }) =>
+  ran.pipe(
+    Effect.zipLeft(keep),
+    Effect.onError(() => undo)
+  )
+
+const undoing: End = (ran, { undo }) => Effect.ensuring(ran, undo)
+
+/** Runs a body on a connection of its own, after `begin`. */
 const owning = <A, E, R>(
   sql: SqlClient.SqlClient,
   begin: string,
   body: Effect.Effect<A, E, R>,
-  end: (ran: Effect.Effect<A, E | SqlError, R>, reserved: Reserved) => Effect.Effect<A, E | SqlError, R>
+  end: End
 ): Effect.Effect<A, E | SqlError, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(reserve(sql, restore), (reserved) => {
-      const { connection, release } = reserved
+    Effect.flatMap(reserve(sql, restore), ({ connection, release, rollback }) => {
       const inside = Effect.provideService(body, SqlClient.TransactionConnection, [connection, 0])
       const ran = restore(Effect.zipRight(connection.executeRaw(begin, []), inside))
-      return Effect.ensuring(end(ran, reserved), release)
+      return Effect.ensuring(end<A, E, R>(ran, { keep: commit(connection), undo: rollback }), release)
     })
   )
 
@@ -138,20 +155,7 @@ export const transaction = <A, E, R>(
   sql: SqlClient.SqlClient,
   begin: string,
   body: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | SqlError, R> =>
-  owning(sql, begin, body, (ran, { connection, rollback }) =>
-    ran.pipe(
-      Effect.zipLeft(commit(connection)),
-      Effect.onError(() => rollback)
-    )
-  )
-
-/** Runs a body in a transaction on a connection of its own, as `transaction` does. At its end it is undone, however it ends. */
-export const rolledBack = <A, E, R>(
-  sql: SqlClient.SqlClient,
-  begin: string,
-  body: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | SqlError, R> => owning(sql, begin, body, (ran, { rollback }) => Effect.ensuring(ran, rollback))
+): Effect.Effect<A, E | SqlError, R> => owning(sql, begin, body, keeping)
 
 /** The connection of the transaction that the fiber is in, with its depth. */
 const enclosing = Effect.serviceOption(SqlClient.TransactionConnection)
@@ -170,28 +174,48 @@ export const withoutConnection = <A, E, R>(effect: Effect.Effect<A, E, R>): Effe
     (context: Context.Context<R>) => Context.omit(SqlClient.TransactionConnection)(context) as Context.Context<R>
   )
 
+const owningOrSavepoint = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  begin: string,
+  body: Effect.Effect<A, E, R>,
+  end: End
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.flatMap(enclosing, (outer): Effect.Effect<A, E | SqlError, R> =>
+    Option.isSome(outer) ? savepoint(...outer.value, body, end) : owning(sql, begin, body, end)
+  )
+
 /** Runs a body in a transaction of its own. Inside a transaction of the caller's it is a savepoint. */
 export const transactionOrSavepoint = <A, E, R>(
   sql: SqlClient.SqlClient,
   begin: string,
   body: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | SqlError, R> =>
-  Effect.flatMap(enclosing, (outer): Effect.Effect<A, E | SqlError, R> =>
-    Option.isSome(outer) ? savepoint(...outer.value, body) : transaction(sql, begin, body)
-  )
+): Effect.Effect<A, E | SqlError, R> => owningOrSavepoint(sql, begin, body, keeping)
 
+/** Runs a body as `transactionOrSavepoint` does. At its end it is undone, however it ends. */
+export const rolledBack = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  begin: string,
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> => owningOrSavepoint(sql, begin, body, undoing)
+
+/** Runs a body after a savepoint. */
 const savepoint = <A, E, R>(
   connection: Connection,
   depth: number,
-  body: Effect.Effect<A, E, R>
+  body: Effect.Effect<A, E, R>,
+  end: End
 ): Effect.Effect<A, E | SqlError, R> => {
   const name = `threadline_owned_${depth + 1}`
   return Effect.uninterruptibleMask((restore) =>
-    connection.executeRaw(`savepoint ${name}`, []).pipe(
-      Effect.zipRight(restore(Effect.provideService(body, SqlClient.TransactionConnection, [connection, depth + 1]))),
-      Effect.zipLeft(connection.executeRaw(`release savepoint ${name}`, [])),
-      // If this fails the transaction of the caller stays aborted, and its own end undoes everything.
-      Effect.onError(() => Effect.either(undo(connection, `rollback to savepoint ${name}; release savepoint ${name}`)))
+    end<A, E, R>(
+      Effect.zipRight(
+        connection.executeRaw(`savepoint ${name}`, []),
+        restore(Effect.provideService(body, SqlClient.TransactionConnection, [connection, depth + 1]))
+      ),
+      {
+        keep: connection.executeRaw(`release savepoint ${name}`, []),
+        undo: Effect.either(undo(connection, `rollback to savepoint ${name}; release savepoint ${name}`))
+      }
     )
   )
 }
