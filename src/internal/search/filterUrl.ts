@@ -92,8 +92,11 @@ const forms = {
 
 type Field = keyof typeof forms
 
-/** A key of several columns has a field of its own, because its text could also be the key of one column. */
-const compositeKey = "keyJson"
+/**
+ * A key of several columns has a field of its own, because its text could also be the key of one column. So has the empty string: an
+ * empty field of a form is one that nobody filled in.
+ */
+const keyAsJson = "keyJson"
 
 const repeatable: ReadonlySet<string> = new Set<Field>(["table", "op", "changedField", "action"])
 
@@ -118,14 +121,14 @@ export const canonicalFields = (filter: Filter): ReadonlyArray<readonly [field: 
 
 const paramsOf = (filter: Filter): ReadonlyArray<readonly [name: string, texts: ReadonlyArray<string>]> =>
   canonicalFields(filter).map(([field, value]) =>
-    field === "key" && typeof value !== "string"
-      ? [compositeKey, [canonical(value as JsonValue)]]
+    field === "key" && (typeof value !== "string" || value === "")
+      ? [keyAsJson, [canonical(value as JsonValue)]]
       : [field, forms[field].write(value)]
   )
 
 /**
  * The one text of a filter, a URL query without question mark: `table=public.posts&actor=user%3A42`. Equal filters have equal
- * texts. An actor is `type` or `type:id`, objects are JSON, a key of several columns is `keyJson`.
+ * texts. An actor is `type` or `type:id`, objects are JSON, a key of several columns, or the empty string, is `keyJson`.
  *
  * @since 0.1.0
  * @category conversions
@@ -143,13 +146,13 @@ const fromParams = (params: ReadonlyMap<string, ReadonlyArray<string>>): Either.
     if (texts.length > 1 && !repeatable.has(name)) {
       return refused(name, "must be given once")
     }
-    if (name === compositeKey) {
+    if (name === keyAsJson) {
       const key = parse(texts[0] ?? "")
       if (params.has("key")) {
-        return refused(compositeKey, "is another form of key; leave one of the two out")
+        return refused(keyAsJson, "is another form of key; leave one of the two out")
       }
-      if (!Array.isArray(key) && !isObject(key)) {
-        return refused(compositeKey, "must be a JSON array or object")
+      if (typeof key !== "string" && !Array.isArray(key) && !isObject(key)) {
+        return refused(keyAsJson, "must be a JSON array, object or string")
       }
       input["key"] = key
     } else if (isField(name)) {
@@ -212,7 +215,9 @@ const params = {
   table: oneOrMore("a table as in SQL, public.posts"),
   schema: singleValue("every table in this schema"),
   key: singleValue("the key of a row of the one table"),
-  keyJson: singleValue("the key of a row of the one table, if it has several columns: a JSON array or object"),
+  keyJson: singleValue(
+    "the key of a row of the one table, if it has several columns: a JSON array or object; the empty string as a JSON string"
+  ),
   op: oneOrMore("insert, update, delete, truncate or baseline"),
   contains: singleValue("a JSON object that the row before or after the change contains"),
   changedField: oneOrMore("a column that an update changed"),
@@ -236,7 +241,7 @@ const params = {
   order: singleValue("newest (default) or oldest"),
   limit: singleValue("items in a page, 1 to 1000, 50 unless given"),
   cursor: singleValue("nextCursor of the page before")
-} satisfies { readonly [F in Field | typeof compositeKey]: unknown }
+} satisfies { readonly [F in Field | typeof keyAsJson]: unknown }
 
 const Params = Schema.Struct(params).annotations({ parseOptions: { onExcessProperty: "error" } })
 

@@ -11,7 +11,6 @@ import * as Schema from "effect/Schema"
 import type { Position } from "../record/cursor.js"
 import type { Part } from "./filterPart.js"
 import { formatMicros } from "../core/instant.js"
-import type { TableName } from "../core/tableName.js"
 import { behind, isOfRow, listsAllVisible, type Plan } from "./plan.js"
 import { all, unionAll } from "../record/storage.js"
 import { byName } from "../record/tables.js"
@@ -58,7 +57,7 @@ const byTime = (plan: Plan): Fragment => plan.storage.sql`c.captured_at ${direct
 export const ordering = (plan: Plan): Fragment => (isOfRow(plan) ? byTime(plan) : byTransaction(plan))
 
 /** Whether the cursor is behind all changes of its transaction. */
-const isBehind = ({ after, order }: Pick<Plan, "after" | "order">): boolean =>
+export const isBehind = ({ after, order }: Pick<Plan, "after" | "order">): boolean =>
   after !== undefined && after.id === behind({ order }, after.major).id
 
 /** Keeps a column of transaction ids within the window and not before the cursor. */
@@ -133,7 +132,7 @@ const prune = ({ storage: { sql } }: Plan): Fragment =>
   sql`c.captured_at >= ${earliestCapture(sql, sql`t.occurred_at`)}`
 
 /** Conditions on the transaction `t`, but for the one that its index finds. */
-const transactionTests = (plan: Plan, driving: Part | undefined): ReadonlyArray<Fragment> =>
+export const transactionTests = (plan: Plan, driving: Part | undefined): ReadonlyArray<Fragment> =>
   plan.parts.flatMap((part) => [
     ...(part === driving || part.transaction === undefined ? [] : [part.transaction.condition]),
     ...(part === driving || part.source === undefined ? [] : [part.source.holds("t.id")])
@@ -144,7 +143,7 @@ const transactionTests = (plan: Plan, driving: Part | undefined): ReadonlyArray<
  * used. Ids from another table are sorted first and fetched one by one. In a join, the planner could merge them with all
  * transactions.
  */
-const transactionsOf = (plan: Plan, driving: Part | undefined, count: number | undefined): Fragment => {
+export const transactionsOf = (plan: Plan, driving: Part | undefined, count: number | undefined): Fragment => {
   const { name, sql } = plan.storage
   const limit = limited(plan, count)
   // Without the fence, the planner would walk all transactions in their order and hope to meet the few early.
@@ -178,7 +177,7 @@ const transactionsOf = (plan: Plan, driving: Part | undefined, count: number | u
         ${limit}`
 }
 
-const drivingPart = ({ parts }: Plan): Part | undefined =>
+export const drivingPart = ({ parts }: Plan): Part | undefined =>
   parts.find((part) => part.transaction?.index === "few") ??
   parts.find((part) => part.source !== undefined) ??
   parts.find((part) => part.transaction?.index === "ordered")
@@ -196,7 +195,7 @@ const lastChange = (plan: Plan, candidates: Fragment, count: number): Fragment =
 }
 
 /** The transaction at which a search ends: all of its changes have been looked at. */
-const lastTransaction = (plan: Plan, transactions: Fragment, count: number): Fragment => {
+export const lastTransaction = (plan: Plan, transactions: Fragment, count: number): Fragment => {
   const { sql } = plan.storage
   return sql`
       select t.place as major, ${sql.literal(behind(plan, 0n).id.toString())}::bigint as id
@@ -411,88 +410,6 @@ export const transactionsFor = ({ storage: { name, sql } }: Plan, { first }: Sea
 
 export const search = (plan: Plan, attempt: Attempt, limit: number): Search =>
   attempt.way === "changes" ? searchChanges(plan, attempt, limit) : searchTransactions(plan, attempt, limit)
-
-/** The name of the one table whose changes are listed. Null if all tables are, undefined if there are several or it had others. */
-const onlyName = ({ tables }: Plan): TableName | null | undefined => {
-  const [span, ...otherSpans] = tables?.flatMap(({ spans }) => spans) ?? []
-  return tables === undefined
-    ? null
-    : span !== undefined && otherSpans.length === 0 && span.since === null && span.until === null
-      ? span
-      : undefined
-}
-
-/**
- * Whether the transactions of a plan are found in the order of their ids, and nothing else is asked of them or of their changes but
- * their time, and of changes their table.
- */
-const isPlain = (plan: Plan): boolean => {
-  const { after, of, parts, range, row, storage, tables } = plan
-  const driving = drivingPart(plan)
-  return (
-    storage.restriction === undefined &&
-    row === undefined &&
-    (of === "transactions"
-      ? tables === undefined && (after === undefined || isBehind(plan))
-      : // An actor may be too busy to find the few changes of a quiet table.
-        (tables === undefined ? driving : driving?.source) !== undefined && onlyName(plan) !== undefined) &&
-    (range.low === undefined || range.low !== range.high) &&
-    parts.every(({ from, seek, to }) => seek === undefined || from !== undefined || to !== undefined) &&
-    tests(plan).length === 0 &&
-    transactionTests(plan, driving).length === 0
-  )
-}
-
-/** Changes that are counted of a transaction in a listing. */
-export const mostCounted = 100
-
-/** Transactions that a short search looks at beyond those that are wanted: those at the ends of a window may lie outside of it. */
-const spare = 16
-
-/**
- * A short search for the first transactions of a plan, as many as it needs if each has something to show. The log is read by a
- * function of the database, which keeps its plan. A statement is planned each time, over all partitions of changes. Undefined if the
- * plan asks for too much.
- */
-export const searchShort = (plan: Plan, limit: number): Search | undefined => {
-  if (!isPlain(plan)) {
-    return undefined
-  }
-  const { after, of, order, parts, storage } = plan
-  const { name, sql } = storage
-  const count = limit + spare
-  const bound = (instants: ReadonlyArray<string | undefined>, open: string): Fragment =>
-    sql`${instants.find((instant) => instant !== undefined) ?? open}::timestamptz`
-  const since = bound(
-    parts.map(({ from }) => from),
-    "-infinity"
-  )
-  const until = bound(
-    parts.map(({ to }) => to),
-    "infinity"
-  )
-  const found = sql`
-        (select pg_catalog.array_agg(t.place order by t.place) from threadline_first t),
-        (select pg_catalog.array_agg(${earliestCapture(sql, sql`t.occurred_at`)} order by t.place) from threadline_first t),
-        ${order === "newest"}::boolean`
-  const within = isBehind(plan) ? undefined : after
-  const table = onlyName(plan)
-  const isWindow = parts.some(({ seek }) => seek !== undefined)
-  return {
-    first: transactionsOf(plan, drivingPart(plan), count),
-    matches:
-      of === "changes"
-        ? sql`
-      select c.*
-      from ${name("changes_of")}(${found}, ${limit}::int, ${table?.schema ?? null}::text, ${table?.name ?? null}::text, ${since}, ${until},
-        ${within?.major.toString() ?? null}::bigint, ${within?.id.toString() ?? null}::bigint
-      ) c`
-        : sql`
-      select n.*
-      from ${name("contents_of")}(${found}, ${limit}::int, ${mostCounted + 1}::int, ${isWindow}::boolean, ${since}, ${until}) n`,
-    stop: lastTransaction(plan, sql`select t.place from threadline_first t`, count)
-  }
-}
 
 /**
  * Every change that a plan finds, in its order and without a budget, or the first `count` of them. It is one statement, read to

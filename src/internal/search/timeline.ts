@@ -27,17 +27,8 @@ import { prepare } from "./prepare.js"
 import type { KnownWindows } from "./window.js"
 import { canonicalRequest, type ReadError, request, wholeNumber } from "../core/request.js"
 import { checkNames } from "./names.js"
-import {
-  ordering,
-  type Search,
-  search,
-  searchShort,
-  Stop,
-  stopOf,
-  stopStatement,
-  transactionsFor,
-  withFirst
-} from "./statements.js"
+import { ordering, type Search, search, Stop, stopOf, stopStatement, transactionsFor, withFirst } from "./statements.js"
+import { searchShort } from "./shortSearch.js"
 import { rows, type Storage } from "../record/storage.js"
 import { joinedAction, shownChangeColumns } from "../record/visible.js"
 

@@ -26,17 +26,8 @@ import { behind, type Plan } from "./plan.js"
 import { prepare } from "./prepare.js"
 import type { KnownWindows } from "./window.js"
 import { canonicalRequest, type ReadError } from "../core/request.js"
-import {
-  mostCounted,
-  type Search,
-  search,
-  searchShort,
-  Stop,
-  stopOf,
-  stopStatement,
-  transactionsFor,
-  withFirst
-} from "./statements.js"
+import { type Search, search, Stop, stopOf, stopStatement, transactionsFor, withFirst } from "./statements.js"
+import { mostCounted, searchShort } from "./shortSearch.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { Count } from "./timeline.js"
 import { joinedAction, visibleChange } from "../record/visible.js"

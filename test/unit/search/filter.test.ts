@@ -245,6 +245,9 @@ describe("Query.Filter", () => {
     expect(Query.filterToUrl(decoded({ table: "members", key: ["a", "b"] }))).toBe(
       "table=public.members&keyJson=%5B%22a%22%2C%22b%22%5D"
     )
+    // A form sends `key=` if nobody filled it in.
+    expect(Query.filterToUrl(decoded({ table: "members", key: "" }))).toBe("table=public.members&keyJson=%22%22")
+    expect(Either.getOrThrow(Query.filterFromUrl("table=members&keyJson=%22%22")).key).toBe("")
   })
 
   it("has one document, in which nothing stands that it would mean anyway", () => {
@@ -298,7 +301,7 @@ describe("Query.Filter", () => {
       ["contains=7", /^contains: must be an object/],
       ["actor=robot:1", /^actor: must be/],
       ["table=posts&key=1&keyJson=[1]", /^keyJson: is another form/],
-      ["table=posts&keyJson=1", /^keyJson: must be a JSON array or object/],
+      ["table=posts&keyJson=1", /^keyJson: must be a JSON array, object or string/],
       ["key=1", /^key: needs the table/],
       ["", "fine"],
       ["?", "fine"]
