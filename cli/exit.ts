@@ -53,7 +53,8 @@ const database: ReadonlySet<string> = new Set([
   "NotMigrated",
   "NewerSchema",
   "InsufficientPrivilege",
-  "RecordHidden"
+  "RecordHidden",
+  "ReadOnly"
 ])
 
 const ofReason = (reason: string): ExitCode => (database.has(reason) ? 3 : 1)

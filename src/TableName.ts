@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as Either from "effect/Either"
+import type * as Either from "effect/Either"
 import * as columnNames from "./internal/core/columnName.js"
 import * as tableNames from "./internal/core/tableName.js"
 import type { InvalidRequest } from "./ThreadlineError.js"
@@ -65,8 +65,4 @@ export const format: (name: TableName) => string = tableNames.format
  * @since 0.1.0
  * @category predicates
  */
-export const same = (one: string, other: string): boolean =>
-  Either.getOrElse(
-    Either.zipWith(parse(one), parse(other), (a, b) => a.schema === b.schema && a.name === b.name),
-    () => false
-  )
+export const same: (one: string, other: string) => boolean = tableNames.same

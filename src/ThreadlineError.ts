@@ -7,7 +7,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { withSuggestion } from "./internal/core/suggest.js"
-import { isRowSecurity, reasonOf, sqlState } from "./internal/sql/sqlState.js"
+import { isReadOnly, isRowSecurity, reasonOf, sqlState } from "./internal/sql/sqlState.js"
 
 /**
  * @since 0.1.0
@@ -123,6 +123,7 @@ export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound"
  * - `NewerSchema`: the schema was migrated by a newer Threadline.
  * - `InsufficientPrivilege`: the role lacks a grant; `threadline grant` gives it.
  * - `RecordHidden`: row-level security may hide rows of the record from this role, or from the owner of the record.
+ * - `ReadOnly`: something is to be written, and the server is a replica, or the transaction is read-only.
  * - `Failed`: any other failure of a statement; `sqlState` says which.
  *
  * @since 0.1.0
@@ -135,6 +136,7 @@ export const Reason = Schema.Literal(
   "NewerSchema",
   "InsufficientPrivilege",
   "RecordHidden",
+  "ReadOnly",
   "Failed"
 )
 
@@ -197,6 +199,12 @@ export const fromSqlError = (error: SqlError): ThreadlineError => {
     return make(
       "InsufficientPrivilege",
       `the database role lacks a privilege (${reasonOf(error)}); "threadline grant" gives it`
+    )
+  }
+  if (isReadOnly(error)) {
+    return make(
+      "ReadOnly",
+      `nothing can be written here (${reasonOf(error)}): neither a replica nor a read-only transaction takes writes`
     )
   }
   if (state === "3F000" || state === "42P01" || state === "42883") {

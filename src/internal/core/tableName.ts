@@ -76,3 +76,10 @@ export const quote = (name: string): string =>
 
 /** Writes the name of a table, always with its schema, so that SQL and `parse` read it back. */
 export const format = ({ name, schema }: TableName): string => `${quote(schema)}.${quote(name)}`
+
+/** Whether two strings name the same table; false if one of them is not the name of a table. */
+export const same = (one: string, other: string): boolean =>
+  Either.getOrElse(
+    Either.zipWith(parse(one), parse(other), (a, b) => a.schema === b.schema && a.name === b.name),
+    () => false
+  )

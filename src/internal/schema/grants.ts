@@ -5,6 +5,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import { fromSqlError, InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import { mustHaveOnly } from "../core/request.js"
+import { checkVersion } from "./check.js"
 import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
 import { identifier, literal, qualified } from "../sql/sqlText.js"
 import { StorageSchema } from "../sql/storageSchema.js"
@@ -149,11 +150,15 @@ const reader = (schema: string, role: string, label: string): ReadonlyArray<stri
 
 const comment = (role: string): string => role.replaceAll(/[\r\n]+/g, " ")
 
-/** The statements, to be run in one transaction: they act as the owner of the schema. */
-const statements = (schema: string, { operators = [], readers = [], writers = [] }: Grants): ReadonlyArray<string> => [
-  `select pg_catalog.set_config('role', pg_catalog.pg_get_userbyid(nspowner), true)
+/** Acts as the owner of the schema until the transaction ends. */
+const asOwner = (
+  schema: string
+): string => `select pg_catalog.set_config('role', pg_catalog.pg_get_userbyid(nspowner), true)
 from pg_catalog.pg_namespace
-where nspname = ${literal(schema)};`,
+where nspname = ${literal(schema)};`
+
+/** The statements, to be run as the owner of the schema. */
+const statements = (schema: string, { operators = [], readers = [], writers = [] }: Grants): ReadonlyArray<string> => [
   ...writers.flatMap((role) => writer(schema, role)),
   ...readers.flatMap((role) => reader(schema, role, "Reader")),
   ...operators.flatMap((role) => [...reader(schema, role, "Operator"), execute(schema, role, operating)])
@@ -197,14 +202,23 @@ const checked = Effect.fnUntraced(function* (grants: Grants) {
 
 /** The grants as plain SQL, for `psql` or for a migration tool. */
 export const render = (grants: Grants): Effect.Effect<string, InvalidRequest> =>
-  Effect.map(checked(grants), (schema) => `begin;\n\n${statements(schema, grants).join("\n")}\n\ncommit;\n`)
+  Effect.map(
+    checked(grants),
+    (schema) => `begin;\n\n${[asOwner(schema), ...statements(schema, grants)].join("\n")}\n\ncommit;\n`
+  )
 
 /** Gives the grants; giving them again changes nothing. */
 export const apply = (grants: Grants): Effect.Effect<void, InvalidRequest | ThreadlineError, SqlClient.SqlClient> =>
   Effect.gen(function* () {
     const schema = yield* checked(grants)
     const sql = (yield* SqlClient.SqlClient).withoutTransforms()
-    yield* transactionOrSavepoint(sql, beginWriting(), sql.unsafe(statements(schema, grants).join("\n"))).pipe(
-      Effect.mapError(fromSqlError)
+    // A newer schema may have functions that these grants leave out.
+    const body = Effect.all([
+      sql.unsafe(asOwner(schema)),
+      checkVersion,
+      sql.unsafe(statements(schema, grants).join("\n"))
+    ])
+    yield* transactionOrSavepoint(sql, beginWriting(), body).pipe(
+      Effect.catchTag("SqlError", (error) => fromSqlError(error))
     )
   })

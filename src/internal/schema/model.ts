@@ -46,6 +46,7 @@ export interface Migration {
  * - `NewerSchema`: the schema was migrated by a newer Threadline.
  * - `InsufficientPrivilege`: the role may not create the schema, or not act as its owner.
  * - `RecordHidden`: row-level security may hide the migrations that are applied.
+ * - `ReadOnly`: the server is a replica, which takes no writes.
  * - `ChecksumMismatch`: an applied migration had other statements than the one that this library has.
  * - `SchemaTaken`: the schema exists and holds something else.
  * - `OwnerRefused`: the owner role asked for is a superuser.
@@ -61,6 +62,7 @@ export const Reason = Schema.Literal(
   "NewerSchema",
   "InsufficientPrivilege",
   "RecordHidden",
+  "ReadOnly",
   "ChecksumMismatch",
   "SchemaTaken",
   "OwnerRefused",

@@ -162,14 +162,11 @@ const installationOf = (sql: SqlClient.SqlClient, schema: string) =>
   Effect.map(query(sql, bookkeeping.installation(schema), InstallationRow), (rows) => rows[0])
 
 /**
- * A transaction whose isolation does not depend on the role's defaults: a snapshot taken before the wait for the lock would be
- * stale. Inside a transaction of the caller it is a savepoint.
+ * The isolation does not depend on the role's defaults: a snapshot taken before the wait for the lock would be stale. Inside a
+ * transaction of the caller it is a savepoint.
  */
-const inTransaction = <A, E, R>(sql: SqlClient.SqlClient, body: Effect.Effect<A, E, R>) =>
-  transactionOrSavepoint(sql, beginWriting(), body)
-
 export const migrate = (sql: SqlClient.SqlClient, settings: Settings): Effect.Effect<RunResult, MigrationError> =>
-  inTransaction(sql, apply(sql, settings)).pipe(Effect.catchTag("SqlError", fromDatabase))
+  transactionOrSavepoint(sql, beginWriting(), apply(sql, settings)).pipe(Effect.catchTag("SqlError", fromDatabase))
 
 const summaryOf = ({ checksum, id, name }: bookkeeping.MigrationFile): Summary => ({ id, name, checksum })
 
@@ -196,7 +193,8 @@ export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect
       pending: comparison.pending.map(summaryOf)
     })
   })
-  return inTransaction(sql, body).pipe(
+  // A replica has a status, too.
+  return transactionOrSavepoint(sql, "begin isolation level read committed read only", body).pipe(
     Effect.catchTag("SqlError", (error) =>
       sqlState(error) === "42501" ? Effect.flatMap(lacking(sql, schema, error), Effect.fail) : fromDatabase(error)
     )
@@ -345,8 +343,8 @@ const reasons: Readonly<Record<string, Reason>> = {
 const failed = (error: SqlError, step?: string): MigrationError => {
   const state = sqlState(error)
   const general = fromSqlError(error)
-  if (general.reason === "Unreachable") {
-    return new MigrationError({ reason: "Unreachable", detail: general.detail, cause: error })
+  if (general.reason === "Unreachable" || general.reason === "ReadOnly") {
+    return new MigrationError({ reason: general.reason, detail: general.detail, cause: error })
   }
   const sentence = reasonWithCause(error)
   return new MigrationError({

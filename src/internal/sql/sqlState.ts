@@ -41,14 +41,30 @@ export const sqlState = (error: SqlError): string | undefined => {
  */
 export const isRowSecurity = (error: SqlError): boolean => textOf(error, "routine") === "check_enable_rls"
 
+/**
+ * Whether something was to be written where nothing can be. A replica answers BEGIN READ WRITE with the SQLSTATE of whatever is not
+ * supported: it is told from others by the check of a setting that is on or off.
+ */
+export const isReadOnly = (error: SqlError): boolean =>
+  sqlState(error) === "25006" || (sqlState(error) === "0A000" && textOf(error, "routine") === "call_bool_check_hook")
+
 /** Messages that our own SQL raises begin with this. So the log of the server shows where they come from. */
 const signature = "threadline: "
+
+/** What node-postgres says of a server that asks for a password that it does not have, or that is empty. */
+const noPassword = /^SASL: .*client password must be a (non-empty )?string$/
 
 /** What is wrong, in the words of the server or the driver. */
 export const reasonOf = (error: SqlError): string => {
   const reason = textOf(error, "message") ?? textOf(error, "code") ?? error.message
+  if (noPassword.test(reason)) {
+    return "it asks for a password, and none is given"
+  }
   return reason.startsWith(signature) ? reason.slice(signature.length) : reason
 }
+
+/** The error with what the server says as its message, in place of the driver's "Failed to execute statement". */
+export const withReason = (error: SqlError): SqlError => new SqlError({ cause: error.cause, message: reasonOf(error) })
 
 /** The place in the text of the statement, counted from 0. Undefined if the error is not about the text. */
 export const positionOf = (error: SqlError): number | undefined => {

@@ -16,6 +16,7 @@ import pg from "pg"
 import { embedded } from "../../../scripts/embed-migrations.js"
 import * as compare from "../../../src/internal/schema/compare.js"
 import { identifier } from "../../../src/internal/sql/sqlText.js"
+import * as Grants from "../../../src/Grants.js"
 import * as Migrations from "../../../src/Migrations.js"
 import { InvalidRequest } from "../../../src/ThreadlineError.js"
 import * as Installation from "../../harness/Installation.js"
@@ -392,6 +393,23 @@ describe("Migrations.run", () => {
       expect(error).toMatchObject({ reason: "NewerSchema", message: expect.stringContaining("999 (future)") })
       const status = yield* Migrations.status().pipe(Effect.provide(admin))
       expect(status).toMatchObject({ state: "newer", version: 999, latest, unknown: [{ id: 999 }] })
+    })
+  )
+
+  it.scopedLive("gives no grants in a schema of another version, because they would not be those of that version", () =>
+    Effect.gen(function* () {
+      const { admin, ownerRole, query } = yield* emptyDatabase
+      const granted = Effect.flip(Grants.apply({ readers: [ownerRole] })).pipe(Effect.provide(admin))
+      expect(yield* granted).toMatchObject({ reason: "NotMigrated" })
+      yield* Migrations.run({ ownerRole, to: latest - 1 }).pipe(Effect.provide(admin))
+      expect(yield* granted).toMatchObject({
+        reason: "NotMigrated",
+        message: expect.stringContaining(`at ${latest - 1} of ${latest} migrations`)
+      })
+      yield* Migrations.run({ ownerRole }).pipe(Effect.provide(admin))
+      yield* Grants.apply({ readers: [ownerRole] }).pipe(Effect.provide(admin))
+      yield* query("insert into threadline.migrations (id, name, checksum) values (999, 'future', 'x')")
+      expect(yield* granted).toMatchObject({ reason: "NewerSchema" })
     })
   )
 

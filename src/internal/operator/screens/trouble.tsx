@@ -252,11 +252,12 @@ export const unreachable = (reference: string): Page =>
 export const notReady = (reference: string): Page =>
   trouble(
     503,
-    "The record cannot be read here",
+    "The record cannot be used here",
     <>
       <p class="facts">
-        The schema of Threadline is not installed as this version needs it, or the role of the pages lacks a right. The
-        operators of the application can put that right. The log says how.
+        The schema of Threadline is not installed as this version needs it, the role of the pages lacks a right, or the
+        database is a replica, which takes no writes. The operators of the application can put that right. The log says
+        how.
       </p>
       <Reference reference={reference} />
     </>
