@@ -10,6 +10,7 @@ import { existsSync, statSync } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { basename, dirname, extname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
+import { types } from "node:util"
 import type * as Capture from "../src/Capture.js"
 import { TableConfig } from "../src/Capture.js"
 import type * as ThreadlineConfiguration from "../src/Configuration.js"
@@ -206,16 +207,25 @@ const read = async (file: string): Promise<unknown> => {
   return jiti.import(file, { default: true })
 }
 
+/** Whether this is a module without a default export: as Node.js loads it, from version 22.18 on also TypeScript, or as jiti does. */
+const isModule = (document: object): boolean => types.isModuleNamespaceObject(document) || "__esModule" in document
+
 /** Checks a document. A left names the field that is wrong. */
 export const check = (document: unknown): Either.Either<Configuration, string> =>
   Either.gen(function* () {
-    // If a module has no default export, the module itself is the document.
-    if (typeof document !== "object" || document === null || Array.isArray(document) || "__esModule" in document) {
+    if (typeof document !== "object" || document === null || Array.isArray(document) || isModule(document)) {
       return yield* Either.left(`holds no configuration, such as { tables: { "public.posts": {} } }, as its default`)
     }
     const fields = yield* decode(Document, document, [])
     const tables = fields.tables === undefined ? undefined : yield* tablesOf(fields.tables)
-    yield* Either.all((tables ?? []).map((table, index) => consistent(table, (tables ?? []).slice(0, index))))
+    const seen = new Set<string>()
+    for (const table of tables ?? []) {
+      const name = yield* consistent(table)
+      if (seen.has(name)) {
+        return yield* Either.left(`tables: names ${name} twice`)
+      }
+      seen.add(name)
+    }
     return {
       file: undefined,
       schema: fields.schema,
@@ -232,23 +242,21 @@ export const check = (document: unknown): Either.Either<Configuration, string> =
 export const sameTable = (text: string, table: string): boolean =>
   Either.match(TableName.parse(text), { onLeft: () => false, onRight: (name) => TableName.format(name) === table })
 
-/** Mistakes of a table that need no database to be seen: its name, a second entry, a column that is both excluded and masked. */
-const consistent = (
-  { exclude, mask, table }: TableConfig,
-  earlierTables: ReadonlyArray<TableConfig>
-): Either.Either<void, string> =>
+/**
+ * The name of a table as `TableName.format` writes it, unless it has a mistake that needs no database to be seen: its name, or a
+ * column that is both excluded and masked.
+ */
+const consistent = ({ exclude, mask, table }: TableConfig): Either.Either<string, string> =>
   Either.gen(function* () {
     const name = yield* Either.mapLeft(TableName.parse(table), ({ rule }) => `tables: ${JSON.stringify(table)} ${rule}`)
     const formatted = TableName.format(name)
-    if (earlierTables.some((earlier) => sameTable(earlier.table, formatted))) {
-      return yield* Either.left(`tables: names ${formatted} twice`)
-    }
     const wholeColumns = (entries: ReadonlyArray<Capture.Excluded | Capture.Masked> = []) =>
       entries.flatMap((entry) => (typeof entry === "string" ? [entry] : entry.path === undefined ? [entry.column] : []))
     const repeatedColumn = wholeColumns(exclude).find((column) => wholeColumns(mask).includes(column))
     if (repeatedColumn !== undefined) {
       return yield* Either.left(`tables: ${formatted} excludes and masks ${repeatedColumn}; keep one of the two`)
     }
+    return formatted
   })
 
 const retentionOf = (policy: unknown): Either.Either<Retention.Policy, string> =>

@@ -61,8 +61,8 @@ const escaped = (json: string): string =>
 /** Prints JSON of one or several lines. Characters that are dangerous for a terminal are escaped as in JSON. */
 export const printDocument = (json: string): Effect.Effect<void> => Console.log(escaped(withoutLast(json)))
 
-/** Prints one document of JSON that comes in pieces. */
-const printPieces = (pieces: Iterable<string>): Effect.Effect<void> =>
+/** Prints JSON that comes in pieces: it may be longer than any string. */
+export const printPieces = (pieces: Iterable<string>): Effect.Effect<void> =>
   Effect.flatMap(Surroundings, ({ write }) =>
     Effect.zipRight(
       eachOf(pieces, (piece) => write(Buffer.from(escaped(piece)))),

@@ -10,18 +10,22 @@ import { configuration, migratedClient, withSchema } from "../database.js"
 import { changeTable } from "../describe.js"
 import { UsageError } from "../exit.js"
 import { choice, common, flag, value, values } from "../options.js"
-import { print, printDocument } from "../output.js"
+import { print, printPieces } from "../output.js"
 import { leaf } from "../parser/declare.js"
 import { wholeNumber } from "../values.js"
 
 const defaultLimit = 1000
 const maxLimit = 10_000
 
-const lines = ({ changes, checkpoint }: Feed.Batch): string =>
-  [...changes.map(Json.stringify), JSON.stringify({ checkpoint })].join("\n")
+const lines = function* ({ changes, checkpoint }: Feed.Batch): Iterable<string> {
+  for (const change of changes) {
+    yield* Json.pieces(change)
+    yield "\n"
+  }
+  yield JSON.stringify({ checkpoint })
+}
 
-const document = ({ caughtUp, changes, checkpoint }: Feed.Batch): string =>
-  `{"items":[${changes.map(Json.stringify).join(",")}],"checkpoint":${JSON.stringify(checkpoint)},"caughtUp":${caughtUp}}`
+const documentOf = ({ caughtUp, changes, checkpoint }: Feed.Batch) => ({ items: changes, checkpoint, caughtUp })
 
 const text = (batch: Feed.Batch, columns: ColumnsOf, width: number): string =>
   [
@@ -89,7 +93,7 @@ export const feed = leaf(
       )
       const show = (batch: Feed.Batch) =>
         options.ndjson
-          ? printDocument(lines(batch))
+          ? printPieces(lines(batch))
           : Effect.flatMap(columnsOf(batch.changes), (columns) =>
               print(options, (width) => text(batch, columns, width))
             )
@@ -100,7 +104,7 @@ export const feed = leaf(
               batch.changes.length === 0 && !options.ndjson ? Effect.void : show(batch)
             )
           : Effect.flatMap(gather(request, limit), (batch) =>
-              options.json ? printDocument(document(batch)) : show(batch)
+              options.json ? printPieces(Json.pieces(documentOf(batch))) : show(batch)
             )
       ).pipe(
         Effect.provide(Layer.provide(Layer.merge(Feed.layer, Query.layer), migratedClient(options))),

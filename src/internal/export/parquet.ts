@@ -10,6 +10,7 @@ import { legibleText } from "../core/notUtf8.js"
 import { type Column, kindOf } from "./columns.js"
 import { ExportError } from "./exportError.js"
 import { type Format, formats as everyFormat } from "./formats.js"
+import { installed } from "./installed.js"
 import type { Body } from "./lines.js"
 import { TupleReader, wholeCells } from "./tuples.js"
 
@@ -17,7 +18,7 @@ export type Writing = typeof Library
 
 /** The package that writes Parquet, if it is installed. */
 export const library: Effect.Effect<Writing, ExportError> = Effect.tryPromise({
-  try: () => import("hyparquet-writer"),
+  try: async () => installed(await import("hyparquet-writer"), "ParquetWriter"),
   catch: (cause) =>
     new ExportError({
       reason: "NotInstalled",

@@ -46,7 +46,8 @@ export const actionOf = (outcome: Outcome): { readonly [field: string]: JsonValu
   }
 }
 
-const noPlace = (detail: string) => new ThreadlineError({ reason: "InsufficientPrivilege", detail })
+const noPlace = (reason: "InsufficientPrivilege" | "ReadOnly", detail: string) =>
+  new ThreadlineError({ reason, detail })
 
 /** Records exports through a client of a primary, as any role that has a grant. */
 export const makeRecorder = (client: SqlClient, schema: string): Recorder => {
@@ -67,11 +68,15 @@ export const makeRecorder = (client: SqlClient, schema: string): Recorder => {
         ([row]): Effect.Effect<void, ThreadlineError> =>
           row?.recovering === "true"
             ? noPlace(
+                "ReadOnly",
                 "an export is recorded as an action, and this server is a replica that takes none: name a writer for it"
               )
             : row?.allowed === "true"
               ? Effect.void
-              : noPlace('an export is recorded as an action, which this role may not; "threadline grant" lets it')
+              : noPlace(
+                  "InsufficientPrivilege",
+                  'an export is recorded as an action, which this role may not; "threadline grant" lets it'
+                )
       )
     ),
     record: (outcome, context) =>

@@ -17,7 +17,11 @@ for (const [limit, place, value] of [
   ["deepest impersonator that a sentence states", /nests more than (\d+) deep/g, Limits.deepestImpersonator],
   ["longest saved filter", /octet_length\(filter\) <= (\d+)/g, Limits.longestSavedFilter],
   ["longest lease", /(?:seconds not between 0 and|greatest\(seconds, 0\),) (\d+)/g, Limits.longestLease],
-  ["instant that a change may have", /captured_at >= \w+\.occurred_at - interval '([^']+)'/g, Limits.captureMayPrecede]
+  [
+    "instant that a change may have",
+    /captured_at >= (?:\w+\.occurred_at|transaction_timestamp\(\)) - interval '([^']+)'/g,
+    Limits.captureMayPrecede
+  ]
 ] as const) {
   it(`the database has the same ${limit}`, () => {
     expect(inMigrations(place)).toEqual([String(value)])

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { mustBeObject, request } from "../../core/request.js"
 import { ExportError } from "../exportError.js"
+import { installed } from "../installed.js"
 import { bucketStore, type Sdk } from "./s3.js"
 import type { Service } from "./store.js"
 
@@ -69,7 +70,12 @@ const load = Effect.tryPromise({
       import("@aws-sdk/lib-storage"),
       import("@aws-sdk/s3-request-presigner")
     ])
-    return { S3Client: s3.S3Client, sdk: { s3, storage, presigner } satisfies Sdk }
+    const sdk = {
+      s3: installed(s3, "S3Client"),
+      storage: installed(storage, "Upload"),
+      presigner: installed(presigner, "getSignedUrl")
+    } satisfies Sdk
+    return { S3Client: s3.S3Client, sdk }
   },
   catch: (cause) =>
     new ExportError({
