@@ -56,7 +56,11 @@ const session = <A>(url: string, run: (client: pg.Client) => Promise<A>): Effect
   Effect.promise(async () => {
     const client = new pg.Client({ connectionString: url, application_name: "threadline-bench" })
     await client.connect()
-    return run(client).finally(() => client.end())
+    try {
+      return await run(client)
+    } finally {
+      await client.end()
+    }
   })
 
 /** The steps of `businessYear.sql`, by name. */

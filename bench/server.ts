@@ -32,7 +32,11 @@ const administer = (url: string, statement: string): Effect.Effect<void> =>
   Effect.promise(async () => {
     const client = new pg.Client({ connectionString: url })
     await client.connect()
-    await client.query(statement).finally(() => client.end())
+    try {
+      await client.query(statement)
+    } finally {
+      await client.end()
+    }
   })
 
 export const database: Effect.Effect<Database, TestCluster.ClusterError, Scope.Scope> = Effect.gen(function* () {

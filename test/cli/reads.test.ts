@@ -456,7 +456,7 @@ it.layer(host, { timeout: 300_000 })("threadline", (it) => {
           { concurrency: 4 }
         )
         for (const { args, text } of shown) {
-          // eslint-disable-next-line no-control-regex -- it is about them
+          // oxlint-disable-next-line no-control-regex -- it is about them
           expect(text, args.join(" ")).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/)
           expect(text, args.join(" ")).not.toMatch(/^next/m)
         }

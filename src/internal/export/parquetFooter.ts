@@ -136,5 +136,9 @@ const within = async (handle: FileHandle): Promise<number> => {
 
 export const rowsOf = async (path: string): Promise<number> => {
   const handle = await open(path)
-  return within(handle).finally(() => handle.close())
+  try {
+    return await within(handle)
+  } finally {
+    await handle.close()
+  }
 }

@@ -56,8 +56,12 @@ const manifestOf = (text: string): Option.Option<Manifest> =>
 
 const headOf = async (path: string): Promise<Uint8Array> => {
   const handle = await open(path, "r")
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0).finally(() => handle.close())
-  return buffer.subarray(0, bytesRead)
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0)
+    return buffer.subarray(0, bytesRead)
+  } finally {
+    await handle.close()
+  }
 }
 
 /** The size and the SHA-256 of a file. */

@@ -159,7 +159,7 @@ export const readHead = Effect.fnUntraced(function* (storage: Storage): Effect.f
     cluster: clusterOf(row.system ?? "", row.timeline ?? "")
   }
   const before = installedEpochs.filter(({ epoch }) => epoch < current.epoch)
-  const [first = current, ...others] = [...before, current]
+  const [first, ...others] = [...before, current]
   const snapshot = row.snapshot === null ? undefined : parse(row.snapshot)
   if (row.snapshot !== null && snapshot === undefined) {
     return yield* unreadable()

@@ -42,7 +42,7 @@ export type Act = (typeof acts)[number]
 /** Why a path is not a route. */
 export type NoRoute = "unknown" | "malformed"
 
-// eslint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex
 const control = /[\u0000-\u001f\u007f]/
 
 const decoded = (segment: string): string | undefined => {

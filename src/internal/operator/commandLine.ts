@@ -124,7 +124,7 @@ export const wordsOf = (question: Question): ReadonlyArray<string> => {
  * shown.
  */
 const quoted = (word: string): string => {
-  // eslint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex
   return /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/.test(word)
     ? `$'${[...word].map(escaped).join("")}'`
     : shellWord(word)

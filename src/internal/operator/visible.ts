@@ -5,7 +5,7 @@
 
 /** Control characters except tab and line feed, directional marks, and characters without width. */
 const unseen =
-  // eslint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu
 
 /** A zero-width joiner after one of these is part of an emoji. */

@@ -69,7 +69,7 @@ export const searched = Effect.fnUntraced(function* <A, E>(
   sizeOf: (part: A) => number,
   run: (plan: Plan, attempt: Attempt, limit: number) => Effect.Effect<SearchResult<A>, E>,
   /** A shorter search, which answers if it finds enough or everything. Undefined if there is none. */
-  runShort: Effect.Effect<SearchResult<A>, E> | undefined = undefined
+  runShort?: Effect.Effect<SearchResult<A>, E>
 ): Effect.fn.Return<SearchResult<ReadonlyArray<A>>, E | ThreadlineError> {
   const parts: Array<A> = []
   let next = plan

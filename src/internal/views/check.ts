@@ -57,7 +57,7 @@ export const checkOwner = (owner: unknown): Either.Either<Owner, InvalidRequest>
     : refused("owner", `needs an id: it ${rule}`)
 }
 
-// eslint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex
 const control = /[\u0000-\u001f\u007f-\u009f]/
 
 export const checkName = (name: unknown): Either.Either<string, InvalidRequest> => {

@@ -229,9 +229,9 @@ it.layer(layer)("Export to Parquet", (it) => {
         expect((yield* Export.verify(file)).differences).toEqual([])
         const { ask, rows } = yield* read(file)
         expect(rows).toHaveLength(502)
-        const [described] = yield* ask(() => `select value::varchar as value from parquet_kv_metadata('${file}')`)
+        const [described = {}] = yield* ask(() => `select value::varchar as value from parquet_kv_metadata('${file}')`)
         const { bytes: _, count: __, sha256: ___, ...known } = manifest
-        expect(JSON.parse((described?.["value"] as string).replaceAll("\\x22", '"'))).toEqual(
+        expect(JSON.parse((described["value"] as string).replaceAll("\\x22", '"'))).toEqual(
           JSON.parse(Json.stringify(known))
         )
 

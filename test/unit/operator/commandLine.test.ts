@@ -44,7 +44,7 @@ const filterOf = (words: ReadonlyArray<string>): Query.Filter => {
       table: allOptions("table"),
       tableSchema: firstOption("table-schema"),
       key: firstOption("key"),
-      // eslint-disable-next-line @typescript-eslint/no-explicit-any
+      // oxlint-disable-next-line typescript/no-explicit-any
       op: allOptions("op") as any,
       contains: firstOption("contains"),
       changedField: allOptions("changed-field"),
@@ -53,7 +53,7 @@ const filterOf = (words: ReadonlyArray<string>): Query.Filter => {
       actorLabel: firstOption("actor-label"),
       unattributed: given.has("unattributed"),
       action: allOptions("action"),
-      // eslint-disable-next-line @typescript-eslint/no-explicit-any
+      // oxlint-disable-next-line typescript/no-explicit-any
       actionStatus: firstOption("action-status") as any,
       correlationId: firstOption("correlation-id"),
       requestId: firstOption("request-id"),

@@ -1,15 +1,11 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { defineConfig } from "tsup"
+import { defineConfig, type Options } from "tsup"
 
 const outDir = "dist/bin"
 
-/**
- * The licenses of what is bundled ask that their texts travel with every copy.
- *
- * @type {NonNullable<import("tsup").Options["esbuildPlugins"]>[number]}
- */
-const licenses = {
+/** The licenses of what is bundled ask that their texts travel with every copy. */
+const licenses: NonNullable<Options["esbuildPlugins"]>[number] = {
   name: "licenses",
   setup(build) {
     build.initialOptions.metafile = true
@@ -20,7 +16,9 @@ const licenses = {
         )
       )
       const sections = [...packages].sort().map((path) => {
-        const { license, name, version } = JSON.parse(readFileSync(join(path, "package.json"), "utf8"))
+        const { license, name, version } = JSON.parse(readFileSync(join(path, "package.json"), "utf8")) as {
+          readonly [field: string]: string
+        }
         const file = readdirSync(path).find((entry) => /^licen[cs]e/i.test(entry))
         const text = file === undefined ? `License: ${license}` : readFileSync(join(path, file), "utf8").trim()
         return `${name} ${version}\n\n${text}\n`
