@@ -85,6 +85,12 @@ describe("settings that sessions begin with", () => {
         expect(
           yield* answersUnder({ writing: [...literals, ...texts, "plpgsql.variable_conflict = 'use_variable'"] })
         ).toEqual(answers)
+        // What Threadline writes into its own tables is written in transactions that say so themselves.
+        expect(
+          yield* answersUnder({
+            reading: ["default_transaction_read_only = on", "default_transaction_isolation = 'serializable'"]
+          })
+        ).toEqual(answers)
       }),
     900_000
   )

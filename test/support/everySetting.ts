@@ -435,6 +435,7 @@ export const answersUnder = ({
     yield* ask(works)
     // Someone drops a partition with changes of the record.
     yield* told([
+      "set default_transaction_read_only = off",
       `do $$ declare leaf regclass; begin
          select tableoid::regclass into leaf from threadline.audit_changes where captured_at < now() - interval '100 days' limit 1;
          if leaf is not null then execute 'drop table ' || leaf; end if; end $$`

@@ -10,7 +10,7 @@ import { stringify } from "../core/json.js"
 import type { JsonValue } from "../core/jsonValue.js"
 import { mustBeObject, unknownField } from "../core/request.js"
 import { documentRule } from "../core/text.js"
-import { rows, type Storage } from "../record/storage.js"
+import { type Storage, writtenRows } from "../record/storage.js"
 import { mustBeWhole } from "../record/whole.js"
 import {
   type Details,
@@ -104,7 +104,8 @@ export const record = Effect.fnUntraced(function* (
     return yield* new InvalidRequest({ field: "detail", rule: "must not exceed a megabyte" })
   }
   yield* mustBeWhole(storage)
-  const [row] = yield* rows(
+  const [row] = yield* writtenRows(
+    storage,
     IdRow,
     storage.sql`select ${storage.name("record_evidence")}(${document}::jsonb)::text as id`,
     fromSqlError

@@ -9,7 +9,7 @@ import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
 import { stringify, unsafeParse } from "../core/json.js"
 import type { JsonValue } from "../core/jsonValue.js"
 import { canonicalFilter } from "../search/everything.js"
-import { single, withoutConnection } from "../sql/owned.js"
+import { single, withoutConnection, writing } from "../sql/owned.js"
 import { qualified } from "../sql/sqlText.js"
 import { hasColumns } from "./request.js"
 import type { Outcome, Recorder } from "./stream.js"
@@ -83,7 +83,8 @@ export const makeRecorder = (client: SqlClient, schema: string): Recorder => {
       withoutConnection(
         Effect.asVoid(
           Effect.mapError(
-            single(
+            writing(
+              sql,
               sql`select ${sql.literal(name)}(${stringify(actionOf(outcome))}::jsonb, ${AuditContext.encode(context)}::jsonb)`
             ),
             fromSqlError

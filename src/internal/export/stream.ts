@@ -23,7 +23,7 @@ import { type ReaderScopes, restricted } from "../record/restriction.js"
 import type { Storage } from "../record/storage.js"
 import { type Reached, since, type Since } from "../feed/since.js"
 import { everything } from "../search/everything.js"
-import { type Reserved, scopedSnapshot, withoutConnection } from "../sql/owned.js"
+import { scopedSnapshot, type Snapshot, withoutConnection } from "../sql/owned.js"
 import { availability } from "./compression.js"
 import { begin, type Rows, type Source, sqlErrorOf } from "./copy.js"
 import type { ExportError } from "./exportError.js"
@@ -130,7 +130,7 @@ interface Prepared {
 }
 
 const inSnapshot =
-  ({ connection }: Reserved) =>
+  ({ connection }: Snapshot) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, SqlClient.TransactionConnection>> =>
     Effect.provideService(effect, SqlClient.TransactionConnection, [connection, 0])
 
@@ -151,7 +151,7 @@ const prepare = Effect.fnUntraced(function* (
   request: Request,
   parquet: Writing | undefined,
   continuing: Continuing | undefined,
-  reserved: Reserved
+  snapshot: Snapshot
 ): Effect.fn.Return<Prepared, ReadError> {
   const context = AuditContext.merge(yield* AuditContext.current, {
     ...(request.requestedBy === undefined ? {} : { actor: request.requestedBy })
@@ -161,11 +161,11 @@ const prepare = Effect.fnUntraced(function* (
     const filter = { ...request.filter, from: beginOf(request, news) }
     const changesStatement = yield* everything(storage, filter, request.order, request.limit)
     const rows = yield* rowsOf(storage, request, changesStatement, news?.isNew)
-    const estimate = yield* Effect.mapError(estimated(reserved.connection, rows), onConditionError(storage))
+    const estimate = yield* Effect.mapError(estimated(snapshot.connection, rows), onConditionError(storage))
     const facts = yield* factsOf(storage, request, context.actor, news)
     yield* news === undefined || continuing === undefined ? Effect.void : continuing.onReached(news.reached)
     return { storage, request, rows, facts, parquet, estimate, context }
-  }).pipe(inSnapshot(reserved))
+  }).pipe(inSnapshot(snapshot))
 })
 
 /** Counts the bytes so far, and computes their hash. */
@@ -212,13 +212,13 @@ async function* documentOf(lines: Body, { facts, request }: Prepared, tally: Tal
 const ready = Effect.fnUntraced(function* (
   exporting: Exporting,
   request: Request
-): Effect.fn.Return<{ readonly reserved: Reserved; readonly prepared: Prepared }, Failure, Scope.Scope> {
+): Effect.fn.Return<{ readonly snapshot: Snapshot; readonly prepared: Prepared }, Failure, Scope.Scope> {
   const { continuing, recorder } = exporting
   const parquet = request.format === "parquet" ? yield* library : undefined
   const storage = yield* restricted(exporting.storage, exporting)
   yield* recorder?.check ?? Effect.void
-  const reserved = yield* Effect.mapError(scopedSnapshot(storage.sql, settings), onConditionError(storage))
-  return { reserved, prepared: yield* prepare(storage, request, parquet, continuing, reserved) }
+  const snapshot = yield* Effect.mapError(scopedSnapshot(storage.sql, settings), onConditionError(storage))
+  return { snapshot, prepared: yield* prepare(storage, request, parquet, continuing, snapshot) }
 })
 
 /** The manifest inside a Parquet file: without what is known only when the file has ended. */
@@ -299,7 +299,7 @@ const incomplete = (records: number, sent: number) =>
 /** The end of an export, after its last row. The server says how many rows there were. */
 const finish = Effect.fnUntraced(function* (
   running: Running,
-  { connection }: Reserved,
+  { connection, end }: Snapshot,
   { recorder }: Exporting,
   { onManifest, onProgress }: Hooks
 ): Effect.fn.Return<void, ReadError> {
@@ -312,6 +312,7 @@ const finish = Effect.fnUntraced(function* (
   const manifest = manifestOf(request, facts, { count: running.records, bytes, sha256 })
   yield* told(onProgress, running.progress)
   running.ended = true
+  yield* end
   yield* recorder?.record({ _tag: "Completed", manifest }, context) ?? Effect.void
   yield* told(onManifest, manifest)
 })
@@ -324,13 +325,13 @@ const reasonOf = (error: Failure | undefined): string =>
       : error._tag
 
 /** Ends an export early. The action says how much was written until then. */
-const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, error: Failure | undefined) =>
+const leave = (running: Running, { end, noteLeft }: Snapshot, { recorder }: Exporting, error: Failure | undefined) =>
   Effect.suspend(() => {
     if (running.ended) {
       return Effect.void
     }
     running.ended = true
-    reserved.noteLeft()
+    noteLeft()
     const {
       prepared,
       records,
@@ -339,6 +340,7 @@ const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, er
     const { context, facts, request } = prepared
     const outcome: Outcome = { _tag: "Ended", request, facts, records, bytes, why: reasonOf(error) }
     return running.source.stop.pipe(
+      Effect.zipRight(end),
       Effect.zipRight(recorder?.record(outcome, context) ?? Effect.void),
       // The failure is reported already, or the reader has left.
       Effect.catchAll((failure) => Effect.logWarning(`threadline: an export was not recorded: ${failure.detail}`))
@@ -351,22 +353,22 @@ const opened = Effect.fnUntraced(function* (
   hooks: Hooks,
   handing: Handing
 ): Effect.fn.Return<Stream.Stream<Uint8Array, Failure>, Failure, Scope.Scope> {
-  const { prepared, reserved } = yield* ready(exporting, request)
+  const { prepared, snapshot } = yield* ready(exporting, request)
   const sqlFailure = onConditionError(prepared.storage)
   let failure: Failure | undefined
   const running = yield* Effect.acquireRelease(
     Effect.map(
-      Effect.mapError(begin(reserved.connection, prepared.rows), sqlFailure),
+      Effect.mapError(begin(snapshot.connection, prepared.rows), sqlFailure),
       (source) => new Running(prepared, source, handing)
     ),
-    (started) => leave(started, reserved, exporting, failure)
+    (started) => leave(started, snapshot, exporting, failure)
   )
   const pull = Effect.flatMap(
     Effect.mapError(running.next, sqlFailure),
     Option.match({
       onNone: () =>
         Effect.zipRight(
-          Effect.mapError(finish(running, reserved, exporting, hooks), Option.some),
+          Effect.mapError(finish(running, snapshot, exporting, hooks), Option.some),
           Effect.fail(Option.none())
         ),
       onSome: (piece) => Effect.as(told(hooks.onProgress, running.progress), Chunk.of<Uint8Array>(piece))

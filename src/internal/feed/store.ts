@@ -12,7 +12,7 @@ import { type Consumer, makeConsumer } from "./model.js"
 import { format } from "./snapshot.js"
 import { instantColumn } from "../record/change.js"
 import { request, ShortText } from "../core/request.js"
-import { rows, type Storage } from "../record/storage.js"
+import { rows, type Storage, writtenRows } from "../record/storage.js"
 import { mustBeWhole } from "../record/whole.js"
 import { withoutConnection } from "../sql/owned.js"
 
@@ -32,7 +32,8 @@ export const claim = (storage: Storage, lease: Lease) => {
     withoutConnection(
       Effect.zipRight(
         mustBeWhole(storage),
-        rows(
+        writtenRows(
+          storage,
           Claimed,
           sql`
           select claimed_checkpoint as checkpoint
@@ -46,27 +47,40 @@ export const claim = (storage: Storage, lease: Lease) => {
 
 const YesRow = Schema.Struct({ yes: Schema.Literal("true", "false") })
 
-const isYes = (statement: Statement<unknown>): Effect.Effect<boolean, ThreadlineError> =>
-  Effect.map(withoutConnection(rows(YesRow, statement)), ([row]) => row?.yes === "true")
+const isYes = ([row]: ReadonlyArray<typeof YesRow.Type>): boolean => row?.yes === "true"
+
+const done = (storage: Storage, statement: Statement<unknown>): Effect.Effect<boolean, ThreadlineError> =>
+  Effect.map(withoutConnection(writtenRows(storage, YesRow, statement)), isYes)
 
 /** Whether a checkpoint was stored under the name. The feed then continues from it. */
-export const hasBegun = ({ name: object, sql }: Storage, name: string) =>
-  isYes(sql`
-    select exists (
-      select from ${object("feed_checkpoints")} p
-      where p.name = ${name}
-        and p.checkpoint is not null
-    )::text as yes`)
+export const hasBegun = ({ name: object, sql }: Storage, name: string): Effect.Effect<boolean, ThreadlineError> =>
+  Effect.map(
+    withoutConnection(
+      rows(
+        YesRow,
+        sql`
+        select exists (
+          select from ${object("feed_checkpoints")} p
+          where p.name = ${name}
+            and p.checkpoint is not null
+        )::text as yes`
+      )
+    ),
+    isYes
+  )
 
-export const renew = ({ name, sql }: Storage, lease: Lease) =>
-  isYes(sql`select ${name("feed_renew")}(${lease.name}, ${lease.token}, ${lease.seconds})::text as yes`)
+export const renew = (storage: Storage, lease: Lease) =>
+  done(
+    storage,
+    storage.sql`select ${storage.name("feed_renew")}(${lease.name}, ${lease.token}, ${lease.seconds})::text as yes`
+  )
 
-export const release = ({ name, sql }: Storage, lease: Lease) =>
-  isYes(sql`select ${name("feed_release")}(${lease.name}, ${lease.token})::text as yes`)
+export const release = (storage: Storage, lease: Lease) =>
+  done(storage, storage.sql`select ${storage.name("feed_release")}(${lease.name}, ${lease.token})::text as yes`)
 
 /** Moves the checkpoint from where it was found. False if it stands elsewhere by now, or if the lease is lost. */
 export const store = (
-  { name, sql }: Storage,
+  storage: Storage,
   lease: Lease,
   expected: string | null,
   reached: Checkpoint,
@@ -74,12 +88,15 @@ export const store = (
   capturedAt: string | null
 ) => {
   const { window } = position
-  return isYes(sql`
-    select ${name("feed_store")}(
+  return done(
+    storage,
+    storage.sql`
+    select ${storage.name("feed_store")}(
       ${lease.name}, ${lease.token}, ${expected}, ${reached}, ${position.epoch},
       ${format(window === undefined ? position.delivered : window.to)}::pg_snapshot,
       ${window === undefined ? null : window.last.toString()}::bigint, ${capturedAt}::timestamptz, ${lease.seconds}
-    )::text as yes`)
+    )::text as yes`
+  )
 }
 
 const decodeName = request(Schema.Struct({ name: ShortText }))
@@ -91,7 +108,7 @@ export const forget = (storage: Storage, name: string): Effect.Effect<boolean, I
   Effect.flatMap(checkName(name), (checked) =>
     Effect.zipRight(
       withoutConnection(mustBeWhole(storage)),
-      isYes(storage.sql`select ${storage.name("feed_forget")}(${checked})::text as yes`)
+      done(storage, storage.sql`select ${storage.name("feed_forget")}(${checked})::text as yes`)
     )
   )
 

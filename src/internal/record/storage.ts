@@ -15,7 +15,7 @@ import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
 import type { Restriction } from "./scope.js"
 import { decoder } from "../core/rowDecoder.js"
 import { Apart } from "../sql/apart.js"
-import { single } from "../sql/owned.js"
+import { single, writing } from "../sql/owned.js"
 import { qualified } from "../sql/sqlText.js"
 import { sqlState } from "../sql/sqlState.js"
 import { StorageSchema } from "../sql/storageSchema.js"
@@ -76,20 +76,34 @@ const decodeEach = <A>(stored: Array<unknown>, decode: (row: unknown) => A): Rea
     return decode(row)
   })
 
-/** Runs a statement and decodes its rows. The detail of a failure names no value: values are captured data. */
-export const rows = <A, I, E = never>(
+const decodedRows = <A, I, E>(
   row: Schema.Schema<A, I>,
-  statement: Statement<unknown>,
-  onSqlError: (error: SqlError) => E | ThreadlineError = withoutValue
+  answer: Effect.Effect<ReadonlyArray<unknown>, SqlError>,
+  onSqlError: (error: SqlError) => E | ThreadlineError
 ): Effect.Effect<ReadonlyArray<A>, E | ThreadlineError> => {
   const decode = decoder(row)
-  return single(statement).pipe(
+  return answer.pipe(
     Effect.mapError(onSqlError),
     Effect.flatMap((stored) =>
       Effect.try({ try: () => decodeEach(stored as Array<unknown>, decode), catch: unreadable })
     )
   )
 }
+
+/** Runs a statement and decodes its rows. The detail of a failure names no value: values are captured data. */
+export const rows = <A, I, E = never>(
+  row: Schema.Schema<A, I>,
+  statement: Statement<unknown>,
+  onSqlError: (error: SqlError) => E | ThreadlineError = withoutValue
+): Effect.Effect<ReadonlyArray<A>, E | ThreadlineError> => decodedRows(row, single(statement), onSqlError)
+
+/** The same for a statement that changes something. */
+export const writtenRows = <A, I, E = never>(
+  { sql }: Storage,
+  row: Schema.Schema<A, I>,
+  statement: Statement<unknown>,
+  onSqlError: (error: SqlError) => E | ThreadlineError = withoutValue
+): Effect.Effect<ReadonlyArray<A>, E | ThreadlineError> => decodedRows(row, writing(sql, statement), onSqlError)
 
 const KeyRow = Schema.Struct({ key: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/)) })
 

@@ -233,6 +233,19 @@ export const beginWriting = (settings: Settings = {}): string =>
   `begin isolation level read committed read write${setLocal(settings)}`
 
 /**
+ * A statement that changes something, in a transaction of its own: a role whose transactions are read-only by default could not run it, and
+ * where they are stricter than READ COMMITTED by default, it would fail beside other writers. Inside a transaction of the caller's, it is
+ * a part of that one.
+ */
+export const writing = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  statement: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.flatMap(isInside, (inside): Effect.Effect<A, E | SqlError, R> =>
+    inside ? statement : transaction(sql, beginWriting(), statement)
+  )
+
+/**
  * Runs reads under one snapshot, with settings of their own. Inside a transaction of the caller's, they run in that transaction,
  * under its snapshots. Its settings are restored afterwards.
  */
@@ -247,19 +260,36 @@ export const snapshot = <A, E, R>(
       : transaction(sql, `begin isolation level repeatable read read only${setLocal(settings)}`, body)
   )
 
+/** A snapshot on a connection of its own. */
+export interface Snapshot extends Pick<Reserved, "connection" | "noteLeft"> {
+  /**
+   * Ends it before its scope does, and gives its connection back. Whoever holds a connection must not wait for a second one: if all of a
+   * pool do so, none of them ever ends.
+   */
+  readonly end: Effect.Effect<void>
+}
+
 /** A snapshot that lasts as long as the scope. It has a connection of its own, even if the fiber is in a transaction. */
 export const scopedSnapshot = (
   sql: SqlClient.SqlClient,
   settings: Settings
-): Effect.Effect<Reserved, SqlError, Scope.Scope> =>
+): Effect.Effect<Snapshot, SqlError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const reserved = yield* reserve(sql, restore)
-      yield* Effect.addFinalizer(() => Effect.ensuring(reserved.rollback, reserved.release))
-      yield* restore(
-        reserved.connection.executeRaw(`begin isolation level repeatable read read only${setLocal(settings)}`, [])
+      const { connection, noteLeft, release, rollback } = yield* reserve(sql, restore)
+      let hasEnded = false
+      const end = Effect.uninterruptible(
+        Effect.suspend(() => {
+          if (hasEnded) {
+            return Effect.void
+          }
+          hasEnded = true
+          return Effect.ensuring(rollback, release)
+        })
       )
-      return reserved
+      yield* Effect.addFinalizer(() => end)
+      yield* restore(connection.executeRaw(`begin isolation level repeatable read read only${setLocal(settings)}`, []))
+      return { connection, noteLeft, end }
     })
   )
 

@@ -10,7 +10,7 @@ import { nearest } from "../core/suggest.js"
 import { instantColumn } from "../record/change.js"
 import * as cursors from "../record/cursor.js"
 import { pageOf } from "../record/page.js"
-import { all, rows, type Storage } from "../record/storage.js"
+import { all, rows, type Storage, writtenRows } from "../record/storage.js"
 import { mustBeWhole } from "../record/whole.js"
 import type { Filter } from "../search/filters.js"
 import { fromUrl } from "../search/filterUrl.js"
@@ -137,7 +137,8 @@ export const save = Effect.fnUntraced(function* (
 ): Effect.fn.Return<SavedView, InvalidRequest | NotFound | SavedViewError | ThreadlineError> {
   const { filter, name, owner, replace, since } = yield* check(given)
   yield* mustBeWhole(storage)
-  const [outcome] = yield* rows(
+  const [outcome] = yield* writtenRows(
+    storage,
     Saved,
     storage.sql`
       select ${storage.name("save_view")}(
@@ -167,7 +168,8 @@ export const remove = Effect.fnUntraced(function* (
   const owner = yield* checkOwner(ownerInput)
   const name = yield* checkName(nameInput)
   yield* mustBeWhole(storage)
-  const [outcome] = yield* rows(
+  const [outcome] = yield* writtenRows(
+    storage,
     Deleted,
     storage.sql`select ${storage.name("delete_view")}(${owner.type}, ${owner.id}, ${name}) as deleted`,
     fromSqlError

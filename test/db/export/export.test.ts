@@ -9,6 +9,7 @@ import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import { readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
@@ -20,6 +21,7 @@ import * as Export from "../../../src/Export.js"
 import * as Grants from "../../../src/Grants.js"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
+import { clientOf } from "../../harness/client.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { bytesOf, textOf } from "../../support/export.js"
 import * as Parquet from "../../support/parquet.js"
@@ -514,6 +516,40 @@ it.layer(layer)("Export", (it) => {
         expect(yield* recorded).toMatchObject({ status: "error", actor: { type: "admin" }, reason: "nobody read on" })
         yield* Stream.runDrain(Stream.take(Export.stream({ format: "parquet", columns: ["id", "at"] }), 1))
         expect(yield* recorded).toMatchObject({ status: "error", data: { format: "parquet", columns: ["id", "at"] } })
+      })
+    )
+
+    it.effect("as many exports at once as the pool has connections, whole ones and those that are left", () =>
+      Effect.gen(function* () {
+        yield* log
+        const database = yield* TestDatabase.TestDatabase
+        for (const connections of [1, 3]) {
+          const begun = yield* Ref.make(0)
+          const all = yield* Deferred.make<void>()
+          // Each holds a connection until all of them do.
+          const held = Stream.tap(Export.stream({ format: "csv" }), () =>
+            Effect.flatMap(
+              Ref.updateAndGet(begun, (before) => before + 1),
+              (now) =>
+                Effect.zipRight(
+                  now === connections ? Deferred.succeed(all, undefined) : Effect.void,
+                  Deferred.await(all)
+                )
+            )
+          )
+          for (const [stream, status] of [
+            [held, "ok"],
+            [Stream.take(held, 1), "error"]
+          ] as const) {
+            yield* Ref.set(begun, 0)
+            yield* Effect.all(
+              Array.from({ length: connections }, () => Stream.runDrain(stream)),
+              { concurrency: "unbounded" }
+            ).pipe(Effect.provide(Export.layer), Effect.provide(clientOf(database.url, connections)))
+            const { items } = yield* Query.actions({ limit: connections })
+            expect(items.map((action) => action.status)).toEqual(Array(connections).fill(status))
+          }
+        }
       })
     )
 
