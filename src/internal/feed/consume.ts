@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { randomUUID } from "node:crypto"
-import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
+import { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import * as checkpoints from "./checkpoint.js"
 import type { Batch, Consumed } from "./model.js"
 import { batch, type Decoded, decodeRequest, type Options, readFirstPosition, step } from "./read.js"
@@ -84,15 +84,27 @@ interface Run<E, R> {
   readonly tally: { batches: number; changes: number }
 }
 
-/** Holds the lease until it is lost. */
+/**
+ * Holds the lease until it is lost. A handler that holds the only connection of the pool keeps the lease from being renewed. When it has
+ * ended, the run fails: another runner may handle the same batch by now, and if it waits in silence too, none of them ever moves on.
+ */
 const heartbeat = (storage: Storage, lease: stores.Lease): Effect.Effect<never, LeaseLost | ThreadlineError> =>
   Effect.forever(
     Effect.zipRight(
       Effect.sleep(Duration.seconds(lease.seconds / 3)),
-      Effect.filterOrFail(
-        stores.renew(storage, lease),
-        (isHeld) => isHeld,
-        () => new LeaseLost()
+      stores.renew(storage, lease).pipe(
+        Effect.timeoutFail({
+          duration: Duration.seconds((lease.seconds * 2) / 3),
+          onTimeout: () =>
+            new ThreadlineError({
+              reason: "Unreachable",
+              detail: `the lease of the consumer ${lease.name} could not be renewed in time: give its pool at least two connections`
+            })
+        }),
+        Effect.filterOrFail(
+          (isHeld) => isHeld,
+          () => new LeaseLost()
+        )
       )
     )
   )

@@ -646,6 +646,28 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("Feed", (it) => {
       })
     )
 
+    it.effect("fails if its lease cannot be renewed because the handler has the only connection of the pool", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const database = yield* TestDatabase.TestDatabase
+        yield* posts(1)
+        const alone = Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          return yield* Feed.consume("alone", () => sql.withTransaction(Effect.never), {
+            lease: "1 second",
+            live: true
+          })
+        })
+        expect(
+          yield* Effect.flip(
+            alone.pipe(Effect.provide(Feed.layer), Effect.provide(clientOf(database.url, 1)), Effect.scoped)
+          )
+        ).toMatchObject({ _tag: "ThreadlineError", reason: "Unreachable" })
+        const { batches } = yield* Feed.consume("alone", () => Effect.void)
+        expect(batches).toBe(1)
+      })
+    )
+
     it.effect("refuses a name, a lease and a request that are wrong, before it asks the database", () =>
       Effect.gen(function* () {
         const feed = yield* Feed.Feed
