@@ -25,6 +25,7 @@ import { notes, type Proof } from "./internal/evidence/proof.js"
 import type { EvidenceFilter } from "./internal/evidence/read.js"
 import type { Given } from "./internal/evidence/record.js"
 import { operation } from "./internal/core/telemetry.js"
+import { mayHideActions } from "./internal/query/service.js"
 import * as service from "./internal/evidence/service.js"
 import * as storage from "./internal/record/storage.js"
 import { check, cutoffsOf, latestOf } from "./internal/retention/policy.js"
@@ -581,6 +582,7 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
     const looked = yield* gathered((cursor) =>
       Query.actions({ action: [...exportActions, ...lookedActions], from, to, limit: 500, cursor })
     )
+    const isScoped = yield* Effect.flatMap(Query.Query, mayHideActions)
     const recorded = yield* gathered((cursor) => evidence.list({ from, to, limit: 500, cursor }))
     return {
       from,
@@ -596,6 +598,7 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
       incomplete: [
         ...(runs.isWhole ? [] : ["retention runs"]),
         ...(looked.isWhole ? [] : ["exports and who looked"]),
+        ...(isScoped ? ["exports and who looked: only those that the scope of the reader shows"] : []),
         ...(removal === undefined
           ? []
           : [

@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Page } from "../../Page.js"
+import type { InvalidRequest } from "../../ThreadlineError.js"
 import type { Action } from "../record/action.js"
 import { actions } from "../search/actions.js"
 import type { AsOf, KeyAsOf, RowAsOf } from "../rows/answer.js"
@@ -209,6 +210,12 @@ const withoutActor = (filter: FilterInput): FilterInput =>
   notAnObject(filter) === undefined ? { ...filter, unattributed: true } : filter
 
 /** The reads of a storage under scopes. If a scope is required, every read fails until `scoped` has given one. */
+const actionsHidden = new WeakMap<Service, Effect.Effect<boolean, InvalidRequest>>()
+
+/** Whether a scope may hide actions from a service, so that its lists of them need not be whole. */
+export const mayHideActions = (service: Service): Effect.Effect<boolean, InvalidRequest> =>
+  actionsHidden.get(service) ?? Effect.succeed(false)
+
 export const make = (from: Storage, readerScopes: ReaderScopes): Service => {
   const storage = Effect.suspend(() => restricted(from, readerScopes))
 
@@ -234,7 +241,7 @@ export const make = (from: Storage, readerScopes: ReaderScopes): Service => {
   const summaries = (name: Name, filter: FilterInput): Stream.Stream<TransactionSummary, ReadError> =>
     stream(name, filter, (reader, paging) => transactions(reader, { ...filter, ...paging }))
 
-  return {
+  const service: Service = {
     timeline: (filter = {}) => read("timeline", (reader) => timeline(reader, filter)),
     timelineStream: (filter = {}) => changes("timelineStream", filter),
     history: (table, key, options = {}) => read("history", (reader) => history(reader, table, key, options)),
@@ -287,4 +294,9 @@ export const make = (from: Storage, readerScopes: ReaderScopes): Service => {
       read("historyWithEvents", (reader) => historyWithEvents(reader, table, key, options)),
     scoped: (scope) => make(from, { ...readerScopes, scopes: [...readerScopes.scopes, scope] })
   }
+  actionsHidden.set(
+    service,
+    Effect.map(storage, ({ restriction }) => restriction?.actions.some((answer) => answer !== true) ?? false)
+  )
+  return service
 }

@@ -456,4 +456,19 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
         yield* sql`delete from threadline.retention_runs where started_at > '2997-01-01'`
       })
   )
+
+  it.effect("says of a proof that was made under a scope that its list of exports need not be whole", () =>
+    Effect.gen(function* () {
+      yield* Stream.runDrain(Export.stream({ format: "csv" }))
+      const proof = Evidence.proof({ from: "2026-01-01", to: "2997-01-01" })
+      const restricted = "exports and who looked: only those that the scope of the reader shows"
+      expect((yield* proof).incomplete).not.toContain(restricted)
+      const scoped = yield* proof.pipe(Query.withScope((...[surface]) => surface === "changes"))
+      expect(scoped.looked).toEqual([])
+      expect(scoped.incomplete).toContain(restricted)
+      const all = yield* proof.pipe(Query.withScope(() => true))
+      expect(all.looked).toEqual((yield* proof).looked)
+      expect(all.incomplete).not.toContain(restricted)
+    })
+  )
 })
