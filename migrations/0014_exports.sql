@@ -35,6 +35,8 @@ create table export_jobs (
   tick timestamptz,
   -- Whether it begins where the last job of its schedule ended.
   since_last boolean not null default false,
+  -- Whether that schedule was removed. Another one may have its name since, and a consumer of that name.
+  unscheduled boolean not null default false,
   requested_at timestamptz not null default clock_timestamp(),
   available_at timestamptz not null default clock_timestamp(),
   attempt int not null default 0,
@@ -152,15 +154,20 @@ begin
 end
 $$;
 
--- Queues a failed or cancelled job again. Returns the state before, null if there is no such job.
+-- Queues a failed or cancelled job again. Returns the state before, null if there is no such job. Returns unscheduled, and changes nothing, if
+-- the job began where the last one of its schedule ended, and the schedule was removed: it would move the checkpoint of another one.
 create function export_retry(job bigint, action jsonb, asking jsonb) returns text
 language plpgsql security definer
 set search_path from current
 as $$
 declare
   standing text;
+  orphaned boolean;
 begin
-  select j.state into standing from export_jobs j where j.id = job for update;
+  select j.state, j.unscheduled into standing, orphaned from export_jobs j where j.id = job for update;
+  if standing in ('failed', 'cancelled') and orphaned then
+    return 'unscheduled';
+  end if;
   if standing in ('failed', 'cancelled') then
     update export_jobs j
     set state = 'queued',
@@ -508,13 +515,15 @@ begin
 end
 $$;
 
--- Removes a schedule and its consumer of the feed. Its jobs stay.
-create function export_schedule_remove(schedule text) returns boolean
+-- Removes a schedule and its consumer of the feed. Its jobs stay. With a scope, it must be of that scope. Returns false if there is none.
+create function export_schedule_remove(schedule text, under jsonb default null) returns boolean
 language plpgsql security definer
 set search_path from current
 as $$
 begin
-  delete from export_schedules s where s.name = schedule;
+  delete from export_schedules s
+  where s.name = schedule
+    and (under is null or s.scope = under);
   if not found then
     return false;
   end if;
@@ -528,6 +537,10 @@ begin
   where j.schedule = export_schedule_remove.schedule
     and j.since_last
     and j.state in ('queued', 'running');
+  update export_jobs j
+  set unscheduled = true
+  where j.schedule = export_schedule_remove.schedule
+    and j.since_last;
   return true;
 end
 $$;
@@ -584,5 +597,5 @@ revoke all on function
   export_removed(bigint, text, jsonb, jsonb), export_forget(double precision), export_place(bigint, text),
   export_location(bigint, jsonb, text),
   export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz),
-  export_schedule_remove(text), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
+  export_schedule_remove(text, jsonb), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
 from public;

@@ -455,6 +455,7 @@ export const schedules: Effect.Effect<
  * @category accessors
  */
 export const removeSchedule = (
-  name: string
+  name: string,
+  given?: ScopeOption
 ): Effect.Effect<void, InvalidRequest | NotFound | ThreadlineError, ExportJobs> =>
-  Effect.flatMap(ExportJobs, (jobs) => jobs.removeSchedule(name))
+  Effect.flatMap(ExportJobs, (jobs) => jobs.removeSchedule(name, given))

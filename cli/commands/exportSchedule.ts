@@ -110,10 +110,11 @@ export const list = leaf("export schedule list", common, (options) =>
 
 export const remove = leaf(
   "export schedule remove",
-  { ...common, name: argument("NAME", "Name of the schedule. Its jobs stay.") },
+  { ...common, ...scopeOptions, name: argument("NAME", "Name of the schedule. Its jobs stay.") },
   (options) =>
     Effect.gen(function* () {
-      yield* inJobs(options, ExportJobs.removeSchedule(options.name)).pipe(inOptions(options, names))
+      const scope = yield* scopeOf(options)
+      yield* inJobs(options, ExportJobs.removeSchedule(options.name, { scope })).pipe(inOptions(options, names))
       yield* answerExact(
         options,
         () => Json.stringify({ name: options.name, removed: true }),

@@ -7864,7 +7864,7 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "f8cdddb6e1b97a2037b221579f8719f0ac3f80af767802e228241a4d6931189c",
+    checksum: "de2f9f73b49e90ad1ac301d3179238378d4ee4e539bb73a0ea1645eda1779c13",
     sql: `-- Jobs of exports: what is exported, who asked for it, how far the job is, and where its file is. And schedules, which make jobs.
 
 create table export_schedules (
@@ -7902,6 +7902,8 @@ create table export_jobs (
   tick timestamptz,
   -- Whether it begins where the last job of its schedule ended.
   since_last boolean not null default false,
+  -- Whether that schedule was removed. Another one may have its name since, and a consumer of that name.
+  unscheduled boolean not null default false,
   requested_at timestamptz not null default clock_timestamp(),
   available_at timestamptz not null default clock_timestamp(),
   attempt int not null default 0,
@@ -8019,15 +8021,20 @@ begin
 end
 $$;
 
--- Queues a failed or cancelled job again. Returns the state before, null if there is no such job.
+-- Queues a failed or cancelled job again. Returns the state before, null if there is no such job. Returns unscheduled, and changes nothing, if
+-- the job began where the last one of its schedule ended, and the schedule was removed: it would move the checkpoint of another one.
 create function export_retry(job bigint, action jsonb, asking jsonb) returns text
 language plpgsql security definer
 set search_path from current
 as $$
 declare
   standing text;
+  orphaned boolean;
 begin
-  select j.state into standing from export_jobs j where j.id = job for update;
+  select j.state, j.unscheduled into standing, orphaned from export_jobs j where j.id = job for update;
+  if standing in ('failed', 'cancelled') and orphaned then
+    return 'unscheduled';
+  end if;
   if standing in ('failed', 'cancelled') then
     update export_jobs j
     set state = 'queued',
@@ -8375,13 +8382,15 @@ begin
 end
 $$;
 
--- Removes a schedule and its consumer of the feed. Its jobs stay.
-create function export_schedule_remove(schedule text) returns boolean
+-- Removes a schedule and its consumer of the feed. Its jobs stay. With a scope, it must be of that scope. Returns false if there is none.
+create function export_schedule_remove(schedule text, under jsonb default null) returns boolean
 language plpgsql security definer
 set search_path from current
 as $$
 begin
-  delete from export_schedules s where s.name = schedule;
+  delete from export_schedules s
+  where s.name = schedule
+    and (under is null or s.scope = under);
   if not found then
     return false;
   end if;
@@ -8395,6 +8404,10 @@ begin
   where j.schedule = export_schedule_remove.schedule
     and j.since_last
     and j.state in ('queued', 'running');
+  update export_jobs j
+  set unscheduled = true
+  where j.schedule = export_schedule_remove.schedule
+    and j.since_last;
   return true;
 end
 $$;
@@ -8451,7 +8464,7 @@ revoke all on function
   export_removed(bigint, text, jsonb, jsonb), export_forget(double precision), export_place(bigint, text),
   export_location(bigint, jsonb, text),
   export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz),
-  export_schedule_remove(text), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
+  export_schedule_remove(text, jsonb), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
 from public;
 `
   },

@@ -114,7 +114,7 @@ const operating = [
   "export_forget(double precision)",
   "export_place(bigint, text)",
   "export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz)",
-  "export_schedule_remove(text)",
+  "export_schedule_remove(text, jsonb)",
   "export_tick(text, timestamptz, timestamptz, jsonb, integer, jsonb)",
   "record_evidence(jsonb)"
 ]

@@ -359,6 +359,52 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
       })
     )
 
+    it.scoped("that the host cannot decide about is asked for again, and until then nothing is read", () =>
+      Effect.gen(function* () {
+        yield* log()
+        const scope = { name: "tenant", parameters: { tenant: "a" } }
+        for (const answer of [
+          () => Effect.die("the database of the host is away"),
+          () => Effect.succeed(undefined as never),
+          () => undefined as never
+        ]) {
+          const { jobs: asking, path, store } = yield* jobsWith(scopes(yield* Ref.make(true)))
+          const { jobs } = yield* jobsWith({ scope: answer, backoff: 0 }, store)
+          expect(yield* Effect.flip(jobs.queue({ format: "csv", scope }))).toMatchObject({ reason: "Failed" })
+          const { id } = yield* asking.queue({ format: "csv", scope })
+          expect(yield* jobs.run()).toMatchObject({ postponed: 2, failed: 1 })
+          expect(yield* asking.get(id)).toMatchObject({ state: "failed", attempt: 3, error: { reason: "Failed" } })
+          expect(readdirSync(path)).toEqual([])
+          yield* asking.retry(id)
+          expect(yield* asking.run()).toMatchObject({ completed: 1 })
+        }
+      })
+    )
+
+    it.scoped("restricts no worker: under it nothing can be asked that is about the jobs of all scopes", () =>
+      Effect.gen(function* () {
+        yield* log()
+        const { jobs } = yield* jobsWith(scopes(yield* Ref.make(true)))
+        const { id } = yield* jobs.queue({ format: "csv", scope: { name: "tenant", parameters: { tenant: "b" } } })
+        for (const call of [
+          ExportJobs.ready,
+          ExportJobs.runJob(id),
+          ExportJobs.run(),
+          ExportJobs.watch(),
+          ExportJobs.expire,
+          ExportJobs.schedules,
+          ExportJobs.removeSchedule("daily")
+        ]) {
+          const refused = Effect.flip<unknown, unknown, ExportJobs.ExportJobs>(call).pipe(
+            Query.withScope(() => true),
+            Effect.provideService(ExportJobs.ExportJobs, jobs)
+          )
+          expect(yield* refused).toMatchObject({ _tag: "threadline/InvalidRequest", field: "scope" })
+        }
+        expect(yield* jobs.get(id)).toMatchObject({ state: "queued" })
+      })
+    )
+
     it.scoped("that only a function says cannot be taken along: under it a job must name one", () =>
       Effect.gen(function* () {
         yield* log()
@@ -415,6 +461,34 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
         expect(error).toMatchObject({ reason: "InvalidRequest" })
         expect(JSON.stringify(error)).not.toMatch(/"a"|"b"|tenant/)
         expect(yield* sql`select from threadline.audit_actions where data::text ~ 'invalid input'`).toEqual([])
+      })
+    )
+
+    it.scoped("because something of the host throws is tried again, and the worker goes on", () =>
+      Effect.gen(function* () {
+        yield* log()
+        const { jobs: asking, path, store } = yield* jobsWith()
+        const throws = (): never => {
+          throw new Error("of the host")
+        }
+        for (const [what, options, broken] of [
+          ["a store that throws", {}, { ...store, write: throws }],
+          ["a store that dies", {}, { ...store, write: () => Effect.die("of the host") }],
+          ["a store that fails as no store may", {}, { ...store, write: () => Effect.fail("of the host" as never) }]
+        ] as const) {
+          const { jobs } = yield* jobsWith({ attempts: 2, backoff: 0, ...options }, broken)
+          const { id } = yield* jobs.queue({ format: "csv" })
+          expect(yield* jobs.run(), what).toMatchObject({ postponed: 1, failed: 1 })
+          const { error, state } = yield* asking.get(id)
+          expect({ reason: error?.reason, state }, what).toEqual({ reason: "Failed", state: "failed" })
+          expect(JSON.stringify(error), what).not.toContain("of the host threw: ")
+        }
+        expect(readdirSync(path)).toEqual([])
+        // Callbacks that throw cost a job nothing.
+        const { jobs } = yield* jobsWith({ onSettled: throws }, store)
+        yield* jobs.queue({ format: "csv" })
+        yield* jobs.queue({ format: "csv" })
+        expect(yield* jobs.run({ onEnded: throws })).toMatchObject({ completed: 2 })
       })
     )
 
@@ -717,6 +791,41 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
         expect(yield* Effect.flip(jobs.download(id))).toMatchObject({ reason: "Expired" })
         expect(yield* Effect.flip(jobs.link(id))).toMatchObject({ reason: "Expired" })
         expect(yield* names).toEqual(["export.queued", "export.completed", "export.expired"])
+      })
+    )
+
+    it.scoped("that cannot be removed keep no other file, and no job, from going", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* log()
+        const { jobs: asking, path, store } = yield* jobsWith({ expiresAfter: 0 })
+        for (const refusal of [
+          new ExportJobs.ExportError({ reason: "StoreFailed", detail: "it is held" }),
+          "the store throws"
+        ]) {
+          const made = yield* Effect.forEach([1, 2, 3], () => asking.queue({ format: "csv" }))
+          yield* Effect.forEach(made, ({ id }) => asking.runJob(id))
+          const forgotten = yield* asking.queue({ format: "csv" })
+          yield* sql`update threadline.export_jobs set state = 'failed', finished_at = now() where id = ${forgotten.id}::bigint`
+          const stuck = (yield* asking.get(made[0]?.id ?? "")).file
+          const { jobs } = yield* jobsWith(
+            { forgetAfter: 0 },
+            {
+              ...store,
+              remove: (file) =>
+                file !== stuck
+                  ? store.remove(file)
+                  : typeof refusal === "string"
+                    ? Effect.die(refusal)
+                    : Effect.fail(refusal)
+            }
+          )
+          expect(yield* Effect.flip(jobs.expire)).toMatchObject({ reason: "StoreFailed" })
+          expect(readdirSync(path)).toEqual([stuck])
+          expect(yield* Effect.flip(asking.get(forgotten.id))).toMatchObject({ subject: "export" })
+          expect(yield* asking.expire).toBe(1)
+          expect(readdirSync(path)).toEqual([])
+        }
       })
     )
 

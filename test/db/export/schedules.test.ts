@@ -293,4 +293,58 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("schedules of expo
         expect(yield* consumers()).toEqual([])
       })
   )
+
+  it.scoped("that are removed leave no job that moves the checkpoint of a later one of their name", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      yield* clean
+      yield* sql`create table if not exists notes (id serial primary key)`
+      yield* Effect.flatMap(Capture.Capture, (capture) => capture.apply([{ table: "notes" }]))
+      const [jobs] = yield* jobsOf
+      const asked = { ...daily, window: "since-last" as const, filter: { table: "notes" } }
+      const due = (minutes: number) => Effect.zipRight(ticksAt("daily", minutesAgo(minutes)), jobs.ready)
+      yield* jobs.addSchedule(asked)
+      const [failed] = yield* due(5)
+      yield* sql`update threadline.export_jobs set state = 'failed' where id = ${failed?.id ?? ""}::bigint`
+      const [waiting] = yield* due(4)
+      yield* jobs.removeSchedule("daily")
+      for (const how of ["before", "after"]) {
+        for (const job of [failed, waiting]) {
+          expect(yield* Effect.flip(jobs.retry(job?.id ?? "")), how).toMatchObject({ reason: "WrongState" })
+        }
+        expect(yield* jobs.run(), how).toMatchObject({ completed: 0 })
+        if (how === "before") {
+          yield* jobs.addSchedule(asked)
+        }
+      }
+      yield* sql`insert into notes default values`
+      yield* due(3)
+      yield* jobs.run()
+      const changes = yield* sql`select from threadline.audit_changes where table_name = 'notes'`
+      expect((yield* jobs.list({ state: "completed" })).items).toMatchObject([{ records: changes.length }])
+      // Jobs of a window of time depend on no checkpoint.
+      yield* jobs.removeSchedule("daily")
+      yield* jobs.addSchedule({ ...asked, window: "previous-day" })
+      const [ofYesterday] = yield* due(2)
+      yield* jobs.cancel(ofYesterday?.id ?? "")
+      yield* jobs.removeSchedule("daily")
+      expect(yield* jobs.retry(ofYesterday?.id ?? "")).toMatchObject({ state: "queued" })
+    })
+  )
+
+  it.scoped("of a scope are removed under that scope alone", () =>
+    Effect.gen(function* () {
+      yield* clean
+      const context = yield* Layer.build(
+        ExportJobs.layerWith({ scope: () => Effect.succeedSome(() => true), scopeRequired: true })
+      )
+      const jobs = Context.get(context, ExportJobs.ExportJobs)
+      const [a, b] = ["a", "b"].map((tenant) => ({ name: "tenant", parameters: { tenant } }))
+      yield* jobs.addSchedule({ ...daily, window: "since-last", scope: a })
+      expect(yield* Effect.flip(jobs.removeSchedule("daily"))).toMatchObject({ field: "scope" })
+      expect(yield* Effect.flip(jobs.removeSchedule("daily", { scope: b }))).toMatchObject({ subject: "schedule" })
+      yield* jobs.removeSchedule("daily", { scope: a })
+      expect(yield* Effect.flip(jobs.removeSchedule("daily", { scope: a }))).toMatchObject({ subject: "schedule" })
+    })
+  )
 })

@@ -69,6 +69,15 @@ export const abandoned: Attempted = {
   again: false
 }
 
+/** What was thrown may hold a captured value, so it is only logged. */
+export const thrown: Attempted = {
+  error: {
+    reason: "Failed",
+    detail: "the store, the scope or a callback of the host threw; the log of the worker says what"
+  },
+  again: true
+}
+
 export const checkpointMoved: Attempted = {
   error: { reason: "CheckpointMoved", detail: "another job of the schedule has ended meanwhile" },
   again: true

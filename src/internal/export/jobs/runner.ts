@@ -2,13 +2,14 @@
  * The loop of a worker. It makes the jobs that are due, runs the jobs that wait, and removes expired files.
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as AuditContext from "../../../AuditContext.js"
 import { InvalidRequest, type ThreadlineError } from "../../../ThreadlineError.js"
 import { mustBeObject } from "../../core/request.js"
-import type { ExportError } from "../exportError.js"
+import { ExportError } from "../exportError.js"
 import { jobAction } from "./outcome.js"
 import { makeDue } from "./schedule.js"
 import * as table from "./table.js"
@@ -49,9 +50,20 @@ const concurrencyOf = (options: RunOptions): Effect.Effect<number, InvalidReques
 export const checkRun = (options: RunOptions = {}): Effect.Effect<void, InvalidRequest> =>
   Effect.asVoid(concurrencyOf(options))
 
+/** Removes a file from the store of the host, which may also throw. */
+const remove = (store: Working["store"], file: string): Effect.Effect<void, ExportError> =>
+  Effect.catchAllDefect(
+    Effect.suspend(() => store.remove(file)),
+    (defect) =>
+      Effect.zipRight(
+        Effect.logError("threadline: the store threw", defect),
+        new ExportError({ reason: "StoreFailed", detail: `the store threw when it removed ${file}` })
+      )
+  )
+
 /**
  * Removes expired files, first from the store, then in the database. Returns how many completed jobs have expired. Jobs without a file are
- * removed after a while.
+ * removed after a while. If a file cannot be removed, the others are, and then this fails.
  */
 export const expire = Effect.fnUntraced(function* ({
   decided,
@@ -60,11 +72,18 @@ export const expire = Effect.fnUntraced(function* ({
 }: Working): Effect.fn.Return<number, ExportError | ThreadlineError> {
   const context = yield* AuditContext.current
   let expired = 0
+  let failure: ExportError | undefined
+  let after = "0"
   for (;;) {
-    const jobs = yield* table.removable(storage)
+    const jobs = yield* table.removable(storage, after)
     for (const job of jobs) {
+      after = job.id
       if (job.file !== null) {
-        yield* store.remove(job.file)
+        const removed = yield* Effect.either(remove(store, job.file))
+        if (Either.isLeft(removed)) {
+          failure ??= removed.left
+          continue
+        }
         const action = decided.record ? jobAction("expired", job) : null
         expired += (yield* table.removed(storage, job.id, job.file, action, context)) ? 1 : 0
       }
@@ -76,7 +95,7 @@ export const expire = Effect.fnUntraced(function* ({
   while ((yield* table.forget(storage, decided.forgetSeconds)) === table.mostRemovable) {
     // There may be more.
   }
-  return expired
+  return failure === undefined ? expired : yield* failure
 })
 
 /** Runs jobs until none waits. */

@@ -262,12 +262,13 @@ export const add = Effect.fnUntraced(function* (
 
 export const remove = Effect.fnUntraced(function* (
   storage: Storage,
-  name: string
+  name: string,
+  scope: NamedScope | undefined
 ): Effect.fn.Return<void, InvalidRequest | NotFound | ThreadlineError> {
   if (typeof name !== "string" || !isName(name)) {
     return yield* new InvalidRequest({ field: "name", rule: nameRule })
   }
-  if (!(yield* table.removeSchedule(storage, name))) {
+  if (!(yield* table.removeSchedule(storage, name, scope))) {
     return yield* new NotFound({ subject: "schedule", id: name })
   }
 })

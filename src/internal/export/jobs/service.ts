@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as AuditContext from "../../../AuditContext.js"
 import type * as Page from "../../../Page.js"
-import type { InvalidRequest, NotFound, ThreadlineError } from "../../../ThreadlineError.js"
+import { InvalidRequest, type NotFound, type ThreadlineError } from "../../../ThreadlineError.js"
 import * as telemetry from "../../core/telemetry.js"
 import { stringify } from "../../core/json.js"
 import { id as checkId, mustBeObject } from "../../core/request.js"
@@ -75,8 +75,14 @@ export interface Service {
   ) => Effect.Effect<schedules.ScheduleModel, ExportError | InvalidRequest | ThreadlineError>
   /** The schedules, by name. */
   readonly schedules: Effect.Effect<ReadonlyArray<schedules.ScheduleModel>, InvalidRequest | ThreadlineError>
-  /** Removes a schedule. Its jobs stay. Where it had got to is forgotten: a new schedule of the same name begins anew. */
-  readonly removeSchedule: (name: string) => Effect.Effect<void, InvalidRequest | NotFound | ThreadlineError>
+  /**
+   * Removes a schedule. Its jobs stay. Where it had got to is forgotten: a new schedule of the same name begins anew. With a scope, only a
+   * schedule of that scope is removed.
+   */
+  readonly removeSchedule: (
+    name: string,
+    options?: ScopeOption
+  ) => Effect.Effect<void, InvalidRequest | NotFound | ThreadlineError>
   /** Removes expired files, and returns how many. The store removes a file before its job is marked. */
   readonly expire: Effect.Effect<number, ExportError | InvalidRequest | ThreadlineError>
   /** Makes the jobs of schedules that are due, runs every waiting job, and removes expired files. */
@@ -92,7 +98,7 @@ export interface Service {
   readonly runJob: (id: string, options?: Telling) => Effect.Effect<Job, Failure>
   /** Fails if a worker could not run with these options. */
   readonly check: (options?: WatchOptions) => Effect.Effect<void, ExportError | InvalidRequest>
-  /** The same jobs, but each call must name a scope. */
+  /** The same jobs for callers: each call must name a scope. What a worker does is refused, because it is about the jobs of all scopes. */
   readonly withScopeRequired: () => Service
 }
 
@@ -103,6 +109,8 @@ export interface Making {
   readonly source: Effect.Effect<Storage, ThreadlineError>
   readonly store: Store | undefined
   readonly options: Options
+  /** Whether only callers use it, each under a scope. */
+  readonly callersOnly?: boolean | undefined
 }
 
 const noStore = () =>
@@ -112,7 +120,7 @@ const storedScope = (scope: NamedScope | undefined): Job["scope"] =>
   scope === undefined ? null : { name: scope.name, parameters: scope.parameters ?? {} }
 
 export const make = (making: Making): Service => {
-  const { options, source, storage, store: given } = making
+  const { callersOnly = false, options, source, storage, store: given } = making
   const decided = decide(options)
 
   const named = <A, E>(
@@ -120,11 +128,21 @@ export const make = (making: Making): Service => {
     effect: Effect.Effect<A, E>
   ): Effect.Effect<A, E> => telemetry.operation("exportJobs", name)(effect)
 
+  const workerOnly: Effect.Effect<void, InvalidRequest> = callersOnly
+    ? Effect.fail(
+        new InvalidRequest({
+          field: "scope",
+          rule: "restricts nothing that a worker does, which is about the jobs of all scopes: call this outside of it"
+        })
+      )
+    : Effect.void
+
   const storeOf: Effect.Effect<Store, ExportError> = Effect.suspend(() =>
     given === undefined ? noStore() : Effect.succeed(given)
   )
 
   const working: Effect.Effect<Working, ExportError | InvalidRequest> = Effect.gen(function* () {
+    yield* workerOnly
     return { storage, source, store: yield* storeOf, decided: yield* decided }
   })
 
@@ -147,7 +165,7 @@ export const make = (making: Making): Service => {
   const change = (
     name: "cancelled" | "retried",
     from: ReadonlyArray<Job["state"]>,
-    rule: string,
+    ruleOf: (outcome: Option.Option<string>) => string,
     statement: (
       id: string,
       action: table.Action,
@@ -160,17 +178,23 @@ export const make = (making: Making): Service => {
       const after = yield* table.find(storage, id)
       return Option.exists(changedJob, (state) => from.some((allowed) => allowed === state))
         ? after
-        : yield* wrongState(after, rule)
+        : yield* wrongState(after, ruleOf(changedJob))
     })
 
-  const cancel = change("cancelled", ["queued", "running"], "only one that waits or runs can be cancelled", (...args) =>
-    table.cancel(storage, ...args)
+  const cancel = change(
+    "cancelled",
+    ["queued", "running"],
+    () => "only one that waits or runs can be cancelled",
+    (...args) => table.cancel(storage, ...args)
   )
 
   const retry = change(
     "retried",
     ["failed", "cancelled"],
-    "only one that failed or was cancelled can be retried; queue a new one",
+    (outcome) =>
+      Option.contains(outcome, table.unscheduled)
+        ? "it went on where the last one of its schedule ended, and the schedule was removed; queue a new one"
+        : "only one that failed or was cancelled can be retried; queue a new one",
     (...args) => table.retry(storage, ...args)
   )
 
@@ -223,6 +247,7 @@ export const make = (making: Making): Service => {
 
   const runJob = Effect.fnUntraced(function* (id: string, options: Telling = {}): Effect.fn.Return<Job, Failure> {
     yield* mustBeObject(options)
+    yield* workerOnly
     const job = yield* table.find(storage, yield* checkId("id", id))
     yield* runNext(yield* working, options, job.id)
     return yield* table.find(storage, job.id)
@@ -246,7 +271,9 @@ export const make = (making: Making): Service => {
       ),
     ready: named(
       "ready",
-      Effect.flatMap(decided, (known) => Effect.zipRight(schedules.makeDue(storage, known), table.ready(storage)))
+      Effect.flatMap(Effect.zipRight(workerOnly, decided), (known) =>
+        Effect.zipRight(schedules.makeDue(storage, known), table.ready(storage))
+      )
     ),
     runJob: (id, options) => named("runJob", runJob(id, options)),
     watch: (options) => Effect.flatMap(working, (worker) => watch(worker, options)),
@@ -263,8 +290,12 @@ export const make = (making: Making): Service => {
           scopeRequired ? Effect.fail(requiredScope()) : schedules.list(storage)
       )
     ),
-    removeSchedule: (name) => named("removeSchedule", schedules.remove(storage, name)),
+    removeSchedule: (name, options = {}) =>
+      named(
+        "removeSchedule",
+        Effect.flatMap(scopeOf(options), (scope) => schedules.remove(storage, name, scope))
+      ),
     check: (options) => Effect.flatMap(working, () => checkRun(options)),
-    withScopeRequired: () => make({ ...making, options: { ...options, scopeRequired: true } })
+    withScopeRequired: () => make({ ...making, callersOnly: true, options: { ...options, scopeRequired: true } })
   }
 }

@@ -13,7 +13,7 @@ import { JsonFromText } from "../../core/jsonSchema.js"
 import type { JsonValue } from "../../core/jsonValue.js"
 import type { Reached } from "../../feed/since.js"
 import { instantColumn } from "../../record/change.js"
-import { all, rows, type Storage, unreadable } from "../../record/storage.js"
+import { all, rows, type Storage, unreadable, writtenRows } from "../../record/storage.js"
 import { mustBeWhole } from "../../record/whole.js"
 import { withoutConnection } from "../../sql/owned.js"
 import type { Manifest } from "../manifest.js"
@@ -125,11 +125,12 @@ export const find = (
 
 export const mostRemovable = 1000
 
-/** Jobs whose files must be removed: expired ones, and failed and cancelled ones, which may have left a part. */
-export const removable = (storage: Storage) =>
+/** Jobs after this id whose files must be removed: expired ones, and failed and cancelled ones, which may have left a part. */
+export const removable = (storage: Storage, after: string) =>
   jobs(
     storage,
     [
+      storage.sql`j.id > ${after}::bigint`,
       storage.sql`j.location is not null`,
       storage.sql`(j.state in ('failed', 'cancelled') or (j.state = 'completed' and j.expires_at <= clock_timestamp()))`
     ],
@@ -155,12 +156,15 @@ const scopeDocument = ({ name, parameters = {} }: NamedScope): string => canonic
 
 const TextRow = Schema.Struct({ outcome: Schema.NullOr(Schema.String) })
 
-const outcomeOf = (statement: Statement<unknown>): Effect.Effect<Option.Option<string>, ThreadlineError> =>
-  Effect.map(withoutConnection(rows(TextRow, statement)), ([row]) => Option.fromNullable(row?.outcome))
+const outcomeOf = (
+  storage: Storage,
+  statement: Statement<unknown>
+): Effect.Effect<Option.Option<string>, ThreadlineError> =>
+  Effect.map(withoutConnection(writtenRows(storage, TextRow, statement)), ([row]) => Option.fromNullable(row?.outcome))
 
 /** The same for a function that looks through jobs or schedules. One that is given a job finds that it is hidden by itself. */
 const lookingThrough = (storage: Storage, statement: Statement<unknown>) =>
-  Effect.zipRight(withoutConnection(mustBeWhole(storage)), outcomeOf(statement))
+  Effect.zipRight(withoutConnection(mustBeWhole(storage)), outcomeOf(storage, statement))
 
 /** What is requested, and who requests it. */
 export interface Asked {
@@ -188,13 +192,23 @@ export const queue = (
   )
 
 /** Cancels a job. Gives its state before the call; none if there is no such job. */
-export const cancel = ({ name, sql }: Storage, id: string, action: Action, context: AuditContext.Fields) =>
-  outcomeOf(sql`
-    select ${name("export_cancel")}(${id}::bigint, ${json(action)}::jsonb, ${AuditContext.encode(context)}::jsonb) as outcome`)
+export const cancel = (storage: Storage, id: string, action: Action, context: AuditContext.Fields) =>
+  outcomeOf(
+    storage,
+    storage.sql`
+    select ${storage.name("export_cancel")}(${id}::bigint, ${json(action)}::jsonb, ${AuditContext.encode(context)}::jsonb) as outcome`
+  )
 
-export const retry = ({ name, sql }: Storage, id: string, action: Action, context: AuditContext.Fields) =>
-  outcomeOf(sql`
-    select ${name("export_retry")}(${id}::bigint, ${json(action)}::jsonb, ${AuditContext.encode(context)}::jsonb) as outcome`)
+/** What `retry` answers of a job that began where the last one of a schedule ended that was removed since. */
+export const unscheduled = "unscheduled"
+
+/** Queues a job again. Gives its state before the call, or `unscheduled`; none if there is no such job. */
+export const retry = (storage: Storage, id: string, action: Action, context: AuditContext.Fields) =>
+  outcomeOf(
+    storage,
+    storage.sql`
+    select ${storage.name("export_retry")}(${id}::bigint, ${json(action)}::jsonb, ${AuditContext.encode(context)}::jsonb) as outcome`
+  )
 
 /** The hold of one worker on a job. */
 export interface Lease {
@@ -229,7 +243,8 @@ export const claim = (
     withoutConnection(
       Effect.zipRight(
         mustBeWhole(storage),
-        rows(
+        writtenRows(
+          storage,
           ClaimRow,
           sql`
         select k.job::text as job, k.former_location, k.goes_on::text as goes_on, k.checkpoint
@@ -262,8 +277,8 @@ export interface SoFar {
 }
 
 /** Chooses a new name for the file, after the file of an earlier attempt was removed. None if the lease is lost. */
-export const place = ({ name, sql }: Storage, id: string, { token }: Lease) =>
-  outcomeOf(sql`select ${name("export_place")}(${id}::bigint, ${token}) as outcome`)
+export const place = (storage: Storage, id: string, { token }: Lease) =>
+  outcomeOf(storage, storage.sql`select ${storage.name("export_place")}(${id}::bigint, ${token}) as outcome`)
 
 /** Removes the rows of at most a thousand jobs that ended so long ago, and says how many. */
 export const forget = (storage: Storage, seconds: number) =>
@@ -273,12 +288,15 @@ export const forget = (storage: Storage, seconds: number) =>
   )
 
 /** Renews the lease and stores the progress. False if the job was cancelled, or if another worker has it. */
-export const renew = ({ name, sql }: Storage, id: string, { seconds, token }: Lease, soFar: SoFar) =>
+export const renew = (storage: Storage, id: string, { seconds, token }: Lease, soFar: SoFar) =>
   isYes(
-    outcomeOf(sql`
-    select ${name("export_renew")}(
+    outcomeOf(
+      storage,
+      storage.sql`
+    select ${storage.name("export_renew")}(
       ${id}::bigint, ${token}, ${seconds}, ${soFar.records}::bigint, ${soFar.bytes}::bigint, ${soFar.estimate ?? null}::bigint
-    )::text as outcome`)
+    )::text as outcome`
+    )
   )
 
 /** What is stored when the file of a job is complete. */
@@ -293,56 +311,64 @@ export interface Completion {
 
 /** Completes a job. Gives `completed`, or `lost` if the lease is lost, or `moved` if another job has moved the checkpoint. */
 export const complete = (
-  { name, sql }: Storage,
+  storage: Storage,
   id: string,
   { token }: Lease,
   { action, checkpoint, keepSeconds, manifest, reached }: Completion
 ) =>
-  outcomeOf(sql`
-    select ${name("export_complete")}(
+  outcomeOf(
+    storage,
+    storage.sql`
+    select ${storage.name("export_complete")}(
       ${id}::bigint, ${token}, ${stringify(manifest)}::jsonb, ${keepSeconds}, ${checkpoint}, ${reached?.checkpoint ?? null},
       ${reached?.epoch ?? null}::int, ${reached?.snapshot ?? null}::pg_snapshot, ${json(action)}::jsonb
-    ) as outcome`)
+    ) as outcome`
+  )
 
 /** Ends an attempt that failed. Gives the state of the job after the call; none if the lease is lost. */
 export const fail = (
-  { name, sql }: Storage,
+  storage: Storage,
   id: string,
   { token }: Lease,
   why: JobError,
   delaySeconds: number | undefined,
   action: Action
 ) =>
-  outcomeOf(sql`
-    select ${name("export_fail")}(
+  outcomeOf(
+    storage,
+    storage.sql`
+    select ${storage.name("export_fail")}(
       ${id}::bigint, ${token}, ${stringify(why)}::jsonb, ${delaySeconds ?? null}::float8, ${json(action)}::jsonb
-    ) as outcome`)
+    ) as outcome`
+  )
 
-export const release = ({ name, sql }: Storage, id: string, { token }: Lease) =>
-  isYes(outcomeOf(sql`select ${name("export_release")}(${id}::bigint, ${token})::text as outcome`))
+export const release = (storage: Storage, id: string, { token }: Lease) =>
+  isYes(
+    outcomeOf(storage, storage.sql`select ${storage.name("export_release")}(${id}::bigint, ${token})::text as outcome`)
+  )
 
 /** Notes that the file of a job was removed. True if that made a completed job expired. */
-export const removed = (
-  { name, sql }: Storage,
-  id: string,
-  file: string,
-  action: Action,
-  context: AuditContext.Fields
-) =>
+export const removed = (storage: Storage, id: string, file: string, action: Action, context: AuditContext.Fields) =>
   isYes(
-    outcomeOf(sql`
-    select ${name("export_removed")}(
+    outcomeOf(
+      storage,
+      storage.sql`
+    select ${storage.name("export_removed")}(
       ${id}::bigint, ${file}, ${json(action)}::jsonb, ${AuditContext.encode(context)}::jsonb
-    )::text as outcome`)
+    )::text as outcome`
+    )
   )
 
 /** Records an action that changes no job. */
-export const record = ({ name, sql }: Storage, action: Action, context: AuditContext.Fields) =>
+export const record = (storage: Storage, action: Action, context: AuditContext.Fields) =>
   action === null
     ? Effect.void
     : Effect.asVoid(
-        outcomeOf(sql`
-          select ${name("record_export")}(${stringify(action)}::jsonb, ${AuditContext.encode(context)}::jsonb)::text as outcome`)
+        outcomeOf(
+          storage,
+          storage.sql`
+          select ${storage.name("record_export")}(${stringify(action)}::jsonb, ${AuditContext.encode(context)}::jsonb)::text as outcome`
+        )
       )
 
 export interface NewSchedule {
@@ -372,10 +398,16 @@ export const addSchedule = (storage: Storage, schedule: NewSchedule) => {
   )
 }
 
-/** Removes a schedule. False if there is none of that name. */
-export const removeSchedule = (storage: Storage, name: string) =>
+/** Removes a schedule. False if there is none of that name, or if it is of another scope than the one that is given. */
+export const removeSchedule = (storage: Storage, name: string, scope: NamedScope | undefined) =>
   isYes(
-    lookingThrough(storage, storage.sql`select ${storage.name("export_schedule_remove")}(${name})::text as outcome`)
+    lookingThrough(
+      storage,
+      storage.sql`
+        select ${storage.name("export_schedule_remove")}(
+          ${name}, ${scope === undefined ? null : scopeDocument(scope)}::jsonb
+        )::text as outcome`
+    )
   )
 
 export interface Tick {
@@ -389,8 +421,11 @@ export interface Tick {
 }
 
 /** Makes the job of a tick, unless another worker has made it. */
-export const tick = ({ name, sql }: Storage, { action, attempts, due, name: schedule, next, request }: Tick) =>
-  outcomeOf(sql`
-    select ${name("export_tick")}(
+export const tick = (storage: Storage, { action, attempts, due, name: schedule, next, request }: Tick) =>
+  outcomeOf(
+    storage,
+    storage.sql`
+    select ${storage.name("export_tick")}(
       ${schedule}, ${due}::timestamptz, ${next}::timestamptz, ${request}::jsonb, ${attempts}, ${json(action)}::jsonb
-    )::text as outcome`)
+    )::text as outcome`
+  )

@@ -24,7 +24,7 @@ import type { Manifest } from "../manifest.js"
 import type { Request } from "../request.js"
 import type { Service as Store } from "../store/store.js"
 import { bytesOf, decoded } from "../stream.js"
-import type { Job } from "./model.js"
+import type { Job, NamedScope } from "./model.js"
 import type { Decided } from "./options.js"
 import {
   abandoned,
@@ -33,7 +33,8 @@ import {
   checkpointMoved,
   completedAction,
   type Failure,
-  failedAction
+  failedAction,
+  thrown
 } from "./outcome.js"
 import { contentTypes, encodingOf } from "../service.js"
 import * as table from "./table.js"
@@ -63,6 +64,9 @@ export interface Working {
 
 /** The lease is lost, or the job was cancelled. What this worker wrote does not count. */
 class LeaseLost extends Data.TaggedError("LeaseLost") {}
+
+/** Something of the host threw: its store, its scope or a callback. */
+class Defect extends Data.TaggedError("Defect")<{ readonly cause: unknown }> {}
 
 /** How often a worker stores its progress and looks whether its job was cancelled. */
 const beat = Duration.seconds(1)
@@ -97,10 +101,26 @@ const heartbeat = (
     }
   })
 
+/** What the host answers about a scope. If it cannot say, nothing is read, and another attempt may help. */
+const grantOf = (
+  scope: NonNullable<Decided["scope"]>,
+  named: NamedScope,
+  { requestedBy }: Pick<Job, "requestedBy">
+): Effect.Effect<Option.Option<ReadScope>, ThreadlineError> =>
+  Effect.suspend(() => scope(named, requestedBy ?? undefined)).pipe(
+    Effect.filterOrDieMessage(Option.isOption, "a scope is answered with an Option"),
+    Effect.catchAllDefect((defect) =>
+      Effect.zipRight(
+        Effect.logError("threadline: a scope could not be decided", defect),
+        new ThreadlineError({ reason: "Failed", detail: `the host could not decide about the scope ${named.name}` })
+      )
+    )
+  )
+
 export const grantedScopes = (
   { scope, scopeRequired }: Pick<Decided, "scope" | "scopeRequired">,
   job: Pick<Job, "requestedBy" | "scope">
-): Effect.Effect<ReadonlyArray<ReadScope>, ExportError> => {
+): Effect.Effect<ReadonlyArray<ReadScope>, ExportError | ThreadlineError> => {
   if (job.scope === null) {
     return scopeRequired
       ? Effect.fail(
@@ -108,16 +128,14 @@ export const grantedScopes = (
         )
       : Effect.succeed([])
   }
-  const named = job.scope
-  const refused = new ExportError({ reason: "ScopeRefused", detail: `the host does not grant the scope ${named.name}` })
+  const refused = new ExportError({
+    reason: "ScopeRefused",
+    detail: `the host does not grant the scope ${job.scope.name}`
+  })
   return scope === undefined
     ? refused
     : Effect.flatMap(
-        Effect.catchAllDefect(
-          Effect.suspend(() => scope(named, job.requestedBy ?? undefined)),
-          (defect) =>
-            Effect.as(Effect.logError("threadline: a scope could not be decided", defect), Option.none<ReadScope>())
-        ),
+        grantOf(scope, job.scope, job),
         Option.match({ onNone: () => refused, onSome: (granted) => Effect.succeed([granted]) })
       )
 }
@@ -202,6 +220,10 @@ const persistently = <A>(
     schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo(Duration.seconds(leaseSeconds)))
   })
 
+/** What the host gives may throw. That is one more way to fail, and must not end a worker: nobody else would run the jobs after this one. */
+const withoutDefect = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | Defect> =>
+  Effect.catchAllDefect(effect, (cause) => new Defect({ cause }))
+
 const logged = (what: string) => Effect.catchAll((error: unknown) => Effect.logWarning(`threadline: ${what}`, error))
 
 /**
@@ -225,6 +247,7 @@ const settled = (
   onSettled === undefined && onEnded === undefined
     ? Effect.void
     : Effect.flatMap(table.find(storage, id), (job) => Effect.zipRight(told(onEnded, job), told(onSettled, job))).pipe(
+        withoutDefect,
         logged("the host was not told of an export")
       )
 
@@ -338,8 +361,18 @@ export const runNext = (
       if (Option.isNone(claimed)) {
         return Option.none()
       }
-      const { id } = claimed.value.job
-      const exit = yield* Effect.exit(restore(run(working, claimed.value, lease, telling)))
+      const { job } = claimed.value
+      const { id } = job
+      const exit = yield* Effect.exit(
+        restore(
+          Effect.catchAllDefect(run(working, claimed.value, lease, telling), (defect) =>
+            Effect.zipRight(
+              Effect.logError("threadline: what the host gives to a worker threw", defect),
+              fail(working, job, lease, thrown)
+            )
+          )
+        )
+      )
       if (Exit.isFailure(exit) && Exit.isInterrupted(exit)) {
         yield* endsWithin(
           table.release(working.storage, id, lease).pipe(logged("a job waits for its lease")),
