@@ -92,7 +92,8 @@ export interface FileOptions extends service.FileOptions {}
 export interface ResponseOptions extends service.ResponseOptions {}
 
 /**
- * The progress of an export. `estimate` is what the planner of the database expects. It may be wrong.
+ * The progress of an export. `estimate` is what the planner of the database expects. It may be wrong. Under a
+ * scope there is none: it would tell how many changes the scope hides.
  *
  * @since 0.1.0
  * @category models

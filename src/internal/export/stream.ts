@@ -43,7 +43,7 @@ export interface Progress {
   readonly records: number
   /** Bytes given to the reader, after compression. */
   readonly bytes: number
-  /** How many records the planner of the database expects in total; undefined if it was not asked. */
+  /** How many records the planner of the database expects in total; undefined if it was not asked, and under a scope. */
   readonly estimate: number | undefined
 }
 
@@ -161,7 +161,9 @@ const prepare = Effect.fnUntraced(function* (
     const filter = { ...request.filter, from: beginOf(request, news) }
     const changesStatement = yield* everything(storage, filter, request.order, request.limit)
     const rows = yield* rowsOf(storage, request, changesStatement, news?.isNew)
-    const estimate = yield* Effect.mapError(estimated(snapshot.connection, rows), onConditionError(storage))
+    const expected = yield* Effect.mapError(estimated(snapshot.connection, rows), onConditionError(storage))
+    // The planner expects rows by statistics of the whole record: under a scope, they would tell how many rows it hides.
+    const estimate = storage.restriction === undefined ? expected : undefined
     const facts = yield* factsOf(storage, request, context.actor, news)
     yield* news === undefined || continuing === undefined ? Effect.void : continuing.onReached(news.reached)
     return { storage, request, rows, facts, parquet, estimate, context }

@@ -263,6 +263,23 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
+    it.effect("tell by no estimate how much they hide", () =>
+      Effect.gen(function* () {
+        yield* log
+        const estimates = (filter: Export.Options["filter"]) =>
+          Effect.gen(function* () {
+            const seen: Array<number | undefined> = []
+            const onProgress = ({ estimate }: Export.Progress) => Effect.sync(() => void seen.push(estimate))
+            yield* textOf({ format: "csv", filter, onProgress })
+            return new Set(seen)
+          })
+        for (const filter of [{}, { table: "posts" }, { actor: { type: "user", id: "42" } }] as const) {
+          expect([...(yield* estimates(filter))]).toEqual([expect.any(Number)])
+          expect([...(yield* estimates(filter).pipe(Query.withScope(ofTitle)))]).toEqual([undefined])
+        }
+      })
+    )
+
     it.effect("are required where a layer says so", () =>
       Effect.gen(function* () {
         yield* log
