@@ -853,6 +853,37 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
       })
     )
 
+    it.scoped("of an attempt that the store cannot remove keep their name until it can", () =>
+      Effect.gen(function* () {
+        yield* log()
+        const { path, store } = yield* jobsWith()
+        const refused = new ExportJobs.ExportError({ reason: "StoreFailed", detail: "the store is away" })
+        const failures = yield* Ref.make(2)
+        const written = yield* Ref.make(false)
+        const { jobs } = yield* jobsWith(
+          { backoff: 0, attempts: 5 },
+          {
+            ...store,
+            // The file is there, and its worker does not get to know it.
+            write: (...args) =>
+              Effect.zipRight(
+                store.write(...args),
+                Effect.flatMap(Ref.getAndSet(written, true), (again) => (again ? Effect.void : Effect.fail(refused)))
+              ),
+            remove: (file) =>
+              Effect.flatMap(
+                Ref.getAndUpdate(failures, (left) => left - 1),
+                (left) => (left > 0 ? Effect.fail(refused) : store.remove(file))
+              )
+          }
+        )
+        const { id } = yield* jobs.queue({ format: "csv" })
+        expect(yield* jobs.run()).toMatchObject({ completed: 1, postponed: 3 })
+        const { attempt, file } = yield* jobs.get(id)
+        expect({ attempt, names: readdirSync(path) }).toEqual({ attempt: 4, names: [file] })
+      })
+    )
+
     it.scoped("are forgotten with their jobs, a while after they have ended", () =>
       Effect.gen(function* () {
         yield* log()

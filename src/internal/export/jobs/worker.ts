@@ -287,7 +287,11 @@ const run = Effect.fnUntraced(function* (
     return yield* fail(working, job, lease, abandoned)
   }
   if (formerFile !== undefined) {
-    yield* store.remove(formerFile).pipe(logged("what an earlier attempt left could not be removed"))
+    // Its name is known to this job alone. Under another name, a file that is still there would never be removed.
+    const removed = yield* Effect.either(store.remove(formerFile))
+    if (Either.isLeft(removed)) {
+      return yield* fail(working, job, lease, attempted(removed.left, job))
+    }
   }
   const named = formerFile === undefined ? Option.fromNullable(job.file) : yield* table.place(storage, id, lease)
   if (Option.isNone(named)) {
