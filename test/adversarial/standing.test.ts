@@ -8,11 +8,12 @@ import * as Grants from "../../src/Grants.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as Query from "../../src/Query.js"
 import * as SavedViews from "../../src/SavedViews.js"
+import { stringify } from "../../src/internal/core/json.js"
 import { concernsOf as concernsIn } from "../../src/internal/schema/concern.js"
 import { Standing, standingOf } from "../../src/internal/sql/standing.js"
 import { clientOf } from "../harness/client.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
-import { attacks, brief, changes, type Host, migrate, sessionOf, who } from "../support/adversarial.js"
+import { asOf, attacks, brief, changes, type Host, migrate, sessionOf, who } from "../support/adversarial.js"
 
 const decodeStanding = Schema.decodeUnknownSync(Schema.parseJson(Standing))
 
@@ -505,6 +506,38 @@ attacks("a database", (attack) => {
         yield* db.run("drop event trigger log_ddl")
       })
   )
+
+  for (const mode of ["statement", "row"] as const) {
+    attack(
+      `with an event trigger that writes the very table which is applied, in ${mode} mode`,
+      ({ apply, db, now, readers }) =>
+        Effect.gen(function* () {
+          yield* db.run(
+            "create table ddl_log (id bigint generated always as identity primary key, tag text, n int not null default 0)",
+            `create function log_ddl() returns event_trigger language plpgsql security definer set search_path = public as $$
+           begin
+             insert into ddl_log (tag) values (tg_tag);
+             update ddl_log set n = n + 1 where tag = tg_tag;
+           end $$`,
+            "create event trigger log_ddl on ddl_command_end execute function log_ddl()"
+          )
+          yield* apply({ table: "ddl_log", mode })
+          yield* apply({ table: "ddl_log", mode, truncate: "rows" })
+          yield* db.run("create table t (id int primary key)")
+          const known = yield* Effect.orDie(readers.query.asOfRows("ddl_log", yield* now, { limit: 1000 }))
+          const rows = yield* db.column(
+            `select format('%s %s', id, n) from ddl_log where id in (${known.items.map(({ rowKey }) => rowKey).join()})`
+          )
+          expect(known.items.map(({ row, rowKey }) => `${rowKey} ${stringify(row["n"] ?? null)}`).sort()).toEqual(
+            [...rows].sort()
+          )
+          expect(
+            yield* asOf({ now, readers }, "ddl_log", String(yield* db.value("select max(id) from ddl_log")))
+          ).toMatch(/^Present/)
+          yield* db.run("drop event trigger log_ddl")
+        })
+    )
+  }
 })
 
 it.scopedLive("migrate up goes on from a restore of the structure alone", () =>

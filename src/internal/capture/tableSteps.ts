@@ -151,9 +151,15 @@ const writePolicy = (situation: Situation): ReadonlyArray<string> => {
 
 /** Makes everything anew: functions, triggers, policy. */
 export const rebuildStep = (situation: Situation): Step => {
-  const { catalog, known, lessRedacted, options, policy, reasons, removedAt, resolved, source, storage } = situation
+  const { catalog, functions, known, lessRedacted, options, policy, reasons, removedAt, resolved, source, storage } =
+    situation
   const { shape, table } = resolved
   const { grants, ownerChanges } = preparations(situation)
+  // The policy makes it anew. But an event trigger of the host may write the table as soon as it has one of these triggers.
+  const watchful =
+    options.force === true || functions.missing.includes(source.watchful)
+      ? [statements.makeWatchful(storage, resolved.name, true)]
+      : []
   const built = step(
     situation,
     [
@@ -162,10 +168,10 @@ export const rebuildStep = (situation: Situation): Step => {
       ...drops(known),
       ...grants,
       ...ownerChanges,
-      ...asOwner(
-        situation,
-        source.functions.flatMap((triggerFunction) => functionStatements(storage, triggerFunction))
-      ),
+      ...asOwner(situation, [
+        ...source.functions.flatMap((triggerFunction) => functionStatements(storage, triggerFunction)),
+        ...watchful
+      ]),
       ...makes(known, options.force === true ? ({ expected }) => expected : toMake),
       ...enables(known),
       // Which partitions the policy does not know is asked when the SQL runs, before the new policy knows them all.
