@@ -1,6 +1,7 @@
 create or replace function "threadline"."capture_insert_measures_2b1f219d27"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -60,6 +61,7 @@ select "threadline"."guard_function"('"threadline"."capture_insert_measures_2b1f
 create or replace function "threadline"."capture_update_measures_2b1f219d27"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -145,6 +147,7 @@ select "threadline"."guard_function"('"threadline"."capture_update_measures_2b1f
 create or replace function "threadline"."capture_delete_measures_2b1f219d27"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -204,6 +207,7 @@ select "threadline"."guard_function"('"threadline"."capture_delete_measures_2b1f
 create or replace function "threadline"."capture_truncate_measures_2b1f219d27"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 begin
   perform capture_truncate(

@@ -1,6 +1,7 @@
 create or replace function "threadline"."capture_insert_invoices_33984f2d09"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -62,6 +63,7 @@ select "threadline"."guard_function"('"threadline"."capture_insert_invoices_3398
 create or replace function "threadline"."capture_update_invoices_33984f2d09"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -149,6 +151,7 @@ select "threadline"."guard_function"('"threadline"."capture_update_invoices_3398
 create or replace function "threadline"."capture_delete_invoices_33984f2d09"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -210,6 +213,7 @@ select "threadline"."guard_function"('"threadline"."capture_delete_invoices_3398
 create or replace function "threadline"."capture_truncate_invoices_33984f2d09"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 begin
   perform capture_truncate(

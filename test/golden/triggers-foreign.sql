@@ -1,6 +1,7 @@
 create or replace function "threadline"."capture_insert_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -204,6 +205,7 @@ select "threadline"."guard_function"('"threadline"."capture_insert_jobs_562f12df
 create or replace function "threadline"."capture_update_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -549,6 +551,7 @@ select "threadline"."guard_function"('"threadline"."capture_update_jobs_562f12df
 create or replace function "threadline"."capture_delete_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -752,6 +755,7 @@ select "threadline"."guard_function"('"threadline"."capture_delete_jobs_562f12df
 create or replace function "threadline"."capture_begin_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 declare
   context text;
@@ -780,6 +784,7 @@ select "threadline"."guard_function"('"threadline"."capture_begin_jobs_562f12dff
 create or replace function "threadline"."open_leave_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -924,6 +929,7 @@ grant execute on function "threadline"."open_leave_jobs_562f12dff4"() to public;
 create or replace function "threadline"."open_enter_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -1068,6 +1074,7 @@ grant execute on function "threadline"."open_enter_jobs_562f12dff4"() to public;
 create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 begin
   perform capture_truncate(

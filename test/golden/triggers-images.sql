@@ -1,6 +1,7 @@
 create or replace function "threadline"."capture_insert_samples_8bbd62b90b"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -183,6 +184,7 @@ select "threadline"."guard_function"('"threadline"."capture_insert_samples_8bbd6
 create or replace function "threadline"."capture_update_samples_8bbd62b90b"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -488,6 +490,7 @@ select "threadline"."guard_function"('"threadline"."capture_update_samples_8bbd6
 create or replace function "threadline"."capture_delete_samples_8bbd62b90b"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -670,6 +673,7 @@ select "threadline"."guard_function"('"threadline"."capture_delete_samples_8bbd6
 create or replace function "threadline"."capture_truncate_samples_8bbd62b90b"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 begin
   perform capture_truncate(

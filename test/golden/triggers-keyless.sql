@@ -1,6 +1,7 @@
 create or replace function "threadline"."capture_insert_log_lines_b614b4dbe3"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 #variable_conflict use_variable
@@ -184,6 +185,7 @@ select "threadline"."guard_function"('"threadline"."capture_insert_log_lines_b61
 create or replace function "threadline"."capture_update_log_lines_b614b4dbe3"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 #variable_conflict use_variable
@@ -454,6 +456,7 @@ select "threadline"."guard_function"('"threadline"."capture_update_log_lines_b61
 create or replace function "threadline"."capture_delete_log_lines_b614b4dbe3"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 #variable_conflict use_variable
@@ -637,6 +640,7 @@ select "threadline"."guard_function"('"threadline"."capture_delete_log_lines_b61
 create or replace function "threadline"."capture_truncate_log_lines_b614b4dbe3"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 begin

@@ -1,6 +1,7 @@
 create or replace function "threadline"."capture_insert_people_f215caf2d3"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -185,6 +186,7 @@ select "threadline"."guard_function"('"threadline"."capture_insert_people_f215ca
 create or replace function "threadline"."capture_update_people_f215caf2d3"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -465,6 +467,7 @@ select "threadline"."guard_function"('"threadline"."capture_update_people_f215ca
 create or replace function "threadline"."capture_delete_people_f215caf2d3"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -649,6 +652,7 @@ select "threadline"."guard_function"('"threadline"."capture_delete_people_f215ca
 create or replace function "threadline"."capture_truncate_people_f215caf2d3"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 begin
   perform capture_truncate(

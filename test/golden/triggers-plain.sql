@@ -1,6 +1,7 @@
 create or replace function "threadline"."capture_insert_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 #variable_conflict use_variable
@@ -184,6 +185,7 @@ select "threadline"."guard_function"('"threadline"."capture_insert_posts_a109cce
 create or replace function "threadline"."capture_update_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 #variable_conflict use_variable
@@ -500,6 +502,7 @@ select "threadline"."guard_function"('"threadline"."capture_update_posts_a109cce
 create or replace function "threadline"."capture_delete_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 #variable_conflict use_variable
@@ -683,6 +686,7 @@ select "threadline"."guard_function"('"threadline"."capture_delete_posts_a109cce
 create or replace function "threadline"."capture_truncate_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 begin

@@ -1,6 +1,7 @@
 create or replace function "threadline"."capture_insert_ledger_f419b0db6d"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -185,6 +186,7 @@ select "threadline"."guard_function"('"threadline"."capture_insert_ledger_f419b0
 create or replace function "threadline"."capture_update_ledger_f419b0db6d"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -461,6 +463,7 @@ select "threadline"."guard_function"('"threadline"."capture_update_ledger_f419b0
 create or replace function "threadline"."capture_delete_ledger_f419b0db6d"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -645,6 +648,7 @@ select "threadline"."guard_function"('"threadline"."capture_delete_ledger_f419b0
 create or replace function "threadline"."capture_truncate_ledger_f419b0db6d"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 begin
   perform capture_truncate(

@@ -1,6 +1,7 @@
 create or replace function "threadline"."capture_insert_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 #variable_conflict use_variable
@@ -144,6 +145,7 @@ select "threadline"."guard_function"('"threadline"."capture_insert_posts_a109cce
 create or replace function "threadline"."capture_update_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 #variable_conflict use_variable
@@ -323,6 +325,7 @@ select "threadline"."guard_function"('"threadline"."capture_update_posts_a109cce
 create or replace function "threadline"."capture_delete_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 #variable_conflict use_variable
@@ -466,6 +469,7 @@ select "threadline"."guard_function"('"threadline"."capture_delete_posts_a109cce
 create or replace function "threadline"."capture_truncate_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 set timezone = 'UTC'
 as $threadline$
 begin

@@ -1,6 +1,7 @@
 create or replace function "threadline"."open_insert_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -144,6 +145,7 @@ grant execute on function "threadline"."open_insert_jobs_562f12dff4"() to public
 create or replace function "threadline"."open_update_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -310,6 +312,7 @@ grant execute on function "threadline"."open_update_jobs_562f12dff4"() to public
 create or replace function "threadline"."open_delete_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -453,6 +456,7 @@ grant execute on function "threadline"."open_delete_jobs_562f12dff4"() to public
 create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 begin
   perform capture_truncate(

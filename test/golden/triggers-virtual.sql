@@ -1,6 +1,7 @@
 create or replace function "threadline"."capture_insert_orders_86a1f739f8"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -183,6 +184,7 @@ select "threadline"."guard_function"('"threadline"."capture_insert_orders_86a1f7
 create or replace function "threadline"."capture_update_orders_86a1f739f8"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -455,6 +457,7 @@ select "threadline"."guard_function"('"threadline"."capture_update_orders_86a1f7
 create or replace function "threadline"."capture_delete_orders_86a1f739f8"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 #variable_conflict use_variable
 declare
@@ -637,6 +640,7 @@ select "threadline"."guard_function"('"threadline"."capture_delete_orders_86a1f7
 create or replace function "threadline"."capture_truncate_orders_86a1f739f8"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
+set jit = off
 as $threadline$
 begin
   perform capture_truncate(

@@ -24,13 +24,17 @@ const quoteFor = (source: string): string => {
   return quote
 }
 
-/** The definition of a function. */
+/**
+ * The definition of a function. A session keeps the plans of its statements, and a plan that was made for many rows may be one that is compiled
+ * (`jit`): every single row after them would wait for that.
+ */
 const createFunction = (storageSchema: string, triggerFunction: TriggerFunction): string => {
   const source = functionSource(triggerFunction)
   const quote = quoteFor(source)
   return `create or replace function ${qualified(storageSchema, triggerFunction.name)}() returns trigger
 language plpgsql security definer
 set search_path = ${identifier(storageSchema)}, pg_temp
+set jit = off
 ${triggerFunction.pins.map((pin) => `${settings[pin]}\n`).join("")}as ${quote}${source}${quote}`
 }
 
