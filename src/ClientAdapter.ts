@@ -9,6 +9,7 @@ import type { EnvelopeOptions, Fields, SqlStatement } from "./AuditContext.js"
 import * as ambient from "./internal/intent/ambient.js"
 import * as driverError from "./internal/intent/driverError.js"
 import * as lending from "./internal/intent/lend.js"
+import type { Lending } from "./internal/intent/lend.js"
 import * as plain from "./internal/intent/plain.js"
 import type { Connection, Options, Recorder, RecordOptions, Savepoint } from "./internal/intent/plain.js"
 import * as plainLevel from "./internal/intent/plainLevel.js"
@@ -30,6 +31,7 @@ export type { Ambient, LazyActor, LazyMeta } from "./internal/intent/ambient.js"
  * @since 0.1.0
  * @category models
  */
+export type { Lending } from "./internal/intent/lend.js"
 export type { Connection, Options, Recorder, RecordOptions, Savepoint } from "./internal/intent/plain.js"
 
 /**
@@ -165,7 +167,7 @@ export const steps: <Tx extends object>(
  * @since 0.1.0
  * @category adapters
  */
-export const lend: <Tx extends object>(tx: Tx, refusal: () => AuditError | undefined) => Tx = lending.lend
+export const lend: <Tx extends object>(tx: Tx, options: Lending) => Tx = lending.lend
 
 /**
  * Savepoints by statements, for clients that have none of their own.

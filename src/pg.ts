@@ -223,7 +223,7 @@ const isSubmittable = (first: unknown): boolean =>
  * A client of a pool, as the body of a call gets it. The pool may already have given it to someone else when code goes on that was not
  * awaited.
  */
-const lend = <Client extends PoolClient>(client: Client, refusal: () => AuditError | undefined): Client => {
+const lend = <Client extends PoolClient>(client: Client, { refusal }: ClientAdapter.Lending): Client => {
   // All arguments are passed on: there may be values, and a callback.
   const query = (...given: Parameters<Queryable["query"]>): unknown => {
     const refused = refusal()

@@ -31,6 +31,21 @@ const refusals: Readonly<Record<string, object>> = {
   TypeORM: { message: "Query runner already released. Cannot run queries anymore." }
 }
 
+/** What a body may do whose connection was lost some time ago. */
+const afterLoss: Readonly<Record<string, (writer: Writer) => Promise<unknown>>> = {
+  "waits, and returns": () => Promise.resolve(),
+  "waits, and fails": () => Promise.reject(new Refused("no")),
+  "waits, and sends a statement": (writer) => writer.count(),
+  "waits, and goes on after each failure": async (writer) => {
+    for (const again of [1, 2, 3]) {
+      await writer.insert(again).catch(() => undefined)
+    }
+  },
+  "waits, and opens a savepoint": (writer) => writer.savepoint((inner) => inner.insert(2).then(() => undefined)),
+  "waits, and makes a call inside": (writer) => writer.audited({ action: "inner" }, (inner) => inner.insert(3)),
+  "waits, and records an action": (writer) => writer.record("noticed")
+}
+
 const withResolvers = () => {
   let resolve: () => void = () => undefined
   const promise = new Promise<void>((resolved) => {
@@ -675,6 +690,72 @@ for (const [name, open] of Object.entries(clients)) {
             actions: name === "a client of pg" ? [] : ["post.created error by 42"]
           })
         })
+    )
+
+    for (const [notices, goOn] of Object.entries(afterLoss)) {
+      it.effect(`loses nothing else if the connection is lost while the body ${notices}`, () =>
+        Effect.gen(function* () {
+          const owner = yield* Host.Owner
+          const { name: role } = yield* (yield* TestDatabase).role("app")
+          const terminate = owner`select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = ${role}`
+          yield* run(async (client) => {
+            const ended = withResolvers()
+            const lost = await failureOf(
+              client.audited({ actor: alice, action: "post.created", onFailure: "record" }, async (writer) => {
+                await writer.insert(1)
+                await Effect.runPromise(terminate)
+                await new Promise((resolve) => setTimeout(resolve, 50))
+                await goOn(writer).finally(() => setTimeout(ended.resolve, 20))
+              })
+            )
+            expect(Audit.AuditError.is(lost) && lost.reason).not.toBe("OutcomeUnknown")
+            await ended.promise
+            // The client has other connections for the next call.
+            if (name !== "a client of pg") {
+              await client.audited({ actor: bob, action: "post.kept" }, (writer) => writer.insert(9))
+            }
+          })
+          expect(yield* seen).toEqual(
+            name === "a client of pg"
+              ? { changes: [], actions: [] }
+              : { changes: ["9 by user:bob"], actions: ["post.created error by 42", "post.kept ok by bob, linked"] }
+          )
+        })
+      )
+    }
+
+    it.effect("loses nothing else if the connection is lost while a statement waits, and the body goes on", () =>
+      Effect.gen(function* () {
+        const owner = yield* Host.Owner
+        const { name: role } = yield* (yield* TestDatabase).role("app")
+        yield* run(async (client) => {
+          const lost = await failureOf(
+            client.audited({ actor: alice, action: "post.created", onFailure: "record" }, (writer) =>
+              Effect.runPromise(
+                owner.withTransaction(
+                  Effect.gen(function* () {
+                    yield* owner`lock table posts`
+                    const waiting = writer.insert(1).catch(() => writer.insert(2).catch(() => writer.insert(3)))
+                    waiting.catch(() => undefined)
+                    yield* Effect.repeat(
+                      owner`
+                        select pg_terminate_backend(pid) from pg_stat_activity
+                        where usename = ${role} and wait_event_type = 'Lock'`,
+                      { until: (rows) => rows.length > 0 }
+                    )
+                    yield* Effect.promise(() => waiting.catch(() => undefined))
+                  })
+                )
+              )
+            )
+          )
+          expect(Audit.AuditError.is(lost) && lost.reason).not.toBe("OutcomeUnknown")
+          if (name !== "a client of pg") {
+            await client.audited({ actor: bob }, (writer) => writer.insert(9))
+          }
+        })
+        expect((yield* seen).changes).toEqual(name === "a client of pg" ? [] : ["9 by user:bob"])
+      })
     )
 
     it.effect("is right inside savepoints of the host, those that are undone included", () =>

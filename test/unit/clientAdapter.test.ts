@@ -124,7 +124,7 @@ it("ClientAdapter.lend uses a transaction whose parts it does not know as it is,
   ]
   for (const tx of strange) {
     let refused: typeof closed | undefined = undefined
-    const lent = lend(tx, () => refused)
+    const lent = lend(tx, { refusal: () => refused, failed: () => undefined })
     expect(lent.send()).toBe("sent")
     for (const name of Object.keys(tx)) {
       expect(typeof Reflect.get(lent, name)).toBe(typeof Reflect.get(tx, name))
@@ -133,15 +133,12 @@ it("ClientAdapter.lend uses a transaction whose parts it does not know as it is,
     expect(() => lent.send()).toThrow(closed)
   }
 
+  const open = { refusal: () => undefined, failed: () => undefined }
   const frozen = { execute: sent }
   const ofDrizzle = { session: { prepareQuery: () => Object.freeze(frozen) }, transaction: sent }
-  expect(
-    lend(ofDrizzle, () => undefined)
-      .session.prepareQuery()
-      .execute()
-  ).toBe("sent")
+  expect(lend(ofDrizzle, open).session.prepareQuery().execute()).toBe("sent")
   const query = Object.freeze(Object.assign(Promise.resolve("rows"), { handler: sent, reject: sent }))
   const ofPostgres = Object.assign(() => query, { unsafe: () => query })
-  const lent = lend(ofPostgres, () => undefined)
+  const lent = lend(ofPostgres, open)
   expect([await lent(), await lent.unsafe()]).toEqual(["rows", "rows"])
 })

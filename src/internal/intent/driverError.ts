@@ -71,12 +71,11 @@ export const fromDriver = (error: unknown): AuditError => {
         "a statement failed, which aborts a transaction, and the body went on as if it had not",
         sqlError
       )
-    case undefined: {
-      const lost = lostIn(error)
-      return lost === undefined
-        ? makeAuditError("Failed", `the client failed with a statement of Threadline: ${message}`, sqlError)
-        : fromStatement(lost)
-    }
+    case undefined:
+      return (
+        lossIn(error) ??
+        makeAuditError("Failed", `the client failed with a statement of Threadline: ${message}`, sqlError)
+      )
     default:
       return fromStatement(sqlError)
   }
@@ -97,12 +96,14 @@ const layersOf = (error: unknown): ReadonlyArray<ReadonlyArray<unknown>> => {
   return layers
 }
 
-/** The driver's word inside a client's error that the connection is gone. */
-const lostIn = (error: unknown): SqlError | undefined =>
-  layersOf(error)
+/** The loss of the connection, if the driver says inside a client's error that it is gone. */
+export const lossIn = (error: unknown): AuditError | undefined => {
+  const lost = layersOf(error)
     .flat()
     .map((cause) => new SqlError({ cause }))
     .find(isConnectionLost)
+  return lost === undefined ? undefined : fromStatement(lost)
+}
 
 /**
  * The SQLSTATE somewhere inside a client's error. Some clients have codes of their own that look like a SQLSTATE (`P2010` of

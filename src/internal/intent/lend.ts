@@ -8,7 +8,18 @@
  */
 import type { AuditError } from "./errors.js"
 
-type Refusal = () => AuditError | undefined
+/**
+ * What the transaction that a body gets has to do with the call that lends it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Lending {
+  /** Why statements are refused: the transaction has ended. Undefined while it is open. */
+  readonly refusal: () => AuditError | undefined
+  /** Is told why a statement failed before the body is, which may send the next one at once. */
+  readonly failed: (error: unknown) => void
+}
 
 type Method = (...values: ReadonlyArray<unknown>) => unknown
 
@@ -19,7 +30,7 @@ const property = (value: unknown, name: string): unknown => (isObject(value) ? R
 const isMethod = (value: unknown): value is Method => typeof value === "function"
 
 /** A transaction, each use of which is refused after its end. */
-const lendPlainly = <Tx extends object>(tx: Tx, refusal: Refusal): Tx => {
+const lendPlainly = <Tx extends object>(tx: Tx, { refusal }: Lending): Tx => {
   const mustBeOpen = (): void => {
     const refused = refusal()
     if (refused !== undefined) {
@@ -43,27 +54,38 @@ const lendPlainly = <Tx extends object>(tx: Tx, refusal: Refusal): Tx => {
 }
 
 /** A query of postgres.js: a promise that gives itself to its `handler` when someone awaits it, in whatever way. */
-const guardQuery = (query: unknown, refusal: Refusal): unknown => {
+const guardQuery = (query: unknown, { failed, refusal }: Lending): unknown => {
   const send = property(query, "handler")
-  if (query instanceof Promise && isMethod(send) && isMethod(property(query, "reject"))) {
+  let reject = property(query, "reject")
+  if (query instanceof Promise && isMethod(send) && isMethod(reject)) {
+    const rejectGuarded = (error: unknown): unknown => {
+      failed(error)
+      return isMethod(reject) ? reject(error) : undefined
+    }
     const guarded = new Proxy(send, {
       apply: (_, self, sent: ReadonlyArray<unknown>): unknown => {
         const refused = refusal()
-        const reject = property(query, "reject")
-        return refused !== undefined && isMethod(reject) ? reject(refused) : Reflect.apply(send, self, sent)
+        return refused === undefined ? Reflect.apply(send, self, sent) : rejectGuarded(refused)
       }
     })
     Reflect.set(query, "handler", guarded)
+    // A cursor gives the query another one for each of its parts.
+    Reflect.defineProperty(query, "reject", {
+      get: () => rejectGuarded,
+      set: (next: unknown) => {
+        reject = next
+      }
+    })
   }
   return query
 }
 
 /** A transaction of postgres.js, each use of which is refused after its end, also by queries that were built before. */
-const lendPostgres = <Tx extends object>(tx: Tx, refusal: Refusal): Tx => {
+const lendPostgres = <Tx extends object>(tx: Tx, lending: Lending): Tx => {
   const query =
     (method: Method): Method =>
     (...values) =>
-      guardQuery(Reflect.apply(method, tx, values), refusal)
+      guardQuery(Reflect.apply(method, tx, values), lending)
 
   const savepoint =
     (method: Method): Method =>
@@ -73,14 +95,14 @@ const lendPostgres = <Tx extends object>(tx: Tx, refusal: Refusal): Tx => {
         return Reflect.apply(method, tx, values)
       }
       const run = async (inner: object): Promise<unknown> => {
-        const made = body(lendPostgres(inner, refusal))
+        const made = body(lendPostgres(inner, lending))
         return await (Array.isArray(made) ? Promise.all(made) : made)
       }
       return new Promise((resolve, reject) => {
         const part = (inner: object): Promise<unknown> => {
           const ran = run(inner)
           return ran.catch((error: unknown) => {
-            if (refusal() === undefined) {
+            if (lending.refusal() === undefined) {
               throw error
             }
             resolve(ran)
@@ -100,16 +122,16 @@ const lendPostgres = <Tx extends object>(tx: Tx, refusal: Refusal): Tx => {
       return guard !== undefined && isMethod(value) ? guard(value) : value
     },
     apply: (_, self, values: ReadonlyArray<unknown>): unknown =>
-      guardQuery(Reflect.apply(tx as Method, self, values), refusal)
+      guardQuery(Reflect.apply(tx as Method, self, values), lending)
   })
-  return lendPlainly(guarded, refusal)
+  return lendPlainly(guarded, lending)
 }
 
 /** The same object as another one, but for some properties. The other one is not touched: its owner goes on with it. */
 const variant = <A extends object>(of: A, properties: PropertyDescriptorMap): A => Object.create(of, properties) as A
 
 /** A session of Drizzle, which prepares every statement and shares its connection with the owner of the transaction. */
-const guardSession = (session: object, prepareQuery: Method, refusal: Refusal): object => {
+const guardSession = (session: object, prepareQuery: Method, lending: Lending): object => {
   const client = property(session, "client")
   const guarded: object = variant(session, {
     prepareQuery: {
@@ -119,7 +141,7 @@ const guardSession = (session: object, prepareQuery: Method, refusal: Refusal): 
           const send = property(prepared, name)
           if (isObject(prepared) && isMethod(send)) {
             Reflect.set(prepared, name, (...sent: ReadonlyArray<unknown>): unknown => {
-              const refused = refusal()
+              const refused = lending.refusal()
               return refused === undefined ? Reflect.apply(send, prepared, sent) : Promise.reject(refused)
             })
           }
@@ -128,20 +150,20 @@ const guardSession = (session: object, prepareQuery: Method, refusal: Refusal): 
       }
     },
     // That of postgres.js, which makes the savepoints of the transaction.
-    ...(typeof client === "function" ? { client: { value: lendPostgres(client, refusal) } } : {})
+    ...(typeof client === "function" ? { client: { value: lendPostgres(client, lending) } } : {})
   })
   return guarded
 }
 
 /** A transaction of Drizzle, each use of which is refused after its end, also by queries that were built before. */
-const lendDrizzle = <Tx extends object>(tx: Tx, refusal: Refusal): Tx => {
+const lendDrizzle = <Tx extends object>(tx: Tx, lending: Lending): Tx => {
   const unguarded = property(tx, "session")
   const prepareQuery = property(unguarded, "prepareQuery")
   const transaction = property(tx, "transaction")
   if (!isObject(unguarded) || !isMethod(prepareQuery) || !isMethod(transaction)) {
-    return lendPlainly(tx, refusal)
+    return lendPlainly(tx, lending)
   }
-  const session = { value: guardSession(unguarded, prepareQuery, refusal) }
+  const session = { value: guardSession(unguarded, prepareQuery, lending) }
   const withSession = (value: unknown): unknown =>
     isObject(value) && property(value, "session") === unguarded ? variant(value, { session }) : value
   const guarded: Tx = variant(tx, {
@@ -162,12 +184,12 @@ const lendDrizzle = <Tx extends object>(tx: Tx, refusal: Refusal): Tx => {
     ),
     transaction: {
       value: (body: Method, ...settings: ReadonlyArray<unknown>): unknown =>
-        Reflect.apply(transaction, guarded, [(inner: object) => body(lendDrizzle(inner, refusal)), ...settings])
+        Reflect.apply(transaction, guarded, [(inner: object) => body(lendDrizzle(inner, lending)), ...settings])
     }
   })
-  return lendPlainly(guarded, refusal)
+  return lendPlainly(guarded, lending)
 }
 
 /** A transaction, each use of which is refused after its end, also by queries that postgres.js or Drizzle built before. */
-export const lend = <Tx extends object>(tx: Tx, refusal: Refusal): Tx =>
-  typeof tx === "function" ? lendPostgres(tx, refusal) : lendDrizzle(tx, refusal)
+export const lend = <Tx extends object>(tx: Tx, lending: Lending): Tx =>
+  typeof tx === "function" ? lendPostgres(tx, lending) : lendDrizzle(tx, lending)

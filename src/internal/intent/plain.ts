@@ -8,9 +8,10 @@ import { type SqlStatement, storageSchemaName } from "../sql/statement.js"
 import { identifier } from "../sql/sqlText.js"
 import { type Action, encodeActionSync, failedAction, type Words } from "./action.js"
 import { askActor, currentContext, merge, withContext } from "./ambient.js"
-import { fromDriver, isLost, outcomeUnknown, own } from "./driverError.js"
+import { fromDriver, isLost, lossIn, outcomeUnknown, own } from "./driverError.js"
 import { type AuditError, closed, isOutcomeUnknown, makeAuditError } from "./errors.js"
 import { finishDocument, isContextKept, unopenedPart } from "./finish.js"
+import type { Lending } from "./lend.js"
 import { Level, levelOf, levels, Transaction, transactions } from "./plainLevel.js"
 import { contextFields, contradiction } from "./resolve.js"
 
@@ -81,7 +82,7 @@ export interface Connection<Tx extends object> {
    * Shows the body a transaction, and refuses its statements once `refusal` gives an error: the transaction has ended. Without it, code
    * that was not awaited could write into a transaction of someone else's, if the client gives the same connection to others.
    */
-  readonly lend?: ((tx: Tx, refusal: () => AuditError | undefined) => Tx) | undefined
+  readonly lend?: ((tx: Tx, lending: Lending) => Tx) | undefined
   /** Whether `begin` gives the caller's own client, which may be used again after the end. */
   readonly isCallers?: boolean | undefined
   /** Runs a statement in a transaction that `begin` or `savepoint` gave, else with what the caller gave; its rows. */
@@ -204,10 +205,18 @@ const runAudited = async <Tx extends object, A, Settings>(
   // What is known of the action before must be right before anything runs.
   const encodedAction = given === undefined || typeof given === "function" ? undefined : encodeActionSync(given, words)
 
+  /** Why nothing is sent any more. */
+  let end: AuditError | undefined
+  const lending: Lending = {
+    refusal: () => end,
+    failed: (error) => {
+      end ??= lossIn(error)
+    }
+  }
+
   /** Runs the body. */
   const run = async (begun: Tx): Promise<Ran<A>> => {
-    let ended = false
-    const tx = connection.lend?.(begun, () => (ended ? closed() : undefined)) ?? begun
+    const tx = connection.lend?.(begun, lending) ?? begun
     const shown = connection.identify?.(tx) ?? tx
     const allowMissingActor = options.allowMissingActor ?? parent?.allowMissingActor ?? false
     const transaction = parent?.transaction ?? new Transaction()
@@ -242,7 +251,7 @@ const runAudited = async <Tx extends object, A, Settings>(
     } finally {
       open = false
       await level.abandon()
-      ended = true
+      end ??= closed()
       if (outer === undefined) {
         transactions.delete(shown)
       }
@@ -252,14 +261,36 @@ const runAudited = async <Tx extends object, A, Settings>(
   if (enclosing === undefined) {
     let ran: Ran<A> | undefined
     let last: SqlStatement | undefined
+    let isOver = false
+    /** Some clients give a transaction up as soon as its connection is lost, while the body still runs. They must not hear of its end. */
+    const runToEnd = async (tx: Tx): Promise<Ran<A>> => {
+      try {
+        const result = await run(tx)
+        if (end?.reason === "ConnectionLost") {
+          throw end
+        }
+        return result
+      } finally {
+        if (end?.reason === "ConnectionLost") {
+          // The client gives it up in the turn of the event loop in which a statement fails.
+          await new Promise((resolve) => setImmediate(resolve))
+        }
+        if (isOver) {
+          // The client would send ROLLBACK. What postgres.js sends without a connection ends the process, or waits forever.
+          await new Promise(() => undefined)
+        }
+      }
+    }
     try {
       await connection.begin(call(request.schema, "set_context", request.document), async (tx) => {
-        ran = await run(tx)
+        ran = await runToEnd(tx)
         const { action } = ran
         last = finishOwn(request.schema, finishDocument({ action, requireChanges: options.requireChanges }))
         return last
       })
     } catch (error) {
+      isOver = true
+      end ??= lossIn(error) ?? closed()
       const failure = last !== undefined && isLost(error) ? (endFailures.get(last) ?? outcomeUnknown(error)) : error
       if (options.onFailure === "record" && encodedAction !== undefined && !isOutcomeUnknown(failure)) {
         await recordFailure(connection, request, encodedAction)
