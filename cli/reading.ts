@@ -57,7 +57,6 @@ export const asking = <A, E, R>(
     const configured = yield* configuration(options)
     const provided = read.pipe(
       Effect.provide(services),
-      withSchema(options, configured),
       Effect.catchIf(
         (error) => InvalidRequest.is(error),
         (error) => {
@@ -67,7 +66,7 @@ export const asking = <A, E, R>(
         }
       )
     )
-    return yield* inputFirst(provided, migratedClient(options))
+    return yield* inputFirst(provided, migratedClient(options)).pipe(withSchema(options, configured))
   })
 
 export const more = (page: Page.Page<unknown>): ReadonlyArray<string> =>

@@ -420,7 +420,7 @@ export const describeRefusal = (refusal: Refusal): string => {
         : `${refusal.relation} has row level security, which may hide rows from ${refusal.owner}`
     case "NameCollision":
       return refusal.object === "trigger"
-        ? `${refusal.of} has a trigger ${list(refusal.names)} that is not Threadline's`
+        ? `${refusal.of} has triggers that this Threadline did not make: ${list(refusal.names)}`
         : `its function ${list(refusal.names)} belongs to ${refusal.of ?? "somebody else"} already`
     case "LessRedaction":
       return `${list(refusal.columns)} would be more visible than when the table was last captured`
@@ -494,7 +494,7 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   nameRoot: (names) => `name ${list(names)}: its partitions are captured with it`,
   renameFunction: () => "rename that function",
   renameTable: () => "rename one of the tables",
-  renameTrigger: () => "rename that trigger",
+  renameTrigger: () => "rename them; if Threadline in another schema made them, name that schema",
   resetReplicationRole: (names) => `reset session_replication_role for ${list(names)}, or capture the tables always`,
   runConsumer: (names) => `let ${list(names)} run`,
   setContext: (names) =>
