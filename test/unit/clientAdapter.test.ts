@@ -98,6 +98,42 @@ it("toAuditError finds the SQLSTATE in the errors of Sequelize and Objection, an
   })
 })
 
+it("toAuditError knows a lost connection, and one that could not be had, in the words of each client", () => {
+  const prismaError = (cause: object) =>
+    Object.assign(new Error("Raw query failed"), {
+      code: "P2010",
+      meta: { driverAdapterError: Object.assign(new Error("the adapter"), { cause }) }
+    })
+  for (const lost of [
+    { code: "CONNECTION_CLOSED" },
+    { code: "CONNECTION_DESTROYED" },
+    { code: "P1017" },
+    { code: "ECONNRESET", syscall: "read" },
+    { code: "57P01" },
+    { message: "Connection terminated unexpectedly" },
+    prismaError({ kind: "ConnectionClosed" }),
+    prismaError({ kind: "postgres", originalCode: "57P01" })
+  ]) {
+    expect(toAuditError(Object.assign(new Error("of the client"), lost))).toMatchObject({ reason: "ConnectionLost" })
+  }
+  for (const none of [
+    { code: "CONNECT_TIMEOUT" },
+    { code: "CONNECTION_ENDED" },
+    { code: "P1001" },
+    { code: "ECONNREFUSED" },
+    { code: "ETIMEDOUT", syscall: "connect" },
+    { code: "ENOTFOUND", syscall: "getaddrinfo" },
+    { code: "28P01", severity: "FATAL" },
+    { code: "53300", severity: "FATAL" },
+    { code: "57P03", severity: "FATAL" },
+    { message: "timeout exceeded when trying to connect" },
+    prismaError({ kind: "DatabaseNotReachable" }),
+    prismaError({ kind: "AuthenticationFailed", originalCode: "28P01" })
+  ]) {
+    expect(toAuditError(Object.assign(new Error("of the client"), none))).toMatchObject({ reason: "Unreachable" })
+  }
+})
+
 it("threadline/pg listens for the errors of a client once, however many calls it has", async () => {
   const client = Object.assign(new EventEmitter(), {
     getTransactionStatus: () => "I",

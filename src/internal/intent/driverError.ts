@@ -2,8 +2,8 @@
  * Understands the errors of clients that are not Effect. Each wraps the server's error in its own way.
  */
 import { SqlError } from "@effect/sql/SqlError"
-import { AuditError, fromStatement, makeAuditError } from "./errors.js"
-import { isConnectionLost } from "../sql/sqlState.js"
+import { AuditError, connectionLost, fromStatement, makeAuditError, recordedOrNot, unreachable } from "./errors.js"
+import { isConnectionLost, isUnreachable, wasNeverSent } from "../sql/sqlState.js"
 import { endedByBody } from "./finish.js"
 
 /**
@@ -14,7 +14,16 @@ export const own = async <A>(answer: PromiseLike<A>): Promise<A> => {
   try {
     return await answer
   } catch (error) {
-    throw ownFailure(error)
+    throw ownFailure(error, fromDriver)
+  }
+}
+
+/** As `own`, for a statement that is a transaction by itself. */
+export const ownAlone = async <A>(answer: PromiseLike<A>): Promise<A> => {
+  try {
+    return await answer
+  } catch (error) {
+    throw ownFailure(error, fromDriverAlone)
   }
 }
 
@@ -39,9 +48,9 @@ export const outcomeUnknown = (error: unknown): AuditError =>
   })
 
 /** The error to throw for a failed statement of Threadline's own. */
-const ownFailure = (error: unknown): unknown => {
+const ownFailure = (error: unknown, toAuditError: (error: unknown) => AuditError): unknown => {
   const state = stateOf(error)?.code
-  return state === "40001" || state === "40P01" ? error : fromDriver(error)
+  return state === "40001" || state === "40P01" ? error : toAuditError(error)
 }
 
 /** The `AuditError` for a failed statement of Threadline's own. */
@@ -73,12 +82,20 @@ export const fromDriver = (error: unknown): AuditError => {
       )
     case undefined:
       return (
-        lossIn(error) ??
+        connectionError(error) ??
         makeAuditError("Failed", `the client failed with a statement of Threadline: ${message}`, sqlError)
       )
     default:
-      return fromStatement(sqlError)
+      return isUnreachable(sqlError) ? unreachable(sqlError) : fromStatement(sqlError)
   }
+}
+
+/** As `fromDriver`, for a statement that is a transaction by itself. If its connection is lost, nobody knows whether it was committed. */
+export const fromDriverAlone = (error: unknown): AuditError => {
+  const failure = fromDriver(error)
+  return failure.reason === "ConnectionLost" && findIn(error, wasNeverSent) === undefined
+    ? recordedOrNot(new SqlError({ cause: error }))
+    : failure
 }
 
 /** The errors inside a client's error, the outermost first. Clients wrap the driver's error, each in its own way. */
@@ -96,13 +113,37 @@ const layersOf = (error: unknown): ReadonlyArray<ReadonlyArray<unknown>> => {
   return layers
 }
 
-/** The loss of the connection, if the driver says inside a client's error that it is gone. */
-export const lossIn = (error: unknown): AuditError | undefined => {
-  const lost = layersOf(error)
+/** How clients say that no connection could be had: postgres.js, the adapters of Prisma, Prisma. */
+const unreachableWords: ReadonlySet<unknown> = new Set([
+  "CONNECT_TIMEOUT",
+  "CONNECTION_ENDED",
+  "DatabaseNotReachable",
+  "P1001"
+])
+
+/** How the adapters of Prisma, and Prisma, say that the connection is gone. */
+const lostWords: ReadonlySet<unknown> = new Set(["ConnectionClosed", "P1017"])
+
+const saysOneOf = ({ cause }: SqlError, words: ReadonlySet<unknown>): boolean =>
+  words.has(property(cause, "code")) || words.has(property(cause, "kind"))
+
+/** The first error inside a client's error of which something is true. */
+const findIn = (error: unknown, test: (inner: SqlError) => boolean): SqlError | undefined =>
+  layersOf(error)
     .flat()
     .map((cause) => new SqlError({ cause }))
-    .find(isConnectionLost)
-  return lost === undefined ? undefined : fromStatement(lost)
+    .find(test)
+
+/** The loss of the connection, if the driver or the client says inside an error that it is gone. */
+export const lossIn = (error: unknown): AuditError | undefined => {
+  const lost = findIn(error, (inner) => isConnectionLost(inner) || saysOneOf(inner, lostWords))
+  return lost === undefined ? undefined : connectionLost(lost)
+}
+
+/** What a client says of a connection that could not be had, or that is gone. */
+const connectionError = (error: unknown): AuditError | undefined => {
+  const none = findIn(error, (inner) => isUnreachable(inner) || saysOneOf(inner, unreachableWords))
+  return none === undefined ? lossIn(error) : unreachable(none)
 }
 
 /**

@@ -180,6 +180,14 @@ export const connectionLost = (error: SqlError): AuditError =>
     error
   )
 
+/** A statement that records an action in a transaction of its own failed with its connection. */
+export const recordedOrNot = (error: SqlError): AuditError =>
+  makeAuditError(
+    "OutcomeUnknown",
+    "the connection was lost while the action was being recorded: it may or may not have been",
+    error
+  )
+
 const serializationStates: ReadonlySet<unknown> = new Set(["40001", "40P01"])
 
 /** Whether an error says that a transaction may or may not have been committed. */

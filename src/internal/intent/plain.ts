@@ -8,7 +8,7 @@ import { type SqlStatement, storageSchemaName } from "../sql/statement.js"
 import { identifier } from "../sql/sqlText.js"
 import { type Action, encodeActionSync, failedAction, type Words } from "./action.js"
 import { askActor, currentContext, merge, withContext } from "./ambient.js"
-import { fromDriver, isLost, lossIn, outcomeUnknown, own } from "./driverError.js"
+import { fromDriverAlone, isLost, lossIn, outcomeUnknown, own, ownAlone } from "./driverError.js"
 import { type AuditError, closed, isOutcomeUnknown, makeAuditError } from "./errors.js"
 import { finishDocument, isContextKept, unopenedPart } from "./finish.js"
 import type { Lending } from "./lend.js"
@@ -387,7 +387,7 @@ const recordFailure = async <Tx extends object>(
   const recorded = connection
     .query(undefined, recordStatement(schema, failedAction(action), document))
     .then(undefined, (error: unknown) => {
-      process.emitWarning(`threadline: the failed action could not be recorded: ${fromDriver(error).message}`)
+      process.emitWarning(`threadline: the failed action could not be recorded: ${fromDriverAlone(error).message}`)
     })
   await Promise.race([late, recorded])
   clearTimeout(timer)
@@ -430,7 +430,8 @@ export const record = async (
   const parent = connection.transaction === undefined ? undefined : levelOf(connection.transaction)
   const request = await prepare(rest, parent)
   const document = encodeActionSync(action, { comment, reason }, status)
-  const id = firstText(await own(connection.query(recordStatement(request.schema, document, request.document))))
+  const settle = connection.transaction === undefined ? ownAlone : own
+  const id = firstText(await settle(connection.query(recordStatement(request.schema, document, request.document))))
   if (id === undefined) {
     throw makeAuditError("Failed", "the database returned no id for the recorded action")
   }

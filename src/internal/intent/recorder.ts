@@ -9,14 +9,22 @@ import * as Option from "effect/Option"
 import type { Fields } from "../../AuditContext.js"
 import type { InvalidRequest } from "../../ThreadlineError.js"
 import { type Action, encodeAction, failedAction, type Words } from "./action.js"
-import { type ActionId, type AuditError, decodeActionId, fromStatement, makeAuditError } from "./errors.js"
+import {
+  type ActionId,
+  type AuditError,
+  decodeActionId,
+  fromStatement,
+  makeAuditError,
+  recordedOrNot,
+  unreachable
+} from "./errors.js"
 import * as telemetry from "../core/telemetry.js"
 import { mustHaveOnly } from "../core/request.js"
 import { contextFields, resolve } from "./resolve.js"
 import { qualified } from "../sql/sqlText.js"
 import { placeIn, statementError } from "./transaction.js"
 import { single, withoutConnection } from "../sql/owned.js"
-import { isConnectionLost, wasNeverSent } from "../sql/sqlState.js"
+import { isConnectionLost, isUnreachable, wasNeverSent } from "../sql/sqlState.js"
 import type { FailedAction } from "./level.js"
 
 export interface RecordOptions extends Fields, Words {
@@ -47,6 +55,14 @@ const statement = (
     (rows) => decodeActionId((rows[0] as { readonly id?: unknown } | undefined)?.id)
   )
 
+/** Why a statement failed that was a transaction by itself. */
+const aloneError = (error: SqlError): AuditError =>
+  isUnreachable(error)
+    ? unreachable(error)
+    : isConnectionLost(error) && !wasNeverSent(error)
+      ? recordedOrNot(error)
+      : fromStatement(error)
+
 export const makeRecorder =
   (client: SqlClient.SqlClient, schema: string) =>
   (action: Action, options: RecordOptions = {}): Effect.Effect<ActionId, AuditError | InvalidRequest> =>
@@ -63,15 +79,7 @@ export const makeRecorder =
       // Without a context of its own the action takes that of the transaction.
       const context = owner?.context === resolved.document ? null : resolved.document
       const id = yield* Effect.mapError(statement(client.withoutTransforms(), schema, document, context), (error) =>
-        where._tag === "Outside" && isConnectionLost(error) && !wasNeverSent(error)
-          ? makeAuditError(
-              "OutcomeUnknown",
-              "the connection was lost while the action was being recorded: it may or may not have been",
-              error
-            )
-          : where._tag === "Inside"
-            ? statementError(where.level, error)
-            : fromStatement(error)
+        where._tag === "Inside" ? statementError(where.level, error) : aloneError(error)
       )
       return yield* Option.match(id, {
         onNone: () => Effect.fail(makeAuditError("Failed", "the database returned no id for the recorded action")),

@@ -123,6 +123,24 @@ export const isConnectionLost = (error: SqlError): boolean => {
   )
 }
 
+/**
+ * Whether no connection could be had: the server was not reached, or refused it. `28` (the login), `3D000` (the database), `53300` (too many
+ * connections) and `57P03` (the server starts or stops) are answers to a new connection only.
+ */
+export const isUnreachable = (error: SqlError): boolean => {
+  const cause = error.cause
+  const state = sqlState(error)
+  if (state !== undefined) {
+    return /^(28|3D000|53300|57P03)/.test(state)
+  }
+  return (
+    (Predicate.hasProperty(cause, "syscall") && (cause.syscall === "connect" || cause.syscall === "getaddrinfo")) ||
+    // If a host has several addresses, the error of all of them has only a code.
+    textOf(error, "code") === "ECONNREFUSED" ||
+    /connection timeout|trying to connect/.test(textOf(error, "message") ?? "")
+  )
+}
+
 /** A cancellation hit the statement. */
 export const isCancelled = (error: SqlError): boolean => sqlState(error) === "57014"
 
