@@ -11,7 +11,8 @@ import * as driverError from "./internal/intent/driverError.js"
 import * as lending from "./internal/intent/lend.js"
 import type { Lending } from "./internal/intent/lend.js"
 import * as plain from "./internal/intent/plain.js"
-import type { Connection, Options, Recorder, RecordOptions, Savepoint } from "./internal/intent/plain.js"
+import type { Connection, Recorder, Savepoint } from "./internal/intent/plain.js"
+import type { Options, RecordOptions } from "./internal/intent/plainRequest.js"
 import * as plainLevel from "./internal/intent/plainLevel.js"
 import * as sqlState from "./internal/sql/sqlState.js"
 import { inline } from "./internal/sql/statement.js"
@@ -26,13 +27,28 @@ import type { Action } from "./Semantics.js"
 export type { Ambient, LazyActor, LazyMeta } from "./internal/intent/ambient.js"
 
 /**
- * What an audited transaction takes, and what a client must be able to do.
+ * What an audited transaction takes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { Options, RecordOptions } from "./internal/intent/plainRequest.js"
+
+/**
+ * What a client must be able to do.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { Connection, Recorder, Savepoint } from "./internal/intent/plain.js"
+
+/**
+ * What a client gets to know of the call that lends a transaction to its body.
  *
  * @since 0.1.0
  * @category models
  */
 export type { Lending } from "./internal/intent/lend.js"
-export type { Connection, Options, Recorder, RecordOptions, Savepoint } from "./internal/intent/plain.js"
 
 /**
  * Says who and why for everything that a function does, and all that it starts. What is said here wins over what is said around it;

@@ -1,19 +1,18 @@
 /**
  * Audited transactions of clients that are not Effect: what they share, whatever the client.
  */
-import * as AuditContext from "../../AuditContext.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { notAnObject, unknownField } from "../core/request.js"
-import { type SqlStatement, storageSchemaName } from "../sql/statement.js"
+import { notAnObject } from "../core/request.js"
+import type { SqlStatement } from "../sql/statement.js"
 import { identifier } from "../sql/sqlText.js"
 import { type Action, encodeActionSync, failedAction, type Words } from "./action.js"
-import { askActor, currentContext, merge, withContext } from "./ambient.js"
+import { withContext } from "./ambient.js"
 import { fromDriverAlone, isLost, lossIn, outcomeUnknown, own, ownAlone } from "./driverError.js"
 import { type AuditError, closed, isOutcomeUnknown, makeAuditError } from "./errors.js"
 import { finishDocument, isContextKept, unopenedPart } from "./finish.js"
 import type { Lending } from "./lend.js"
 import { Level, levelOf, levels, Transaction, transactions } from "./plainLevel.js"
-import { contextFields, contradiction } from "./resolve.js"
+import { type Options, prepare, type RecordOptions, type Request } from "./plainRequest.js"
 
 /**
  * Records further actions in a running audited transaction.
@@ -24,34 +23,6 @@ import { contextFields, contradiction } from "./resolve.js"
 export interface Recorder {
   /** Records an action in the transaction; its id, in digits. */
   readonly record: (action: Action, words?: Words & { readonly status?: "ok" | "error" | undefined }) => Promise<string>
-}
-
-/**
- * How to audit a transaction. Every part of the context that is given here wins over the ambient one.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Options<A, Settings> extends AuditContext.Given {
-  /** What is meant to happen, or a function that derives it from what the body returned. Kept even if no row changes. */
-  readonly action?: Action | ((value: A) => Action) | undefined
-  /** Why; part of the action. */
-  readonly reason?: string | undefined
-  /** Part of the action. */
-  readonly comment?: string | undefined
-  /** Lets a transaction run without an actor; what it changes is then unattributed. */
-  readonly allowMissingActor?: boolean | undefined
-  /** Fails with `NoChanges`, and rolls back, if no row was captured. */
-  readonly requireChanges?: boolean | undefined
-  /**
-   * `record` keeps the action of a transaction that failed, with status `error`, in a transaction of its own. The caller always gets
-   * the original failure. Of the outermost call only, and not for an action that is a function.
-   */
-  readonly onFailure?: "discard" | "record" | undefined
-  /** What the client lets a transaction be set to, such as its isolation level. Of the outermost call only. */
-  readonly transaction?: Settings | undefined
-  /** Where Threadline is installed, `threadline` if not given. */
-  readonly schema?: string | undefined
 }
 
 /**
@@ -87,62 +58,6 @@ export interface Connection<Tx extends object> {
   readonly isCallers?: boolean | undefined
   /** Runs a statement in a transaction that `begin` or `savepoint` gave, else with what the caller gave; its rows. */
   readonly query: (tx: Tx | undefined, statement: SqlStatement) => Promise<unknown>
-}
-
-const optionNames = {
-  ...contextFields,
-  action: true,
-  reason: true,
-  comment: true,
-  allowMissingActor: true,
-  requireChanges: true,
-  onFailure: true,
-  transaction: true,
-  schema: true
-} as const satisfies Record<keyof Options<never, never>, true>
-
-/** An audited call, with everything checked. */
-interface Request {
-  readonly schema: string
-  readonly fields: AuditContext.Given
-  readonly document: string
-}
-
-const prepare = async <A, Settings>(given: Options<A, Settings>, parent: Level | undefined): Promise<Request> => {
-  const optionsRefusal = notAnObject(given) ?? unknownField(given, optionNames)
-  if (optionsRefusal !== undefined) {
-    throw optionsRefusal
-  }
-  const { action, allowMissingActor, comment, onFailure, reason, requireChanges, schema, transaction, ...explicit } =
-    given
-  const refusal = contradiction({ action, allowMissingActor, comment, onFailure, reason, requireChanges })
-  if (refusal !== undefined) {
-    throw refusal
-  }
-  const storageSchema = storageSchemaName(schema)
-  if (parent !== undefined && (transaction !== undefined || onFailure === "record")) {
-    const option = transaction === undefined ? "onFailure" : "transaction"
-    throw makeAuditError("NotOutermost", `${option} belongs to the outermost transaction, and this call is inside one`)
-  }
-  const { actor, ...ambient } = currentContext()
-  const fields = merge(
-    explicit.actor !== undefined || explicit.actorError !== undefined
-      ? ambient
-      : { ...ambient, ...(typeof actor === "function" ? await askActor(actor) : { actor }) },
-    explicit
-  )
-  const contextRefusal = AuditContext.invalid(fields)
-  if (contextRefusal !== undefined) {
-    throw contextRefusal
-  }
-  if (
-    fields.actor === undefined &&
-    fields.actorError === undefined &&
-    !(allowMissingActor ?? parent?.allowMissingActor ?? false)
-  ) {
-    throw makeAuditError("MissingActor", "no actor is set: use withContext, the option actor, or allowMissingActor")
-  }
-  return { schema: storageSchema, fields, document: AuditContext.encode(fields) }
 }
 
 const call = (schema: string, name: string, document: string, as: string = ""): SqlStatement => ({
@@ -205,18 +120,11 @@ const runAudited = async <Tx extends object, A, Settings>(
   // What is known of the action before must be right before anything runs.
   const encodedAction = given === undefined || typeof given === "function" ? undefined : encodeActionSync(given, words)
 
-  /** Why nothing is sent any more. */
-  let end: AuditError | undefined
-  const lending: Lending = {
-    refusal: () => end,
-    failed: (error) => {
-      end ??= lossIn(error)
-    }
-  }
+  const end = new End()
 
   /** Runs the body. */
   const run = async (begun: Tx): Promise<Ran<A>> => {
-    const tx = connection.lend?.(begun, lending) ?? begun
+    const tx = connection.lend?.(begun, end) ?? begun
     const shown = connection.identify?.(tx) ?? tx
     const allowMissingActor = options.allowMissingActor ?? parent?.allowMissingActor ?? false
     const transaction = parent?.transaction ?? new Transaction()
@@ -251,55 +159,78 @@ const runAudited = async <Tx extends object, A, Settings>(
     } finally {
       open = false
       await level.abandon()
-      end ??= closed()
+      end.reason ??= closed()
       if (outer === undefined) {
         transactions.delete(shown)
       }
     }
   }
 
-  if (enclosing === undefined) {
-    let ran: Ran<A> | undefined
-    let last: SqlStatement | undefined
-    let isOver = false
-    /** Some clients give a transaction up as soon as its connection is lost, while the body still runs. They must not hear of its end. */
-    const runToEnd = async (tx: Tx): Promise<Ran<A>> => {
-      try {
-        const result = await run(tx)
-        if (end?.reason === "ConnectionLost") {
-          throw end
-        }
-        return result
-      } finally {
-        if (end?.reason === "ConnectionLost") {
-          // The client gives it up in the turn of the event loop in which a statement fails.
-          await new Promise((resolve) => setImmediate(resolve))
-        }
-        if (isOver) {
-          // The client would send ROLLBACK. What postgres.js sends without a connection ends the process, or waits forever.
-          await new Promise(() => undefined)
-        }
-      }
-    }
-    try {
-      await connection.begin(call(request.schema, "set_context", request.document), async (tx) => {
-        ran = await runToEnd(tx)
-        const { action } = ran
-        last = finishOwn(request.schema, finishDocument({ action, requireChanges: options.requireChanges }))
-        return last
-      })
-    } catch (error) {
-      isOver = true
-      end ??= lossIn(error) ?? closed()
-      const failure = last !== undefined && isLost(error) ? (endFailures.get(last) ?? outcomeUnknown(error)) : error
-      if (options.onFailure === "record" && encodedAction !== undefined && !isOutcomeUnknown(failure)) {
-        await recordFailure(connection, request, encodedAction)
-      }
-      throw failure
-    }
-    return valueOf(ran)
+  return enclosing === undefined
+    ? inTransaction(connection, request, options, encodedAction, run, end)
+    : inSavepoint(connection, enclosing.savepoint, enclosing.parent, request, options, run)
+}
+
+/** Why nothing is sent in the transaction of a call any more. */
+class End implements Lending {
+  /** Undefined while the transaction is open. */
+  reason: AuditError | undefined
+  readonly refusal = (): AuditError | undefined => this.reason
+  readonly failed = (error: unknown): void => {
+    this.reason ??= lossIn(error)
   }
-  return inSavepoint(connection, enclosing.savepoint, enclosing.parent, request, options, run)
+  get loss(): AuditError | undefined {
+    return this.reason?.reason === "ConnectionLost" ? this.reason : undefined
+  }
+}
+
+/** A transaction of the call's own. */
+const inTransaction = async <Tx extends object, A, Settings>(
+  connection: Connection<Tx>,
+  request: Request,
+  options: Options<A, Settings>,
+  encodedAction: string | undefined,
+  run: (tx: Tx) => Promise<Ran<A>>,
+  end: End
+): Promise<A> => {
+  let ran: Ran<A> | undefined
+  let last: SqlStatement | undefined
+  let isOver = false
+  /** Some clients give a transaction up as soon as its connection is lost, while the body still runs. They must not hear of its end. */
+  const runToEnd = async (tx: Tx): Promise<Ran<A>> => {
+    try {
+      const result = await run(tx)
+      if (end.loss !== undefined) {
+        throw end.loss
+      }
+      return result
+    } finally {
+      if (end.loss !== undefined) {
+        // The client gives it up in the turn of the event loop in which a statement fails.
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      if (isOver) {
+        // The client would send ROLLBACK. What postgres.js sends without a connection ends the process, or waits forever.
+        await new Promise(() => undefined)
+      }
+    }
+  }
+  try {
+    await connection.begin(call(request.schema, "set_context", request.document), async (tx) => {
+      ran = await runToEnd(tx)
+      last = finishOwn(request.schema, finishDocument({ action: ran.action, requireChanges: options.requireChanges }))
+      return last
+    })
+  } catch (error) {
+    isOver = true
+    end.reason ??= lossIn(error) ?? closed()
+    const failure = last !== undefined && isLost(error) ? (endFailures.get(last) ?? outcomeUnknown(error)) : error
+    if (options.onFailure === "record" && encodedAction !== undefined && !isOutcomeUnknown(failure)) {
+      await recordFailure(connection, request, encodedAction)
+    }
+    throw failure
+  }
+  return valueOf(ran)
 }
 
 /** A part of a transaction with a context or an action of its own; or only a savepoint, if it has neither. */
@@ -397,21 +328,6 @@ const recordStatement = (schema: string, action: string, context: string): SqlSt
   text: `select ${identifier(schema)}.record_action($1::text::jsonb, $2::text::jsonb)::text as id`,
   values: [action, context]
 })
-
-/**
- * How to record an action without row changes.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RecordOptions extends AuditContext.Given, Words {
-  /** `ok` if not given. */
-  readonly status?: "ok" | "error" | undefined
-  /** Lets an action without an actor be recorded. */
-  readonly allowMissingActor?: boolean | undefined
-  /** Where Threadline is installed, `threadline` if not given. */
-  readonly schema?: string | undefined
-}
 
 /** Records an action without row changes: in the transaction that is given, else in one of its own; its id. */
 export const record = async (
