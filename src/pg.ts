@@ -107,12 +107,8 @@ const commit = async (client: Queryable, last: SqlStatement): Promise<void> => {
       throw ClientAdapter.toAuditError(error)
     }
     if (!isFromServer(error)) {
-      throw new AuditError({
-        reason: "OutcomeUnknown",
-        detail:
-          "the connection was lost while COMMIT was under way: the transaction may or may not have been committed",
-        cause: error
-      })
+      // The connection was lost: `ClientAdapter.audited` makes OutcomeUnknown of it.
+      throw error
     }
     const ours = ClientAdapter.toAuditError(error)
     if (ours.reason === "EndedByBody") {

@@ -2,7 +2,18 @@
  * Understands the errors of clients that are not Effect. Each wraps the server's error in its own way.
  */
 import { SqlError } from "@effect/sql/SqlError"
-import { AuditError, connectionLost, fromStatement, makeAuditError, recordedOrNot, unreachable } from "./errors.js"
+import {
+  AuditError,
+  commitUnknown,
+  connectionLost,
+  fromStatement,
+  makeAuditError,
+  noChanges,
+  recordedOrNot,
+  serializationStates,
+  unreachable,
+  wentOn
+} from "./errors.js"
 import { isConnectionLost, isUnreachable, wasNeverSent } from "../sql/sqlState.js"
 import { endedByBody } from "./finish.js"
 
@@ -28,10 +39,10 @@ export const ownAlone = async <A>(answer: PromiseLike<A>): Promise<A> => {
 }
 
 /**
- * Whether a client failed to commit because the connection was lost. Its own errors of transactions (`P2034` of Prisma) say
- * more.
+ * Whether a COMMIT failed because the connection was lost: a refused one has a SQLSTATE. Prisma's own errors of transactions
+ * (`P2034`) have none, and say more.
  */
-export const isLost = (error: unknown): boolean => {
+export const isCommitLost = (error: unknown): boolean => {
   const code = property(error, "code")
   return (
     !AuditError.is(error) &&
@@ -41,17 +52,11 @@ export const isLost = (error: unknown): boolean => {
 }
 
 export const outcomeUnknown = (error: unknown): AuditError =>
-  new AuditError({
-    reason: "OutcomeUnknown",
-    detail: "the connection was lost while COMMIT was under way: the transaction may or may not have been committed",
-    cause: error
-  })
+  new AuditError({ reason: "OutcomeUnknown", detail: commitUnknown, cause: error })
 
 /** The error to throw for a failed statement of Threadline's own. */
-const ownFailure = (error: unknown, toAuditError: (error: unknown) => AuditError): unknown => {
-  const state = stateOf(error)?.code
-  return state === "40001" || state === "40P01" ? error : toAuditError(error)
-}
+const ownFailure = (error: unknown, toAuditError: (error: unknown) => AuditError): unknown =>
+  serializationStates.has(stateOf(error)?.code) ? error : toAuditError(error)
 
 /** The `AuditError` for a failed statement of Threadline's own. */
 export const fromDriver = (error: unknown): AuditError => {
@@ -66,20 +71,12 @@ export const fromDriver = (error: unknown): AuditError => {
   })
   switch (state?.code) {
     case "TL001":
-      return makeAuditError(
-        "NoChanges",
-        "the transaction was to capture a change and captured none; it was rolled back",
-        sqlError
-      )
+      return noChanges(sqlError)
     case "TL004":
     case "25P01":
       return makeAuditError("EndedByBody", endedByBody, sqlError)
     case "25P02":
-      return makeAuditError(
-        "TransactionAborted",
-        "a statement failed, which aborts a transaction, and the body went on as if it had not",
-        sqlError
-      )
+      return makeAuditError("TransactionAborted", wentOn, sqlError)
     case undefined:
       return (
         connectionError(error) ??

@@ -54,7 +54,8 @@ export type ActionId = typeof ActionId.Type
  * - `MissingActor`: no actor is set, and `allowMissingActor` was not given. Nothing ran.
  * - `InvalidContext`: of a call of `define`, the ambient context or what `action` returned is wrong. Rolled back; `cause` is the
  *   `InvalidRequest`.
- * - `NotOutermost`: `isolation` or `retry` was asked of a call inside a transaction. Nothing ran.
+ * - `NotOutermost`: an option of the outermost call (`isolation`, `retry`; of other clients `transaction`, `onFailure: "record"`) was
+ *   given to a call inside a transaction. Nothing ran.
  * - `NoChanges`: `requireChanges` was asked and no row was captured. Rolled back.
  * - `TransactionAborted`: the body succeeded although one of its statements had failed and aborted the transaction. Rolled
  *   back; `sqlState` and `cause` are those of the statement, if they are known.
@@ -63,7 +64,8 @@ export type ActionId = typeof ActionId.Type
  *   that the body began for them. After a RESET ALL everything is rolled back.
  * - `CommitFailed`: COMMIT was refused, by a deferred constraint for example. Rolled back.
  * - `ConnectionLost`: the connection was lost before COMMIT was sent. The server rolled back.
- * - `OutcomeUnknown`: the connection was lost while COMMIT was under way: it may or may not have happened. Never retried.
+ * - `OutcomeUnknown`: the connection was lost while COMMIT, or a `record` outside of a transaction, was under way: it may or may not
+ *   have happened. Never retried.
  * - `Closed`: the transaction this belongs to has ended. Nothing was written.
  * - `Unreachable`: no connection could be had.
  * - `NotMigrated`: the Threadline schema is missing or behind; run `threadline migrate up`.
@@ -153,6 +155,23 @@ export const makeAuditError = (reason: AuditReason, detail: string, cause?: SqlE
 
 export const closed = (): AuditError => makeAuditError("Closed", "the audited transaction has ended")
 
+/** An option of this call that only the outermost one may have. */
+export const notOutermost = (option: string): AuditError =>
+  makeAuditError("NotOutermost", `${option} belongs to the outermost transaction, and this call is inside one`)
+
+export const noChanges = (error: SqlError): AuditError =>
+  makeAuditError("NoChanges", "the transaction was to capture a change and captured none; it was rolled back", error)
+
+/** Why a transaction is aborted, although its body did not fail. */
+export const wentOn = "a statement failed, which aborts a transaction, and the body went on as if it had not"
+
+/** What is known of a COMMIT whose connection was lost. */
+export const commitUnknown =
+  "the connection was lost while COMMIT was under way: the transaction may or may not have been committed"
+
+export const noActionId = (): AuditError =>
+  makeAuditError("Failed", "the database returned no id for the recorded action")
+
 /** A failed statement of Threadline's own, other than COMMIT. */
 export const fromStatement = (error: SqlError): AuditError => {
   if (AuditError.is(error.cause)) {
@@ -188,10 +207,11 @@ export const recordedOrNot = (error: SqlError): AuditError =>
     error
   )
 
-const serializationStates: ReadonlySet<unknown> = new Set(["40001", "40P01"])
-
 /** Whether an error says that a transaction may or may not have been committed. */
 export const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
+
+/** SQLSTATEs of serialization failures and deadlocks: running the transaction once more may succeed. */
+export const serializationStates: ReadonlySet<unknown> = new Set(["40001", "40P01"])
 
 /** Whether an error, or one that it wraps, says that running the transaction once more may succeed. */
 export const isSerializationFailure = (error: unknown): boolean => {

@@ -7,8 +7,8 @@ import type { SqlStatement } from "../sql/statement.js"
 import { identifier } from "../sql/sqlText.js"
 import { type Action, encodeActionSync, failedAction, type Words } from "./action.js"
 import { withContext } from "./ambient.js"
-import { fromDriverAlone, isLost, lossIn, outcomeUnknown, own, ownAlone } from "./driverError.js"
-import { type AuditError, closed, isOutcomeUnknown, makeAuditError } from "./errors.js"
+import { fromDriverAlone, isCommitLost, lossIn, outcomeUnknown, own, ownAlone } from "./driverError.js"
+import { type AuditError, closed, isOutcomeUnknown, makeAuditError, noActionId } from "./errors.js"
 import { finishDocument, isContextKept, unopenedPart } from "./finish.js"
 import type { Lending } from "./lend.js"
 import { Level, levelOf, levels, Transaction, transactions } from "./plainLevel.js"
@@ -83,11 +83,35 @@ const firstText = (rows: unknown): string | undefined => {
   return typeof value === "string" ? value : undefined
 }
 
+/** The id that `record_action` returned. */
+const actionIdOf = (rows: unknown): string => {
+  const id = firstText(rows)
+  if (id === undefined) {
+    throw noActionId()
+  }
+  return id
+}
+
 /** What the body of an audited call returned, and the document of its action, if it has one. */
 interface Ran<A> {
   readonly value: A
   readonly action: string | undefined
 }
+
+const recorderOf = <Tx extends object>(
+  connection: Connection<Tx>,
+  schema: string,
+  tx: Tx,
+  isOpen: () => boolean
+): Recorder => ({
+  record: async (action, { status, ...words } = {}) => {
+    if (!isOpen()) {
+      throw closed()
+    }
+    const statement = call(schema, "record_action", encodeActionSync(action, words, status), "::text as id")
+    return actionIdOf(await own(connection.query(tx, statement)))
+  }
+})
 
 /** Runs an audited transaction. */
 export const audited = async <Tx extends object, A, Settings>(
@@ -129,29 +153,17 @@ const runAudited = async <Tx extends object, A, Settings>(
     const allowMissingActor = options.allowMissingActor ?? parent?.allowMissingActor ?? false
     const transaction = parent?.transaction ?? new Transaction()
     const lent = connection.identify === undefined && connection.isCallers !== true ? shown : undefined
-    const level = new Level(transaction, request.document, allowMissingActor, levels.getStore(), lent)
+    const level = new Level(transaction, {
+      context: request.document,
+      allowMissingActor,
+      enclosing: levels.getStore(),
+      lent
+    })
     transaction.base ??= level
     const outer = transactions.get(shown)
     transactions.set(shown, transaction)
     let open = true
-    const recorder: Recorder = {
-      record: async (action, more = {}) => {
-        if (!open) {
-          throw closed()
-        }
-        const statement = call(
-          request.schema,
-          "record_action",
-          encodeActionSync(action, more, more.status),
-          "::text as id"
-        )
-        const id = firstText(await own(connection.query(tx, statement)))
-        if (id === undefined) {
-          throw makeAuditError("Failed", "the database returned no id for the recorded action")
-        }
-        return id
-      }
-    }
+    const recorder = recorderOf(connection, request.schema, tx, () => open)
     try {
       const value = await levels.run(level, () => withContext(request.fields, () => body(tx, recorder)))
       await level.settle()
@@ -224,7 +236,7 @@ const inTransaction = async <Tx extends object, A, Settings>(
   } catch (error) {
     isOver = true
     end.reason ??= lossIn(error) ?? closed()
-    const failure = last !== undefined && isLost(error) ? (endFailures.get(last) ?? outcomeUnknown(error)) : error
+    const failure = last !== undefined && isCommitLost(error) ? (endFailures.get(last) ?? outcomeUnknown(error)) : error
     if (options.onFailure === "record" && encodedAction !== undefined && !isOutcomeUnknown(failure)) {
       await recordFailure(connection, request, encodedAction)
     }
@@ -346,12 +358,8 @@ export const record = async (
   const parent = connection.transaction === undefined ? undefined : levelOf(connection.transaction)
   const request = await prepare(rest, parent)
   const document = encodeActionSync(action, { comment, reason }, status)
-  const settle = connection.transaction === undefined ? ownAlone : own
-  const id = firstText(await settle(connection.query(recordStatement(request.schema, document, request.document))))
-  if (id === undefined) {
-    throw makeAuditError("Failed", "the database returned no id for the recorded action")
-  }
-  return id
+  const answerOf = connection.transaction === undefined ? ownAlone : own
+  return actionIdOf(await answerOf(connection.query(recordStatement(request.schema, document, request.document))))
 }
 
 /** Refuses what is not a client of this entry point, before any of its methods is called. */

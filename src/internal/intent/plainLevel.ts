@@ -14,15 +14,21 @@ export class Transaction {
 export class Level {
   private last: Promise<unknown> = Promise.resolve()
   private open = true
+  /** The document of an audited call; undefined in a transaction that the host opened itself. */
+  readonly context: string | undefined
+  readonly allowMissingActor: boolean
+  readonly enclosing: Level | undefined
+  /** What an audited call gave its body; undefined if that may be used again after the end. */
+  readonly lent: object | undefined
   constructor(
     readonly transaction: Transaction,
-    /** The document of an audited call; undefined in a transaction that the host opened itself. */
-    readonly context: string | undefined,
-    readonly allowMissingActor: boolean,
-    readonly enclosing: Level | undefined,
-    /** What an audited call gave its body; undefined if that may be used again after the end. */
-    readonly lent: object | undefined
-  ) {}
+    call: Partial<Pick<Level, "context" | "allowMissingActor" | "enclosing" | "lent">> = {}
+  ) {
+    this.context = call.context
+    this.allowMissingActor = call.allowMissingActor ?? false
+    this.enclosing = call.enclosing
+    this.lent = call.lent
+  }
   get isOpen(): boolean {
     return this.open
   }
@@ -88,9 +94,7 @@ export const levelOf = (shown: object): Level => {
   mustBeOpen(shown)
   const transaction = transactions.get(shown) ?? new Transaction()
   transactions.set(shown, transaction)
-  return (
-    enclosingOf(transaction) ?? (transaction.base ??= new Level(transaction, undefined, false, undefined, undefined))
-  )
+  return enclosingOf(transaction) ?? (transaction.base ??= new Level(transaction))
 }
 
 /** Whether the code that runs is inside an audited call of this transaction. */

@@ -6,7 +6,7 @@ import { notAnObject, unknownField } from "../core/request.js"
 import { storageSchemaName } from "../sql/statement.js"
 import type { Action, Words } from "./action.js"
 import { askActor, currentContext, merge } from "./ambient.js"
-import { makeAuditError } from "./errors.js"
+import { makeAuditError, notOutermost } from "./errors.js"
 import type { Level } from "./plainLevel.js"
 import { contextFields, contradiction } from "./resolve.js"
 
@@ -90,7 +90,7 @@ export const prepare = async <A, Settings>(
   const storageSchema = storageSchemaName(schema)
   if (parent !== undefined && (transaction !== undefined || onFailure === "record")) {
     const option = transaction === undefined ? "onFailure" : "transaction"
-    throw makeAuditError("NotOutermost", `${option} belongs to the outermost transaction, and this call is inside one`)
+    throw notOutermost(option)
   }
   const { actor, ...ambient } = currentContext()
   const fields = merge(

@@ -15,6 +15,7 @@ import {
   decodeActionId,
   fromStatement,
   makeAuditError,
+  noActionId,
   recordedOrNot,
   unreachable
 } from "./errors.js"
@@ -56,12 +57,12 @@ const statement = (
   )
 
 /** Why a statement failed that was a transaction by itself. */
-const aloneError = (error: SqlError): AuditError =>
-  isUnreachable(error)
-    ? unreachable(error)
-    : isConnectionLost(error) && !wasNeverSent(error)
-      ? recordedOrNot(error)
-      : fromStatement(error)
+const aloneError = (error: SqlError): AuditError => {
+  if (isUnreachable(error)) {
+    return unreachable(error)
+  }
+  return isConnectionLost(error) && !wasNeverSent(error) ? recordedOrNot(error) : fromStatement(error)
+}
 
 export const makeRecorder =
   (client: SqlClient.SqlClient, schema: string) =>
@@ -82,7 +83,7 @@ export const makeRecorder =
         where._tag === "Inside" ? statementError(where.level, error) : aloneError(error)
       )
       return yield* Option.match(id, {
-        onNone: () => Effect.fail(makeAuditError("Failed", "the database returned no id for the recorded action")),
+        onNone: () => Effect.fail(noActionId()),
         onSome: Effect.succeed
       })
     }).pipe(telemetry.operation("audit", "record"))

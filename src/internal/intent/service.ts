@@ -20,7 +20,7 @@ import {
   closed,
   isOutcomeUnknown,
   isSerializationFailure,
-  makeAuditError
+  notOutermost
 } from "./errors.js"
 import type { FailedAction } from "./level.js"
 import { makeRecorder, recordFailures } from "./recorder.js"
@@ -122,12 +122,7 @@ export const make = (client: SqlClient.SqlClient, schema: string) => {
     )
     const outermostOption = place._tag === "Inside" ? outermostOptionOf(options) : undefined
     if (outermostOption !== undefined) {
-      return Effect.fail(
-        makeAuditError(
-          "NotOutermost",
-          `${outermostOption} belongs to the outermost transaction, and this call is inside one`
-        )
-      )
+      return Effect.fail(notOutermost(outermostOption))
     }
     const allowMissingActor = options.allowMissingActor ?? owner?.allowMissingActor ?? false
     return Effect.zipWith(

@@ -18,6 +18,7 @@ import {
   type AuditError,
   type Audited,
   closed,
+  commitUnknown,
   connectionLost,
   decodeIds,
   decodeSetting,
@@ -25,7 +26,9 @@ import {
   type Ids,
   isSerializationFailure,
   makeAuditError,
-  unreachable
+  noChanges,
+  unreachable,
+  wentOn
 } from "./errors.js"
 import { hasCommitted, outcomeOf, reserve, type Reserved, type Restore, results } from "../sql/owned.js"
 import { isCancelled, isConnectionLost, sqlState, wasNeverSent } from "../sql/sqlState.js"
@@ -246,13 +249,7 @@ const commitError = (
 ): Effect.Effect<AuditError> => {
   if (isConnectionLost(error) || sqlState(error) === undefined) {
     return Effect.succeed(
-      wasNeverSent(error)
-        ? connectionLost(error)
-        : makeAuditError(
-            "OutcomeUnknown",
-            "the connection was lost while COMMIT was under way: the transaction may or may not have been committed",
-            error
-          )
+      wasNeverSent(error) ? connectionLost(error) : makeAuditError("OutcomeUnknown", commitUnknown, error)
     )
   }
   const commitFailed = () =>
@@ -273,11 +270,7 @@ const commitError = (
 
 const finishError = (level: Level, request: Request, error: SqlError): AuditError => {
   if (request.requireChanges && sqlState(error) === "TL001") {
-    return makeAuditError(
-      "NoChanges",
-      "the transaction was to capture a change and captured none; it was rolled back",
-      error
-    )
+    return noChanges(error)
   }
   return sqlState(error) === "TL004" ? makeAuditError("EndedByBody", endedByBody, error) : statementError(level, error)
 }
@@ -290,8 +283,7 @@ const aborted = (level: Level, error: SqlError): AuditError => {
   const firstFailure = level.observed.failed
   return makeAuditError(
     "TransactionAborted",
-    "a statement failed, which aborts a transaction, and the body went on as if it had not" +
-      (firstFailure === undefined ? "" : details(firstFailure)),
+    `${wentOn}${firstFailure === undefined ? "" : details(firstFailure)}`,
     firstFailure ?? error
   )
 }

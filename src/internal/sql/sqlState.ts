@@ -76,7 +76,7 @@ export const positionOf = (error: SqlError): number | undefined => {
 export const isFromWithin = (error: SqlError): boolean => textOf(error, "where") !== undefined
 
 /** Functions of the record that run while its objects are made. */
-const own =
+const ownFunction =
   /^("?[^".]+"?\.)?(guard|ensure|mark|note|lapses|known|capture|current|image|exact|redact|describe|key|bounded)_?[a-z_]*$/
 
 /** The innermost function in the server's report of where an error came from. */
@@ -88,7 +88,7 @@ const functionLine = /^PL\/pgSQL\S* +(?:\S+ +)?((?:"[^"]+"|[^\s".(]+)(?:\.(?:"[^
  */
 export const hostFunctionOf = (error: SqlError): string | undefined => {
   const name = functionLine.exec(textOf(error, "where") ?? "")?.[1]
-  return name === undefined || own.test(name) ? undefined : name
+  return name === undefined || ownFunction.test(name) ? undefined : name
 }
 
 /** What is wrong, in the words of the server, and which function said it. */
@@ -102,7 +102,7 @@ export const reasonWithCause = (error: SqlError): string => {
 /** Codes of the system, and those of postgres.js. */
 const lostCode = /^(?:E[A-Z]+|CONNECTION_(?:CLOSED|ENDED|DESTROYED)|CONNECT_TIMEOUT)$/
 
-/** Whether a connection is gone. The last words of the server tell it, or the driver's error if the server says nothing more. */
+/** Whether the connection is gone. The last words of the server tell it, or the driver's error if the server says nothing more. */
 export const isConnectionLost = (error: SqlError): boolean => {
   const cause = error.cause
   const state = sqlState(error)
@@ -150,8 +150,11 @@ export const wasNeverSent = (error: { readonly cause?: unknown }): boolean =>
   typeof error.cause.message === "string" &&
   error.cause.message.includes("not queryable")
 
-/** Whose messages are made of names: constraints, privileges, objects, locks, limits, connections; and those of our own functions. */
-const namesOnly = /^(?:08|23|25|28|3|40|42|53|54|55|57|TL)/
+/**
+ * SQLSTATEs whose messages hold names and no values: those of constraints, privileges, objects, locks, limits and connections, and
+ * those of our own functions.
+ */
+const saysOnlyNames = /^(?:08|23|25|28|3|40|42|53|54|55|57|TL)/
 
 /**
  * The error for people who may not see rows: without what the server repeats of them. Details have keys and whole rows, and a message has a
@@ -162,7 +165,7 @@ export const withoutValues = (error: SqlError): SqlError => {
   if (state === undefined) {
     return error
   }
-  const isSaid = namesOnly.test(state) && (state.startsWith("TL") || !isFromWithin(error))
+  const isSaid = saysOnlyNames.test(state) && (state.startsWith("TL") || !isFromWithin(error))
   const cause = Object.assign(
     new Error(isSaid ? reasonOf(error) : `SQLSTATE ${state}; the message is left out, because it may hold values`),
     Object.fromEntries(
