@@ -245,11 +245,11 @@ where n.nspname = ${literal(schema)}`
 /** Other schemas of this database that hold a record. */
 export const otherInstallations = (schema: string): string =>
   `select n.nspname as name
-from pg_namespace n
+from pg_catalog.pg_namespace n
 where n.nspname <> ${literal(schema)}
   and (
     select count(*)
-    from pg_class c
+    from pg_catalog.pg_class c
     where c.relnamespace = n.oid
       and c.relname in ('migrations', 'installs', 'audit_changes', 'capture_policies')
   ) = 4

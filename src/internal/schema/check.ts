@@ -2,6 +2,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
+import { otherInstallations } from "./bookkeeping.js"
 import { migrationFiles } from "./files.js"
 import { refuseHidden } from "../sql/hidden.js"
 import { identifier } from "../sql/sqlText.js"
@@ -12,39 +13,33 @@ const Answer = Schema.Tuple(Schema.Struct({ version: Schema.Number }))
 const Schemas = Schema.Array(Schema.Struct({ name: Schema.String }))
 
 /**
- * A missing schema, and what Threadline is installed as instead. Without the name, a caller who forgot it would install Threadline a
- * second time, and find an empty record.
+ * If the schema is missing: the error names the schemas that Threadline is installed in. Otherwise a caller who forgot the name would
+ * install Threadline a second time, and find an empty record.
  */
 const withOtherSchemas = (
   sql: SqlClient.SqlClient,
   schema: string,
   error: ThreadlineError
 ): Effect.Effect<ThreadlineError> =>
-  error.sqlState === "3F000"
-    ? sql`
-        select n.nspname::text as name
-        from pg_catalog.pg_namespace n
-        where exists (select from pg_catalog.pg_proc p where p.pronamespace = n.oid and p.proname = 'schema_version')
-          and exists (select from pg_catalog.pg_class c where c.relnamespace = n.oid and c.relname = 'audit_changes')
-        order by n.nspname
-      `.pipe(
+  error.sqlState !== "3F000"
+    ? Effect.succeed(error)
+    : sql.unsafe(otherInstallations(schema)).pipe(
         Effect.flatMap(Schema.decodeUnknown(Schemas)),
         // The first error is the one to report.
         Effect.orElseSucceed((): typeof Schemas.Type => []),
-        Effect.map((found) =>
-          found.length === 0
+        Effect.map((others) =>
+          others.length === 0
             ? error
             : new ThreadlineError({
                 reason: error.reason,
                 detail:
-                  `Threadline is not installed here as ${schema}, but as ${found.map(({ name }) => name).join(" and as ")}: ` +
+                  `Threadline is not installed here as ${schema}, but as ${others.map(({ name }) => name).join(" and as ")}: ` +
                   "name that schema, with --schema, THREADLINE_SCHEMA or the option schema",
                 sqlState: error.sqlState,
                 cause: error.cause
               })
         )
       )
-    : Effect.succeed(error)
 
 /** Fails if the schema is missing, behind this library, or ahead of it. */
 export const checkVersion: Effect.Effect<void, ThreadlineError, SqlClient.SqlClient> = Effect.gen(function* () {

@@ -257,7 +257,7 @@ const applied = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings:
   }
   yield* sql.unsafe(bookkeeping.seeds)
   const partitions = yield* query(sql, bookkeeping.partitions, Schema.Struct({ name: Schema.String }))
-  const owner = yield* installationOf(sql, settings.schema)
+  const installation = yield* installationOf(sql, settings.schema)
   const otherRecords =
     comparison.state === "absent"
       ? yield* query(sql, bookkeeping.otherInstallations(settings.schema), Schema.Struct({ name: Schema.String }))
@@ -271,7 +271,7 @@ const applied = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings:
   yield* sql.unsafe(bookkeeping.epilogue)
   const result: RunResult = {
     schema: settings.schema,
-    owner: owner?.owner ?? settings.ownerRole,
+    owner: installation?.owner ?? settings.ownerRole,
     applied: pending.map(summaryOf),
     version: Math.max(comparison.version, ...pending.map((migration) => migration.id)),
     partitions: partitions.map((row) => row.name),
