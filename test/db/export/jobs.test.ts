@@ -216,9 +216,9 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
         expect(yield* refused(jobs.queue({ format: "csv", filter: { cursor: "x" } as never }))).toMatchObject({
           field: "cursor"
         })
-        expect(yield* refused(jobs.queue({ format: "csv", scopeName: "x" } as never))).toMatchObject({
-          field: "scopeName"
-        })
+        for (const field of ["scopeName", "onManifest", "onProgress"]) {
+          expect(yield* refused(jobs.queue({ format: "csv", [field]: "x" } as never))).toMatchObject({ field })
+        }
         expect(yield* refused(jobs.queue({ format: "csv", scope: "x" as never }))).toMatchObject({ field: "scope" })
         expect(yield* refused(jobs.queue({ format: "csv", scope: { name: "" } }))).toMatchObject({
           field: "scope.name"

@@ -73,8 +73,10 @@ export const decodeAsked = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Asked, ExportError | InvalidRequest> {
   yield* mustBeObject(options)
   const { scope: given, ...rest } = options
-  if ("scopeName" in rest || "onManifest" in rest || "onProgress" in rest) {
-    return yield* new InvalidRequest({ field: "scopeName", rule: "is the name of the scope, and is not known here" })
+  // `Export.stream` takes these. A job has its scope instead of a name for one, and its worker has the callbacks.
+  const foreign = (["scopeName", "onManifest", "onProgress"] as const).find((option) => option in rest)
+  if (foreign !== undefined) {
+    return yield* new InvalidRequest({ field: foreign, rule: "is not known here" })
   }
   const { request } = yield* decoded(rest)
   const scope = yield* decodeScope(given)
