@@ -290,7 +290,7 @@ export const describeFinding = (finding: Finding): string => {
     case "TruncateUnreadable":
       return (
         `${finding.owner} cannot read ${subjects}: ` +
-        "TRUNCATE is recorded with an estimate and without rows, and refused where the policy keeps them"
+        "TRUNCATE is recorded with an estimate and without rows, and refused if the policy keeps them"
       )
     case "OwnerIsSuperuser":
       return `its capture functions run as superuser ${finding.owner}`
@@ -417,7 +417,7 @@ export const describeRefusal = (refusal: Refusal): string => {
     case "TruncateUnsupported":
       return refusal.why === "foreign table"
         ? `${refusal.relation} is a foreign table, whose rows may not be readable when it is truncated`
-        : `${refusal.relation} has row level security, which may hide rows from ${refusal.owner}`
+        : `${refusal.relation} has row-level security, which may hide rows from ${refusal.owner}`
     case "NameCollision":
       return refusal.object === "trigger"
         ? `${refusal.of} has triggers that this Threadline did not make: ${list(refusal.names)}`

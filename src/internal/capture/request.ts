@@ -3,10 +3,10 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as ParseResult from "effect/ParseResult"
+import type * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { millis, mustHaveOnly } from "../core/request.js"
+import { millis, mistakeIn, mustHaveOnly } from "../core/request.js"
 import * as TableName from "../core/tableName.js"
 import { CaptureError } from "./captureError.js"
 import { checkFormerNames } from "./formerly.js"
@@ -76,17 +76,7 @@ export const readConfigs: (
 export const invalidIn =
   (field: string) =>
   (error: ParseResult.ParseError): InvalidRequest => {
-    // Of alternatives, the one that got furthest into the value says what is wrong with it.
-    const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
-    const issue = otherIssues.reduce(
-      (furthest, each) => (each.path.length > (furthest?.path.length ?? 0) ? each : furthest),
-      firstIssue
-    )
-    const path = (issue?.path ?? [])
-      .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
-      .join("")
-    return new InvalidRequest({
-      field: `${field}${path}`,
-      rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
-    })
+    const { path, rule } = mistakeIn(error)
+    const place = path.map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("")
+    return new InvalidRequest({ field: `${field}${place}`, rule })
   }

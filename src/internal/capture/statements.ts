@@ -153,10 +153,10 @@ set relation = excluded.relation,
 
 /**
  * Makes the function by which the triggers ask whether the table was altered. It runs after each write of the policy.
- * `joining`: partitions are still to join, and it runs once more after them.
+ * `provisional`: it runs once more, after partitions have joined or the policy is written. Until then, what is noted of partitions stays.
  */
-export const makeWatchful = (storage: string, name: Name, joining = false): string =>
-  `select ${qualified(storage, "make_watchful")}(${regclass(name)}, ${literal(watchfulName(name))}${joining ? ", true" : ""})`
+export const makeWatchful = (storage: string, name: Name, finality: "final" | "provisional" = "final"): string =>
+  `select ${qualified(storage, "make_watchful")}(${regclass(name)}, ${literal(watchfulName(name))}${finality === "provisional" ? ", true" : ""})`
 
 /** Columns that were renamed since the policy was applied. All are renamed at once, because two may have exchanged their names. */
 export const renameColumns = (

@@ -144,7 +144,7 @@ const writePolicy = (situation: Situation): ReadonlyArray<string> => {
       dropGuard: resolved.dropGuard,
       partitionTriggers: partitionTriggers(source)
     }),
-    statements.makeWatchful(storage, name, joined.length > 0),
+    statements.makeWatchful(storage, name, joined.length > 0 ? "provisional" : "final"),
     ...(declares ? [statements.declareNames(storage, name, formerNames, formerColumns)] : [])
   ])
 }
@@ -155,10 +155,11 @@ export const rebuildStep = (situation: Situation): Step => {
     situation
   const { shape, table } = resolved
   const { grants, ownerChanges } = preparations(situation)
-  // The policy makes it anew. But an event trigger of the host may write the table as soon as it has one of these triggers.
+  // It is made once more when the policy is written. But an event trigger of the host may write the table as soon as it has one of
+  // these triggers, which ask this function.
   const watchful =
     options.force === true || functions.missing.includes(source.watchful)
-      ? [statements.makeWatchful(storage, resolved.name, true)]
+      ? [statements.makeWatchful(storage, resolved.name, "provisional")]
       : []
   const built = step(
     situation,
@@ -230,7 +231,7 @@ export const mendSteps = (situation: Situation): ReadonlyArray<Step> => {
         ...source.functions
           .filter(({ name: functionName }) => lostFunctions.includes(functionName))
           .flatMap((triggerFunction) => functionStatements(storage, triggerFunction)),
-        ...(lostFunctions.includes(source.watchful) ? [statements.makeWatchful(storage, name, true)] : [])
+        ...(lostFunctions.includes(source.watchful) ? [statements.makeWatchful(storage, name, "provisional")] : [])
       ]),
       ...makes(broken, toMake),
       ...enables(broken),

@@ -118,17 +118,27 @@ export const request =
     }
   }
 
-const refusal = (error: ParseResult.ParseError): InvalidRequest => {
-  // A union has several alternatives. The one that got furthest into the value says what is wrong with it.
+/**
+ * What is wrong with a value, and where in it. A union has several alternatives: the one that got furthest into the value says what is
+ * wrong with it.
+ */
+export const mistakeIn = (
+  error: ParseResult.ParseError
+): { readonly path: ReadonlyArray<PropertyKey>; readonly rule: string } => {
   const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
   const issue = otherIssues.reduce(
-    (furthest, issue) => (issue.path.length > (furthest?.path.length ?? 0) ? issue : furthest),
+    (furthest, other) => (other.path.length > (furthest?.path.length ?? 0) ? other : furthest),
     firstIssue
   )
-  return new InvalidRequest({
-    field: issue === undefined || issue.path.length === 0 ? "request" : String(issue.path[0]),
+  return {
+    path: issue?.path ?? [],
     rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
-  })
+  }
+}
+
+const refusal = (error: ParseResult.ParseError): InvalidRequest => {
+  const { path, rule } = mistakeIn(error)
+  return new InvalidRequest({ field: path.length === 0 ? "request" : String(path[0]), rule })
 }
 
 const decodeEither = <A, I>(schema: Schema.Schema<A, I>, input: unknown) =>
