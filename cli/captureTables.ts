@@ -5,7 +5,7 @@ import { basename } from "node:path"
 import { Mask, type TableConfig } from "../src/Capture.js"
 import * as TableName from "../src/TableName.js"
 import { InvalidRequest } from "../src/ThreadlineError.js"
-import { type Configuration, sameTable } from "./config.js"
+import type { Configuration } from "./config.js"
 import { UsageError } from "./exit.js"
 
 export interface TableOptions {
@@ -70,7 +70,7 @@ const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configur
     const [firstKey, ...restOfKey] = of(key)
     if (of(exclude).length === 0 && of(mask).length === 0 && firstKey === undefined) {
       // If only the table is named, it is captured as configured: the option selects it.
-      const configuredTable = configured.find((candidate) => sameTable(candidate.table, table))
+      const configuredTable = configured.find((candidate) => TableName.same(candidate.table, table))
       if (configuredTable !== undefined) {
         return configuredTable
       }

@@ -238,10 +238,6 @@ export const check = (document: unknown): Either.Either<Configuration, string> =
     }
   })
 
-/** Whether a text names this table, which is written as `TableName.format` does. */
-export const sameTable = (text: string, table: string): boolean =>
-  Either.match(TableName.parse(text), { onLeft: () => false, onRight: (name) => TableName.format(name) === table })
-
 /**
  * The name of a table as `TableName.format` writes it, unless it has a mistake that needs no database to be seen: its name, or a
  * column that is both excluded and masked.

@@ -19,6 +19,10 @@ export const who = (actor: Actor | null): string => {
   return actor.impersonator === undefined ? `${name}${label}` : `${name}${label} by ${who(actor.impersonator)}`
 }
 
+/** The actor as options take one, or the database user if no actor is known. */
+export const actorOrUser = ({ actor, dbUser }: { readonly actor: Actor | null; readonly dbUser: string }): string =>
+  actor === null ? dbUser : actor.type === "anonymous" ? actor.type : `${actor.type}:${actor.id}`
+
 /**
  * The actor for a column, which is cut if it is too long. If someone acted for someone else, labels are left out, so that both
  * are visible.

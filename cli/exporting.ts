@@ -3,13 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Export from "../src/Export.js"
 import { compressionOf, formatOf } from "../src/internal/core/fileEnding.js"
-import { withSuggestion } from "../src/Suggestion.js"
-import { InvalidRequest } from "../src/ThreadlineError.js"
 import { UsageError } from "./exit.js"
 import { actorOf, changeFilterOf, changeFilters } from "./filter.js"
 import { choice, flag, value } from "./options.js"
 import type { Given } from "./parser/declare.js"
-import { nameOf } from "./reading.js"
+import { inWordsOf, nameOf } from "./reading.js"
 import { wholeNumber } from "./values.js"
 
 const formats = Export.Manifest.fields.format.literals
@@ -98,16 +96,5 @@ export const requestOf = Effect.fnUntraced(function* (
 })
 
 /** A refusal in the words of the options; `args` names the fields that are arguments of the command. */
-export const inOptions =
-  (options: object, args: Readonly<Record<string, string>> = {}) =>
-  <A, E, R>(
-    effect: Effect.Effect<A, E | InvalidRequest, R>
-  ): Effect.Effect<A, Exclude<E, InvalidRequest> | UsageError, R> =>
-    Effect.catchIf(
-      effect,
-      (error): error is Extract<E | InvalidRequest, InvalidRequest> => InvalidRequest.is(error),
-      (error) => {
-        const name = (field: string) => nameOf(options, args, field.replace(/\..*$/, ""))
-        return refuse(withSuggestion(`${name(error.field)}: ${error.ruleWith(name)}`, error.suggestion))
-      }
-    )
+export const inOptions = (options: object, args: Readonly<Record<string, string>> = {}) =>
+  inWordsOf((field) => nameOf(options, args, field.replace(/\..*$/, "")))

@@ -39,6 +39,19 @@ export const nameOf = (options: object, args: Readonly<Record<string, string>>, 
   return argument ?? (property in options ? optionOf(property) : field)
 }
 
+/** Says a refusal of the input in the words of the command, which calls a field what `name` says. */
+export const inWordsOf =
+  (name: (field: string) => string) =>
+  <A, E, R>(
+    effect: Effect.Effect<A, E | InvalidRequest, R>
+  ): Effect.Effect<A, Exclude<E, InvalidRequest> | UsageError, R> =>
+    Effect.catchIf(
+      effect,
+      (error): error is Extract<E | InvalidRequest, InvalidRequest> => InvalidRequest.is(error),
+      (error) =>
+        new UsageError({ message: withSuggestion(`${name(error.field)}: ${error.ruleWith(name)}`, error.suggestion) })
+    )
+
 /** Runs a read in the database that the options name; `args` names the fields that are arguments of the command. */
 export const reading = <A, E>(
   options: Common,
@@ -57,14 +70,7 @@ export const asking = <A, E, R>(
     const configured = yield* configuration(options)
     const provided = read.pipe(
       Effect.provide(services),
-      Effect.catchIf(
-        (error) => InvalidRequest.is(error),
-        (error) => {
-          const name = (field: string) => nameOf(options, args, field)
-          const sentence = `${name(error.field)}: ${error.ruleWith(name)}`
-          return new UsageError({ message: withSuggestion(sentence, error.suggestion) })
-        }
-      )
+      inWordsOf((field) => nameOf(options, args, field))
     )
     return yield* inputFirst(provided, migratedClient(options)).pipe(withSchema(options, configured))
   })

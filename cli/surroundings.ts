@@ -47,6 +47,12 @@ export class Surroundings extends Context.Reference<Surroundings>()("threadline/
 export const variable = (name: string): Effect.Effect<Option.Option<string>> =>
   Effect.option(Config.nonEmptyString(name))
 
+/** Replaces the progress line, if a terminal shows it; an empty one removes it. */
+export const showStatus = (line: string): Effect.Effect<void> =>
+  Effect.flatMap(Surroundings, ({ status }) =>
+    Option.match(status, { onNone: () => Effect.void, onSome: (show) => show(line) })
+  )
+
 /** A given path, resolved from the working directory. */
 export const pathOf = (path: string): Effect.Effect<string> =>
   Effect.map(Surroundings, ({ directory }) => resolve(directory, path))

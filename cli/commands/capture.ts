@@ -7,7 +7,7 @@ import { join } from "node:path"
 import * as Capture from "../../src/Capture.js"
 import * as TableName from "../../src/TableName.js"
 import { namedTables, requiredTables, type TableOptions } from "../captureTables.js"
-import { type Configuration, sameTable } from "../config.js"
+import type { Configuration } from "../config.js"
 import {
   placeWords,
   refusalText,
@@ -227,10 +227,10 @@ const statusOf = Effect.fnUntraced(function* (
 ) {
   const alone = options.exclude.length + options.mask.length + options.key.length === 0
   const ofChosenTables = (statuses: ReadonlyArray<Capture.TableStatus>) =>
-    statuses.filter(({ table }) => chosenTables.some((chosen) => sameTable(chosen.table, table)))
+    statuses.filter(({ table }) => chosenTables.some((chosen) => TableName.same(chosen.table, table)))
   const presentStatuses = ofChosenTables(yield* capture.status(alone ? configured.tables : chosenTables))
   const missingTables = chosenTables.filter(
-    (chosen) => !presentStatuses.some(({ table }) => sameTable(chosen.table, table))
+    (chosen) => !presentStatuses.some(({ table }) => TableName.same(chosen.table, table))
   )
   const missingStatuses = missingTables.length === 0 ? [] : ofChosenTables(yield* capture.status(missingTables))
   return [

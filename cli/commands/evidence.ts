@@ -9,17 +9,15 @@ import * as Json from "../../src/Json.js"
 import type * as Page from "../../src/Page.js"
 import * as Query from "../../src/Query.js"
 import * as Retention from "../../src/Retention.js"
-import { withSuggestion } from "../../src/Suggestion.js"
-import { InvalidRequest } from "../../src/ThreadlineError.js"
 import type { Configuration } from "../config.js"
 import { configuration, inputFirst, migratedClient, withSchema } from "../database.js"
-import { when } from "../describe.js"
+import { actorOrUser, when } from "../describe.js"
 import { Refused, UsageError } from "../exit.js"
 import { identifiedActorOf } from "../filter.js"
 import { choice, type Common, common, flag, value, values } from "../options.js"
 import { answerExact, visible } from "../output.js"
 import { argument, leaf } from "../parser/declare.js"
-import { listed, nameOf, paging, pagingOf } from "../reading.js"
+import { inWordsOf, listed, nameOf, paging, pagingOf } from "../reading.js"
 import { pathOf } from "../surroundings.js"
 import { layout } from "../table.js"
 import { window, windowOf } from "../window.js"
@@ -34,16 +32,9 @@ const inEvidence = <A, E>(
   Effect.flatMap(configuration(options), (configured) =>
     inputFirst(Effect.provide(call(configured), sources), migratedClient(options)).pipe(
       withSchema(options, configured),
-      Effect.mapError((error) => {
-        if (!InvalidRequest.is(error)) {
-          return error
-        }
-        const name = (field: string) =>
-          field.startsWith("detail.") ? `--detail: ${field.slice("detail.".length)}` : nameOf(options, args, field)
-        return new UsageError({
-          message: withSuggestion(`${name(error.field)}: ${error.ruleWith(name)}`, error.suggestion)
-        })
-      })
+      inWordsOf((field) =>
+        field.startsWith("detail.") ? `--detail: ${field.slice("detail.".length)}` : nameOf(options, args, field)
+      )
     )
   )
 
@@ -56,14 +47,11 @@ const subjectOf = (text: string): Effect.Effect<Evidence.Subject, UsageError> =>
     ? Effect.succeed(text)
     : Effect.fail(new UsageError({ message: `SUBJECT: must be one of ${Evidence.subjects.join(", ")}` }))
 
-const who = ({ actor, dbUser }: Evidence.EvidenceRecord): string =>
-  actor === null ? dbUser : `${actor.type}${"id" in actor ? `:${actor.id}` : ""}`
-
 const recordText = (record: Evidence.EvidenceRecord): string =>
   [
     `evidence ${record.id}: ${record.subject} of ${record.reference}`,
     `status    ${record.status}, ${record.origin === "derived" ? "derived by Threadline" : "as the host says"}`,
-    `recorded  ${when(record.recordedAt)} UTC by ${who(record)} (role ${record.dbUser})`,
+    `recorded  ${when(record.recordedAt)} UTC by ${actorOrUser(record)} (role ${record.dbUser})`,
     `detail    ${Json.stringify(record.detail)}`
   ]
     .map(visible)
@@ -87,7 +75,7 @@ const recordsTable = (page: Page.Page<Evidence.EvidenceRecord>, width: number): 
       record.reference,
       record.status,
       record.origin,
-      who(record)
+      actorOrUser(record)
     ]),
     width
   )

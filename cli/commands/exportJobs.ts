@@ -14,7 +14,7 @@ import { answerExact, print, visible } from "../output.js"
 import { argument, leaf } from "../parser/declare.js"
 import { more } from "../reading.js"
 import { durationText, progressText, sizeText } from "../progress.js"
-import { pathOf, Surroundings } from "../surroundings.js"
+import { pathOf, showStatus, Surroundings } from "../surroundings.js"
 import { layout } from "../table.js"
 import { actorOf } from "../filter.js"
 import { wholeNumber } from "../values.js"
@@ -199,22 +199,21 @@ export const run = leaf(
         return yield* new UsageError({ message: "--json prints one document: give it with --once" })
       }
       const concurrency = yield* wholeNumber("--concurrency", options.concurrency, 1, 16)
-      const { status, terminal } = yield* Surroundings
+      const { terminal } = yield* Surroundings
       const columns = Option.match(terminal, { onNone: () => 80, onSome: (screen) => screen.columns })
-      const show = (line: string) => Option.match(status, { onNone: () => Effect.void, onSome: (put) => put(line) })
       const onProgress = ({ job: running, ...progress }: ExportJobs.Progress) =>
         Effect.suspend(() =>
-          show(`export ${running.id}: ${progressText(progress, progress.seconds)}`.slice(0, columns - 1))
+          showStatus(`export ${running.id}: ${progressText(progress, progress.seconds)}`.slice(0, columns - 1))
         )
       const onEnded = (ended: ExportJobs.Job) =>
-        Effect.zipRight(show(""), options.json ? Effect.void : print(options, () => endedText(ended)))
+        Effect.zipRight(showStatus(""), options.json ? Effect.void : print(options, () => endedText(ended)))
       const given = { concurrency, onProgress, onEnded }
       if (options.watch) {
-        return yield* Effect.ensuring(workingInJobs(options, ExportJobs.watch(given)), show("")).pipe(
+        return yield* Effect.ensuring(workingInJobs(options, ExportJobs.watch(given)), showStatus("")).pipe(
           inOptions(options)
         )
       }
-      const ran = yield* Effect.ensuring(workingInJobs(options, ExportJobs.run(given)), show("")).pipe(
+      const ran = yield* Effect.ensuring(workingInJobs(options, ExportJobs.run(given)), showStatus("")).pipe(
         inOptions(options)
       )
       yield* answerExact(

@@ -6,32 +6,21 @@ import * as Export from "../../src/Export.js"
 import * as Json from "../../src/Json.js"
 import type * as Page from "../../src/Page.js"
 import * as Retention from "../../src/Retention.js"
-import { InvalidRequest } from "../../src/ThreadlineError.js"
 import { many } from "../../src/internal/core/words.js"
 import { configuration, inputFirst, inputOnly, migratedClient, withSchema } from "../database.js"
-import { when } from "../describe.js"
+import { actorOrUser, when } from "../describe.js"
 import { Refused, UsageError } from "../exit.js"
 import { type Common, choice, common, flag, value } from "../options.js"
 import { answerExact, visible } from "../output.js"
 import { type Given, leaf } from "../parser/declare.js"
-import { listed, nameOf, paging, pagingOf } from "../reading.js"
+import { inWordsOf, listed, nameOf, paging, pagingOf } from "../reading.js"
 import { identifiedActorOf } from "../filter.js"
-import { pathOf, Surroundings } from "../surroundings.js"
+import { pathOf, showStatus, Surroundings } from "../surroundings.js"
 import { layout } from "../table.js"
 import { wholeNumber } from "../values.js"
 
 /** A refusal of the input of retention is one of the options. */
-const ofOptions =
-  (options: Common) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-    Effect.catchIf(
-      effect,
-      (error) => InvalidRequest.is(error),
-      (error) =>
-        new UsageError({
-          message: `${nameOf(options, {}, error.field)}: ${error.ruleWith((field) => nameOf(options, {}, field))}`
-        })
-    )
+const ofOptions = (options: Common) => inWordsOf((field) => nameOf(options, {}, field))
 
 /** Runs an effect of retention. */
 const inRetention = <A, E>(options: Common, call: Effect.Effect<A, E, Export.Export | Retention.Retention>) =>
@@ -54,7 +43,6 @@ const policyOf = (options: Common, planOptions: Retention.PlanOptions) =>
     retention === undefined
       ? Effect.zipRight(
           checked(options, Retention.plan({ keep: "36500 days" }, planOptions)),
-
           new Refused({
             message:
               `no retention is configured${file === undefined ? "" : ` in ${file}`}, so nothing is ever removed: ` +
@@ -181,7 +169,7 @@ const confirmed = Effect.fnUntraced(function* (yes: boolean, question: string) {
 
 export const purge = leaf("retention purge", purging, (options) =>
   Effect.gen(function* () {
-    const { ask, status } = yield* Surroundings
+    const { ask } = yield* Surroundings
     if (!options.yes && Option.isNone(ask)) {
       return yield* new UsageError({
         message: "a purge removes for good, and there is no terminal to ask on: give --yes"
@@ -198,7 +186,6 @@ export const purge = leaf("retention purge", purging, (options) =>
       : Retention.archiveTo(yield* pathOf(options.archive.value))
     const planOptions = planOptionsOf(options)
     const policy = yield* policyOf(options, planOptions)
-    const show = (line: string) => Option.match(status, { onNone: () => Effect.void, onSome: (write) => write(line) })
     const run = yield* inRetention(
       options,
       Effect.gen(function* () {
@@ -208,9 +195,9 @@ export const purge = leaf("retention purge", purging, (options) =>
           Retention.purge(planned, {
             ...limits,
             archive,
-            onProgress: (progress) => show(progressText(progress))
+            onProgress: (progress) => showStatus(progressText(progress))
           }),
-          show("")
+          showStatus("")
         )
       })
     )
@@ -242,7 +229,7 @@ const runsTable = (page: Page.Page<Retention.Run>, width: number): string =>
       String(run.changes),
       String(run.transactions),
       String(run.actions),
-      run.actor === null ? run.dbUser : `${run.actor.type}${"id" in run.actor ? `:${run.actor.id}` : ""}`
+      actorOrUser(run)
     ]),
     width
   )
@@ -283,8 +270,6 @@ export const maintain = leaf(
   },
   (options) =>
     Effect.gen(function* () {
-      const { status } = yield* Surroundings
-      const show = (line: string) => Option.match(status, { onNone: () => Effect.void, onSome: (write) => write(line) })
       const run = yield* inRetention(
         options,
         Effect.ensuring(
@@ -292,9 +277,9 @@ export const maintain = leaf(
             months: yield* wholeNumber("--months", options.months, 1, 120),
             reindex: !options.noReindex,
             actor: yield* identifiedActorOf("--actor", options.actor),
-            onProgress: show
+            onProgress: showStatus
           }),
-          show("")
+          showStatus("")
         )
       )
       const { analysed, reindexed, waiting } = Retention.maintained(run)
