@@ -1,8 +1,8 @@
 /** What the forms of the pages do. `surface` has checked that they come from one of these pages. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import type * as ExportJobs from "../../ExportJobs.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import type { Act } from "./address.js"
 import { kindNamed, kindsOf, optionsOf } from "./exportKinds.js"
@@ -12,42 +12,34 @@ import { jobScopeOf } from "./screens/exports.js"
 import { deleteView, saveView } from "./screens/views.js"
 import { jobsNeedNamedScope, noCapability, noConfirmation, notProvided } from "./screens/trouble.js"
 
-const queue = (fields: URLSearchParams, context: ScreenContext): Screened => {
+/** Does something with jobs, under the scope of the viewer, and shows the jobs again. */
+const withJobs = (
+  context: ScreenContext,
+  use: (jobs: ExportJobs.Service, scope: ExportJobs.ScopeOption) => Effect.Effect<unknown, ExportJobs.Failure>
+): Screened => {
   const scope = jobScopeOf(context)
   return Option.match(context.services.jobs, {
     onNone: () => Effect.succeed(notProvided("ExportJobs")),
     onSome: (jobs) =>
       scope === undefined
         ? Effect.succeed(jobsNeedNamedScope)
-        : Effect.gen(function* () {
-            const kind = kindNamed(fields.get("format"))
-            if (kind === undefined || !kindsOf(context.formats).includes(kind)) {
-              return yield* new InvalidRequest({
-                field: "format",
-                rule: `must be one of ${kindsOf(context.formats).join(", ")}`
-              })
-            }
-            const { filter } = yield* Either.mapLeft(
-              read(tokensOf(fields.get("filter") ?? ""), context.zone),
-              (error) => error
-            )
-            const { cursor: _, limit: __, order: ___, ...whole } = filter
-            yield* jobs.queue({ ...optionsOf(kind), filter: whole, requestedBy: context.viewer.actor, ...scope })
-            return redirect(context.to.address("/exports"))
-          })
+        : Effect.as(use(jobs, scope), redirect(context.to.address("/exports")))
   })
 }
 
-const change = (id: string, context: ScreenContext, how: "cancel" | "retry"): Screened => {
-  const scope = jobScopeOf(context)
-  return Option.match(context.services.jobs, {
-    onNone: () => Effect.succeed(notProvided("ExportJobs")),
-    onSome: (jobs) =>
-      scope === undefined
-        ? Effect.succeed(jobsNeedNamedScope)
-        : Effect.as(jobs[how](id, scope), redirect(context.to.address("/exports")))
-  })
-}
+const queue = (fields: URLSearchParams, context: ScreenContext): Screened =>
+  withJobs(context, (jobs, scope) =>
+    Effect.gen(function* () {
+      const kinds = kindsOf(context.formats)
+      const kind = kindNamed(fields.get("format"))
+      if (kind === undefined || !kinds.includes(kind)) {
+        return yield* new InvalidRequest({ field: "format", rule: `must be one of ${kinds.join(", ")}` })
+      }
+      const { filter } = yield* read(tokensOf(fields.get("filter") ?? ""), context.zone)
+      const { cursor: _, limit: __, order: ___, ...whole } = filter
+      return yield* jobs.queue({ ...optionsOf(kind), filter: whole, requestedBy: context.viewer.actor, ...scope })
+    })
+  )
 
 /** Records `retention.started` under the viewer's name, then starts the purge. The purge continues after the answer. */
 const startRetention = (fields: URLSearchParams, context: ScreenContext): Screened => {
@@ -93,9 +85,9 @@ export const act = (name: Act, fields: URLSearchParams, context: ScreenContext, 
     case "exports/queue":
       return queue(fields, context)
     case "exports/cancel":
-      return change(fields.get("id") ?? "", context, "cancel")
+      return withJobs(context, (jobs, scope) => jobs.cancel(fields.get("id") ?? "", scope))
     case "exports/retry":
-      return change(fields.get("id") ?? "", context, "retry")
+      return withJobs(context, (jobs, scope) => jobs.retry(fields.get("id") ?? "", scope))
     case "policy/retention/run":
       return startRetention(fields, context)
     case "theme":
