@@ -152,7 +152,7 @@ export const ready = (storage: Storage) =>
     storage.sql`order by j.available_at, j.id limit ${mostReady}`
   )
 
-const scopeDocument = ({ name, parameters = {} }: NamedScope): string => canonical({ name, parameters: parameters })
+const scopeDocument = ({ name, parameters = {} }: NamedScope): string => canonical({ name, parameters })
 
 const TextRow = Schema.Struct({ outcome: Schema.NullOr(Schema.String) })
 

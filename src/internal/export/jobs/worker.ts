@@ -146,7 +146,7 @@ const requestOf = (job: Job) => {
   return Either.map(
     decoded({
       format,
-      filter: filter,
+      filter,
       order,
       limit: limit ?? undefined,
       columns: columns ?? undefined,
@@ -273,6 +273,41 @@ const fail = (working: Working, job: Job, lease: table.Lease, { again, error }: 
     })
   })
 
+/** Completes a job whose file is written. */
+const complete = Effect.fnUntraced(function* (
+  working: Working,
+  { checkpoint, job, sinceLast }: table.Claimed,
+  lease: table.Lease,
+  file: string,
+  { manifest, reached }: Written
+): Effect.fn.Return<Ended, ThreadlineError> {
+  const { decided, storage, store } = working
+  const answer = yield* persistently(
+    decided,
+    table.complete(storage, job.id, lease, {
+      manifest,
+      keepSeconds: decided.keepSeconds,
+      checkpoint,
+      reached: sinceLast ? reached : undefined,
+      action: decided.record ? completedAction(manifest) : null
+    })
+  )
+  if (Option.contains(answer, "completed")) {
+    return "completed"
+  }
+  if (Option.contains(answer, "moved")) {
+    yield* store.remove(file).pipe(logged("what an export left is removed later"))
+    return yield* fail(working, job, lease, checkpointMoved)
+  }
+  // The answer to a first call may have been lost: then this call found no lease any more.
+  const foundJob = yield* Effect.option(table.find(storage, job.id))
+  if (Option.exists(foundJob, (stored) => stored.state === "completed" && stored.file === file)) {
+    return "completed"
+  }
+  yield* discard(working, job.id, file)
+  return "lost"
+})
+
 /** Runs a claimed job, and returns how it ended. */
 const run = Effect.fnUntraced(function* (
   working: Working,
@@ -280,8 +315,8 @@ const run = Effect.fnUntraced(function* (
   lease: table.Lease,
   { onProgress }: Telling
 ): Effect.fn.Return<Ended, ThreadlineError> {
-  const { decided, storage, store } = working
-  const { checkpoint, formerFile, job } = claimed
+  const { storage, store } = working
+  const { formerFile, job } = claimed
   const { id } = job
   if (job.attempt > job.attempts) {
     return yield* fail(working, job, lease, abandoned)
@@ -319,33 +354,10 @@ const run = Effect.fnUntraced(function* (
     yield* discard(working, id, file)
     return "lost"
   }
-  if (Either.isLeft(written.value)) {
-    return yield* fail(working, job, lease, attempted(written.value.left, job))
-  }
-  const { manifest, reached } = written.value.right
-  const answer = yield* persistently(
-    decided,
-    table.complete(storage, id, lease, {
-      manifest,
-      keepSeconds: decided.keepSeconds,
-      checkpoint,
-      reached: claimed.sinceLast ? reached : undefined,
-      action: decided.record ? completedAction(manifest) : null
-    })
-  )
-  if (Option.contains(answer, "completed")) {
-    return "completed"
-  }
-  if (Option.contains(answer, "moved")) {
-    yield* store.remove(file).pipe(logged("what an export left is removed later"))
-    return yield* fail(working, job, lease, checkpointMoved)
-  }
-  const foundJob = yield* Effect.option(table.find(storage, id))
-  if (Option.exists(foundJob, (stored) => stored.state === "completed" && stored.file === file)) {
-    return "completed"
-  }
-  yield* discard(working, id, file)
-  return "lost"
+  return yield* Either.match(written.value, {
+    onLeft: (failure) => fail(working, job, lease, attempted(failure, job)),
+    onRight: (whole) => complete(working, claimed, lease, file, whole)
+  })
 })
 
 /**
