@@ -261,20 +261,20 @@ const connectPool = <Client extends PoolClient>(
 const connectClient = <Client extends Queryable>(
   client: Client,
   isolation: Isolation | undefined,
-  inTransaction: boolean
+  place: "inside a transaction" | "outside"
 ): ClientAdapter.Connection<Client> => ({
-  inside: inTransaction
-    ? { transaction: client, savepoint: ClientAdapter.savepointOf(client, (statement) => run(client, statement)) }
-    : undefined,
+  inside:
+    place === "inside a transaction"
+      ? { transaction: client, savepoint: ClientAdapter.savepointOf(client, (statement) => run(client, statement)) }
+      : undefined,
   begin: (first, body) => transact(client, isolation, first, body, () => undefined),
   isCallers: true,
   query: (_, statement) => run(client, statement)
 })
 
 /**
- * Runs a body in an audited transaction, and returns what it returned. With a pool the body gets a client of it, which returns to the pool at the end.
- * `transaction` is the isolation level.
- * The rules are those of `ClientAdapter.audited`.
+ * Runs a body in an audited transaction, and returns what it returned. With a pool the body gets a client of it, which returns to the
+ * pool at the end. `transaction` is the isolation level. The rules are those of `ClientAdapter.audited`.
  *
  * @since 0.1.0
  * @category transactions
@@ -320,9 +320,13 @@ export async function audited<Client extends PoolClient, A>(
   }
   // Without waiting, so that the enclosing call knows of this one before it can end.
   return ClientAdapter.isInside(db)
-    ? ClientAdapter.audited(connectClient(db, isolation, true), options, body)
+    ? ClientAdapter.audited(connectClient(db, isolation, "inside a transaction"), options, body)
     : alone(db, async () =>
-        ClientAdapter.audited(connectClient(db, isolation, await isInTransaction(db)), options, body)
+        ClientAdapter.audited(
+          connectClient(db, isolation, (await isInTransaction(db)) ? "inside a transaction" : "outside"),
+          options,
+          body
+        )
       )
 }
 

@@ -71,7 +71,7 @@ const textOf = (cell: Buffer): string => (isUtf8(cell) ? cell.toString() : legib
 
 const bytesOf = (cell: Buffer): Uint8Array => (isUtf8(cell) ? cell : Buffer.from(legibleText(cell)))
 
-const json = (repeats: boolean): Kind => ({
+const json = ({ repeats }: Pick<Kind, "repeats">): Kind => ({
   element: { type: "BYTE_ARRAY", logical_type: { type: "JSON" } },
   convertedType: "JSON",
   // A bound of a JSON document would be the whole document, in memory until the end.
@@ -109,8 +109,8 @@ const kinds: Readonly<Record<ReturnType<typeof kindOf>, Kind>> = {
     repeats: false,
     valueOf: bytesOf
   },
-  json: json(true),
-  image: json(false)
+  json: json({ repeats: true }),
+  image: json({ repeats: false })
 }
 
 const required: ReadonlySet<Column> = new Set([

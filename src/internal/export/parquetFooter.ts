@@ -51,7 +51,7 @@ class Compact {
     }
   }
 
-  private skip(type: number, inList: boolean, depth: number): void {
+  private skip(type: number, place: "field" | "item", depth: number): void {
     if (depth > 16) {
       throw damaged("its footer has no end")
     }
@@ -59,7 +59,7 @@ class Compact {
       case 1:
       case 2:
         // A boolean field has its value in its type.
-        return inList ? this.step(1) : undefined
+        return place === "item" ? this.step(1) : undefined
       case 3:
         return this.step(1)
       case 4:
@@ -77,7 +77,7 @@ class Compact {
         const short = head >> 4
         const size = short === 15 ? Number(this.varint()) : short
         for (let index = 0; index < size; index++) {
-          this.skip(head & 0x0f, true, depth + 1)
+          this.skip(head & 0x0f, "item", depth + 1)
         }
         return
       }
@@ -101,7 +101,7 @@ class Compact {
       if (field === asked && type >= 4 && type <= 6) {
         return this.zigzag()
       }
-      this.skip(type, false, depth)
+      this.skip(type, "field", depth)
     }
   }
 

@@ -31,13 +31,9 @@ export const usualWindow = "24h"
 /** With one of these fields, a filter is narrow enough to need no window. */
 const narrow = ["key", "keyJson", "correlationId", "requestId", "jobId", "traceId", "transactionId"] as const
 
-const instant = (text: string, zone: string, end: boolean): string => {
-  const day = dayOf(text, zone)
-  return day === undefined ? (instantOfLocal(text, zone) ?? text) : end ? day.to : day.from
-}
-
+/** A time of the form as an instant. A day is its first one for `from`, its last one for `to`. */
 const rewritten = (name: string, text: string, zone: string): string =>
-  name === "from" ? instant(text, zone, false) : name === "to" ? instant(text, zone, true) : text
+  name === "from" || name === "to" ? (dayOf(text, zone)?.[name] ?? instantOfLocal(text, zone) ?? text) : text
 
 /** The most pages before this one that a link remembers. */
 const longestTrail = 12

@@ -143,14 +143,14 @@ export const asOfRows = Effect.fnUntraced(function* (
     exhaustive: storage.restriction !== undefined && before !== undefined
   })
   const presentRows: Array<RowAsOf> = []
-  const upToKey = (key: string, partial: boolean) =>
+  const upToKey = (key: string, filled: "full" | "partial") =>
     Effect.map(cursors.encodeKey(storage, query, key), (cursor) =>
-      Pages.make(presentRows.slice(0, limit), Option.some(cursor), partial)
+      Pages.make(presentRows.slice(0, limit), Option.some(cursor), filled === "partial")
     )
   for (;;) {
     const step = yield* walk.next(presentRows.length)
     if (step._tag === "Enough") {
-      return yield* upToKey(step.upTo, true)
+      return yield* upToKey(step.upTo, "partial")
     }
     if (step._tag === "End") {
       if (presentRows.length === 0 && decoded.cursor === undefined && contains !== undefined) {
@@ -171,7 +171,7 @@ export const asOfRows = Effect.fnUntraced(function* (
       }
     }
     if (presentRows.length > limit) {
-      return yield* upToKey(presentRows[limit - 1]?.rowKey ?? "", false)
+      return yield* upToKey(presentRows[limit - 1]?.rowKey ?? "", "full")
     }
   }
 })

@@ -76,7 +76,7 @@ const readVisible: Read = Effect.fnUntraced(function* (storage, row, decoded, cu
   let position = cursor
   let count = Math.min(stretch, decoded.limit * 2 + 10)
   while (visibleChanges.length <= decoded.limit) {
-    const bounds = position === undefined ? [] : beyond(storage, side, position, false)
+    const bounds = position === undefined ? [] : beyond(storage, side, position, "excluded")
     // The last change that was looked at is included, visible or not, because the search continues behind it.
     const seenRows = yield* rows(
       SeenRow,

@@ -55,7 +55,9 @@ const ownChanges = (storage: Storage, row: Row, { after, before, inclusive, posi
         sql`${row.key}`,
         which,
         count,
-        position === undefined ? [] : beyond(storage, which, position, (which === "before") === inclusive)
+        position === undefined
+          ? []
+          : beyond(storage, which, position, (which === "before") === inclusive ? "included" : "excluded")
       )} c`
         ]
   return unionAll([...side("before", before), ...side("after", after)])

@@ -216,15 +216,15 @@ export const knownChanges = (
       )`
 }
 
-/** The condition that a change `c` lies on one side of a position. The row comparison alone prunes no partition. */
+/** The condition that a change `c` lies on one side of a position, or at the position itself. The row comparison alone prunes no partition. */
 export const beyond = (
   { sql }: Storage,
   side: "before" | "after",
   position: Position,
-  inclusive: boolean
+  itself: "included" | "excluded"
 ): ReadonlyArray<Fragment> => {
   const at = sql`${formatMicros(position.major)}::timestamptz`
-  const comparison = sql.literal(`${side === "before" ? "<" : ">"}${inclusive ? "=" : ""}`)
+  const comparison = sql.literal(`${side === "before" ? "<" : ">"}${itself === "included" ? "=" : ""}`)
   return [
     sql`c.captured_at ${sql.literal(side === "before" ? "<=" : ">=")} ${at}`,
     sql`(c.captured_at, c.id) ${comparison} (${at}, ${position.id.toString()}::bigint)`

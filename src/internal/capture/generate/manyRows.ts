@@ -101,10 +101,11 @@ const movedColumn = (parts: Parts): ReadonlyArray<string> => {
 /** The pairs that differ, with the names of the fields that do, and of those that do not. */
 const differingPairs = (parts: Parts, { from, now, place, rows, was }: Pairs): Code => {
   const columns = comparedColumns(parts)
-  const fieldsWhere = (different: boolean) =>
+  const fieldsThat = (compare: "differ" | "match") =>
     `array_remove(array[${columns
       .map(
-        (column, index) => `case when ${different ? "" : "not "}d.differ[${index + 1}] then ${literal(column.name)} end`
+        (column, index) =>
+          `case when ${compare === "differ" ? "" : "not "}d.differ[${index + 1}] then ${literal(column.name)} end`
       )
       .join(", ")}]::text[], null)`
   const pair = ["d.was", "d.now", ...keyOf(parts, "d"), ...movedColumn(parts)].join(", ")
@@ -120,10 +121,10 @@ const differingPairs = (parts: Parts, { from, now, place, rows, was }: Pairs): C
   `
   return parts.hides
     ? code`
-        select ${pair}, coalesce(a.alike, ${fieldsWhere(true)}) as fields,
+        select ${pair}, coalesce(a.alike, ${fieldsThat("differ")}) as fields,
           case
-            when a.alike is null then ${fieldsWhere(false)}
-            else array(select s from unnest(${fieldsWhere(false)}) s where s <> all (a.alike))
+            when a.alike is null then ${fieldsThat("match")}
+            else array(select s from unnest(${fieldsThat("match")}) s where s <> all (a.alike))
           end as same,
           case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
         from ${compared}
@@ -138,7 +139,7 @@ const differingPairs = (parts: Parts, { from, now, place, rows, was }: Pairs): C
         ${ordered}
       `
     : code`
-        select ${pair}, ${fieldsWhere(true)} as fields, ${fieldsWhere(false)} as same
+        select ${pair}, ${fieldsThat("differ")} as fields, ${fieldsThat("match")} as same
         from ${compared}
         where true = any (d.differ)
         ${ordered}
