@@ -246,10 +246,12 @@ export const layerScopeRequired: Layer.Layer<Query, ThreadlineError, SqlClient.S
 )
 
 /**
- * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, if the context
- * has them, with `Feed` and `Export`; jobs of `ExportJobs` must name a scope of their own. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
- * took before, is not restricted. For a stream use `withScopeStream`: a stream reads when it is run, and a part of the result that is
- * run outside is not restricted. (A stream that is itself the result is.)
+ * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, if the context has them, with `Feed`
+ * and `Export`. Jobs of `ExportJobs` must then name a scope of their own. A scope inside a scope narrows it.
+ *
+ * Only services of the context are restricted: not one that the effect provides itself, or that it took before. For a stream use
+ * `withScopeStream`: a stream reads when it is run. A stream that is itself the result of the effect is restricted, one inside the result
+ * is not if it is run outside.
  *
  * @since 0.1.0
  * @category scope

@@ -93,9 +93,9 @@ const addressOf = (given: string | undefined): string | undefined => {
 
 const proxyList = (proxies: unknown): BlockList => {
   const list = new BlockList()
-  // Other libraries take `true` here, or one text. Here neither names a proxy.
-  const proxyList: ReadonlyArray<unknown> = Array.isArray(proxies) ? proxies : [undefined]
-  for (const proxy of proxyList) {
+  // Other libraries take `true` here, or one string. Here neither names a proxy.
+  const entries: ReadonlyArray<unknown> = Array.isArray(proxies) ? proxies : [undefined]
+  for (const proxy of entries) {
     const [address = "", bits, ...rest] = typeof proxy === "string" ? proxy.split("/") : []
     const family = isIP(address)
     const width = bits === undefined || !/^\d{1,3}$/.test(bits) ? undefined : Number(bits)

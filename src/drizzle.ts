@@ -54,8 +54,8 @@ const connect = <Tx extends Executor, Settings>(
 })
 
 /**
- * Runs a body in an audited transaction, and returns what it returned. `transaction` is what Drizzle's `db.transaction` takes as its second argument.
- * The rules are those of `ClientAdapter.audited`.
+ * Runs a body in an audited transaction, and returns what it returned. `transaction` is what Drizzle's `db.transaction` takes as its
+ * second argument. The rules are those of `ClientAdapter.audited`.
  *
  * @since 0.1.0
  * @category transactions

@@ -95,8 +95,8 @@ const connect = <Tx extends Executor, Isolation>(
 })
 
 /**
- * Runs a body in an audited transaction, and returns what it returned. `transaction` is an isolation level of Kysely.
- * The rules are those of `ClientAdapter.audited`.
+ * Runs a body in an audited transaction, and returns what it returned. `transaction` is an isolation level of Kysely. The
+ * rules are those of `ClientAdapter.audited`.
  *
  * @since 0.1.0
  * @category transactions

@@ -70,8 +70,8 @@ const connect = <Tx extends Transaction<Tx>>(
 })
 
 /**
- * Runs a body in an audited transaction, and returns what it returned. `transaction` is what `sql.begin` takes before the body, such as `isolation level serializable`.
- * The rules are those of `ClientAdapter.audited`.
+ * Runs a body in an audited transaction, and returns what it returned. `transaction` is what `sql.begin` takes before the body, such as
+ * `isolation level serializable`. The rules are those of `ClientAdapter.audited`.
  *
  * @since 0.1.0
  * @category transactions

@@ -65,8 +65,8 @@ const connect = <Tx extends Executor, Settings>(
 })
 
 /**
- * Runs a body in an audited transaction, and returns what it returned. `transaction` is what `$transaction` takes as its second argument: `maxWait`, `timeout`, `isolationLevel`.
- * The rules are those of `ClientAdapter.audited`.
+ * Runs a body in an audited transaction, and returns what it returned. `transaction` is what `$transaction` takes as its second
+ * argument: `maxWait`, `timeout`, `isolationLevel`. The rules are those of `ClientAdapter.audited`.
  *
  * @since 0.1.0
  * @category transactions

@@ -68,8 +68,8 @@ const connect = <Manager extends Executor, Isolation>(
 }
 
 /**
- * Runs a body in an audited transaction, and returns what it returned. `transaction` is an isolation level of TypeORM.
- * The rules are those of `ClientAdapter.audited`.
+ * Runs a body in an audited transaction, and returns what it returned. `transaction` is an isolation level of TypeORM. The
+ * rules are those of `ClientAdapter.audited`.
  *
  * @since 0.1.0
  * @category transactions

@@ -173,7 +173,7 @@ const endedText = (ended: ExportJobs.Job): string =>
 
 const ranText = ({ completed, expired, failed, postponed }: ExportJobs.Ran): string =>
   completed + expired + failed + postponed === 0
-    ? "Nothing was to be done."
+    ? "There was nothing to do."
     : [
         `${completed} completed`,
         `${failed} failed`,

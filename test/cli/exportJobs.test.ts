@@ -53,7 +53,7 @@ it.layer(host, { timeout: 300_000 })("jobs of threadline export", (it) => {
       )
       expect(status.at(-1)).toBe("")
       expect(status[0]).toMatch(new RegExp(`^export ${id}: \\d records`))
-      expect(yield* Cli.text(["export", "run", "--once"], at)).toBe("Nothing was to be done.\n")
+      expect(yield* Cli.text(["export", "run", "--once"], at)).toBe("There was nothing to do.\n")
       const shown = yield* Cli.text(["export", "job", id], at)
       expect(shown).toMatch(/^state +completed\nformat +csv, gzip\nfilter +\{\}\nasked /)
       expect(shown).toMatch(/\nSHA-256 +[0-9a-f]{64}\n$/)

@@ -75,7 +75,7 @@ export const makeRecorder = (client: SqlClient, schema: string): Recorder => {
               ? Effect.void
               : noPlace(
                   "InsufficientPrivilege",
-                  'an export is recorded as an action, which this role may not; "threadline grant" lets it'
+                  'an export is recorded as an action, and this role may not record one; "threadline grant" lets it'
                 )
       )
     ),

@@ -3,8 +3,8 @@
  * someone else's by then.
  *
  * Some clients send a query only when someone awaits it, which may be after the end of the call that built it. So what sends it asks once
- * more whether the call has ended. This uses what the clients do not document. If a version has it not, only what is built after the
- * end is refused.
+ * more whether the call has ended. This uses what the clients do not document. In a version that lacks it, only what is built after
+ * the end is refused.
  */
 import type { AuditError } from "./errors.js"
 

@@ -233,9 +233,9 @@ export const beginWriting = (settings: Settings = {}): string =>
   `begin isolation level read committed read write${setLocal(settings)}`
 
 /**
- * A statement that changes something, in a transaction of its own: a role whose transactions are read-only by default could not run it, and
- * where they are stricter than READ COMMITTED by default, it would fail beside other writers. Inside a transaction of the caller's, it is
- * a part of that one.
+ * A statement that changes something, in a transaction of its own. With the role's defaults it could not run if these are read-only, and
+ * would fail beside other writers if they are stricter than READ COMMITTED. Inside a transaction of the caller's, it is a part of that
+ * one.
  */
 export const writing = <A, E, R>(
   sql: SqlClient.SqlClient,
