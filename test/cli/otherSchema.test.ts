@@ -8,18 +8,6 @@ import { scratch } from "../support/scratch.js"
 
 Cli.setup()
 
-const argumentOf: Readonly<Record<string, string>> = {
-  FILE: "f",
-  ID: "1",
-  INSTANT: "2026-01-01",
-  KEY: "1",
-  NAME: "n",
-  REF: "r",
-  SUBJECT: "trigger_coverage",
-  TABLE: "posts",
-  TYPE: "user"
-}
-
 /** What a command needs to get as far as the database. */
 const needed: Readonly<Record<string, ReadonlyArray<string>>> = {
   "capture apply": ["--table=posts"],
@@ -48,7 +36,7 @@ const calls = leaves
   .filter((leaf) => !excepted.has(leaf.path.join(" ")))
   .map((leaf) => [
     ...leaf.path,
-    ...leaf.arguments.map((argument) => argumentOf[argument.name] ?? "x"),
+    ...leaf.arguments.map((argument) => Cli.argumentOf(argument.name)),
     ...(needed[leaf.path.join(" ")] ?? [])
   ])
 

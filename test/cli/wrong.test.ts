@@ -35,19 +35,6 @@ const impossible: Readonly<Record<string, string>> = {
   ZONE: "Moon/Base"
 }
 
-const possible: Readonly<Record<string, string>> = {
-  FILE: "f",
-  ID: "1",
-  INSTANT: "2026-01-01",
-  KEY: "1",
-  NAME: "n",
-  REF: "r",
-  SHELL: "bash",
-  SUBJECT: "trigger_coverage",
-  TABLE: "posts",
-  TYPE: "user"
-}
-
 /** What a command needs before it looks at anything else. */
 const needed: Readonly<Record<string, ReadonlyArray<string>>> = {
   "retention purge": ["--yes"],
@@ -59,7 +46,7 @@ const excepted = new Set(["views run n --cursor=nope"])
 
 const cases = leaves.flatMap((leaf) => {
   const name = leaf.path.join(" ")
-  const words = leaf.arguments.map((argument) => possible[argument.name] ?? "x")
+  const words = leaf.arguments.map((argument) => Cli.argumentOf(argument.name))
   const base = [...leaf.path, ...words]
   const options = leaf.options.flatMap((option) => {
     const value = option.words.length > 0 ? "nope" : impossible[option.placeholder ?? ""]

@@ -36,6 +36,22 @@ export interface RunOptions {
   readonly answer?: ((question: string) => boolean) | undefined
 }
 
+const possibleArguments: Readonly<Record<string, string>> = {
+  FILE: "f",
+  ID: "1",
+  INSTANT: "2026-01-01",
+  KEY: "1",
+  NAME: "n",
+  REF: "r",
+  SHELL: "bash",
+  SUBJECT: "trigger_coverage",
+  TABLE: "posts",
+  TYPE: "user"
+}
+
+/** A value that an argument of this name can have, for tests of every command. */
+export const argumentOf = (name: string): string => possibleArguments[name] ?? "x"
+
 /** The URL of a server that is not there. */
 export const nowhere = "postgres://nobody:s3cret@127.0.0.1:1/nothing"
 
