@@ -165,9 +165,9 @@ export const supportScopePosture = (evidence: Given<"support_scope_posture">): R
  * @category models
  */
 export interface DeriveOptions {
-  /** As of `Given`. */
+  /** What it is about, 1 to 256 bytes: an environment, the id of a run. `latest` and `history` find it by this. */
   readonly reference: string
-  /** As of `Given`. */
+  /** Who records it; the actor of `AuditContext` unless given. */
   readonly actor?: Given<Subject>["actor"]
   /** Of `trigger_coverage`, what it is compared with. */
   readonly health?: Health.Options | undefined
@@ -438,9 +438,9 @@ export const overview: Effect.Effect<ReadonlyArray<Standing>, ThreadlineError, E
  * @category models
  */
 export interface ProofOptions {
-  /** Instants, inclusive. */
+  /** The first instant of the period. */
   readonly from: InstantInput
-  /** Instants, inclusive. */
+  /** The last instant of the period, which belongs to it; not before `from`. */
   readonly to: InstantInput
   /** What coverage is compared with. */
   readonly health?: Health.Options | undefined

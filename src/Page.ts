@@ -70,7 +70,7 @@ export interface Encoded<out I> {
   readonly items: ReadonlyArray<I>
   /** Where the next page begins; null exactly if `hasMore` is false. */
   readonly nextCursor: string | null
-  /** As of `Page`. */
+  /** Whether there was a further item when the page was read. */
   readonly hasMore: boolean
   /** True if the page is partial; otherwise there is no such field. */
   readonly partial?: boolean
