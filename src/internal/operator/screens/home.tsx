@@ -19,6 +19,7 @@ import { page, redirect, type Screen, type ScreenContext, type Screened } from "
 import { actorsLabelled, type Meaning, meaningsOf, placed } from "../searchBox.js"
 import { useSite } from "../site.js"
 import { JobList, latestJobs } from "./exports.js"
+import { CoverageLink } from "./timeline.js"
 import { openView, type OwnViews, ownViewsOf, ViewList } from "./views.js"
 
 /** How many of the newest transactions to show. */
@@ -30,18 +31,14 @@ const shortTables = (tables: ReadonlyArray<string>): string => {
 }
 
 const Recent = ({ transactions }: { readonly transactions: ReadonlyArray<Query.TransactionSummary> }): VNode => {
-  const { offers, to, viewer } = useSite()
+  const { to } = useSite()
   return (
     <section>
       <h2>Just now</h2>
       {transactions.length === 0 ? (
         <Empty title="Nothing is recorded yet">
           <p>Changes appear here as soon as a captured table is written to.</p>
-          {offers.coverage && viewer.may("coverage") ? (
-            <p>
-              <a href={to.address("/coverage")}>See which tables are captured</a>
-            </p>
-          ) : null}
+          <CoverageLink />
         </Empty>
       ) : (
         <ul class="list">

@@ -58,6 +58,116 @@ const PlainValue = ({ value }: { readonly value: Json.JsonValue }): VNode => (
   <Text text={typeof value === "string" ? value : Json.stringify(value)} limit={200} />
 )
 
+/** What would go now, in a sentence. */
+const Summary = ({
+  configured,
+  plan
+}: {
+  readonly configured: boolean
+  readonly plan: Retention.Plan | undefined
+}): VNode => (
+  <Facts>
+    {!configured ? (
+      "No policy is configured: nothing is ever removed."
+    ) : plan === undefined ? (
+      "What would go now could not be counted in time; the command below has the time."
+    ) : (
+      <>
+        Now <b>{plural(plan.changes, "change")}</b> and {plural(plan.transactions, "transaction")} would go
+        {plan.held === 0 ? "" : `, ${plural(plan.held, "change")} stay because of a hold`}
+        {plan.awaited === 0
+          ? ""
+          : `, ${plural(plan.awaited, "change")} because a consumer of the feed has not had them`}
+        {plan.cutoff === null ? null : (
+          <>
+            . Nothing since{" "}
+            <b>
+              <Time at={plan.cutoff} zoned />
+            </b>{" "}
+            goes
+          </>
+        )}
+        .
+      </>
+    )}
+  </Facts>
+)
+
+const PlanPanels = ({ plan }: { readonly plan: Retention.Plan }): VNode => (
+  <div class="cols">
+    <Panel title="Policy">
+      <PolicyWords policy={plan.policy} />
+    </Panel>
+    <Panel title="What would go" aside="by table and month">
+      {plan.items.length === 0 ? (
+        <p class="dim">nothing</p>
+      ) : (
+        <ul class="list">
+          {plan.items.slice(0, 30).map(({ changes, how, month, table }) => (
+            <li key={`${table} ${month}`}>
+              <Text text={shortTable(table)} limit={130} /> <span class="sub">{month}</span>
+              <span class="end">
+                {plural(changes, "change")}, {ways[how]}
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Panel>
+  </div>
+)
+
+const StartForm = ({ plan }: { readonly plan: Retention.Plan }): VNode => (
+  <Panel title="Start a run">
+    <p>
+      It removes what is listed above, for good, and is recorded under your name before it begins. Type{" "}
+      <code>purge</code> to confirm.
+    </p>
+    <ActionForm act="policy/retention/run">
+      <label>
+        Confirmation
+        <input name="confirm" autocomplete="off" required pattern="purge" />
+      </label>
+      <button class="bad">Remove {plural(plan.changes, "change")} for good</button>
+    </ActionForm>
+  </Panel>
+)
+
+const Runs = ({ runs }: { readonly runs: ReadonlyArray<Retention.Run> }): VNode => (
+  <section>
+    <h2>Runs</h2>
+    {runs.length === 0 ? (
+      <p class="dim">There was no run.</p>
+    ) : (
+      <Table caption="Runs, newest first" columns={["Started", "Kind", "State", "Removed", "Who"]}>
+        <tbody>
+          {runs.map((run) => (
+            <tr key={run.id}>
+              <td class="fit">
+                <Time at={run.startedAt} live />
+              </td>
+              <td>{run.kind}</td>
+              <td>
+                <Tag tone={runTones[run.state]}>{run.state}</Tag>
+                {run.problem === null ? null : (
+                  <div class="sub">
+                    <Text text={run.problem} limit={200} />
+                  </div>
+                )}
+              </td>
+              <td>
+                {plural(run.changes, "change")}, {plural(run.transactions, "transaction")},{" "}
+                {plural(run.actions, "action")}
+              </td>
+              <td>{run.actor === null ? <Text text={run.dbUser} limit={63} /> : <ActorName actor={run.actor} />}</td>
+            </tr>
+          ))}
+        </tbody>
+      </Table>
+    )}
+  </section>
+)
+
 const RetentionView = ({
   configured,
   plan,
@@ -71,103 +181,10 @@ const RetentionView = ({
   return (
     <>
       <h1>Retention</h1>
-      <Facts>
-        {!configured ? (
-          "No policy is configured: nothing is ever removed."
-        ) : plan === undefined ? (
-          "What would go now could not be counted in time; the command below has the time."
-        ) : (
-          <>
-            Now <b>{plural(plan.changes, "change")}</b> and {plural(plan.transactions, "transaction")} would go
-            {plan.held === 0 ? "" : `, ${plural(plan.held, "change")} stay because of a hold`}
-            {plan.awaited === 0
-              ? ""
-              : `, ${plural(plan.awaited, "change")} because a consumer of the feed has not had them`}
-            {plan.cutoff === null ? null : (
-              <>
-                . Nothing since{" "}
-                <b>
-                  <Time at={plan.cutoff} zoned />
-                </b>{" "}
-                goes
-              </>
-            )}
-            .
-          </>
-        )}
-      </Facts>
-      {plan === undefined ? null : (
-        <div class="cols">
-          <Panel title="Policy">
-            <PolicyWords policy={plan.policy} />
-          </Panel>
-          <Panel title="What would go" aside="by table and month">
-            {plan.items.length === 0 ? (
-              <p class="dim">nothing</p>
-            ) : (
-              <ul class="list">
-                {plan.items.slice(0, 30).map(({ changes, how, month, table }) => (
-                  <li key={`${table} ${month}`}>
-                    <Text text={shortTable(table)} limit={130} /> <span class="sub">{month}</span>
-                    <span class="end">
-                      {plural(changes, "change")}, {ways[how]}
-                    </span>
-                  </li>
-                ))}
-              </ul>
-            )}
-          </Panel>
-        </div>
-      )}
-      {plan !== undefined && plan.changes > 0 && viewer.may("retention") ? (
-        <Panel title="Start a run">
-          <p>
-            It removes what is listed above, for good, and is recorded under your name before it begins. Type{" "}
-            <code>purge</code> to confirm.
-          </p>
-          <ActionForm act="policy/retention/run">
-            <label>
-              Confirmation
-              <input name="confirm" autocomplete="off" required pattern="purge" />
-            </label>
-            <button class="bad">Remove {plural(plan.changes, "change")} for good</button>
-          </ActionForm>
-        </Panel>
-      ) : null}
-      <section>
-        <h2>Runs</h2>
-        {runs.length === 0 ? (
-          <p class="dim">There was no run.</p>
-        ) : (
-          <Table caption="Runs, newest first" columns={["Started", "Kind", "State", "Removed", "Who"]}>
-            <tbody>
-              {runs.map((run) => (
-                <tr key={run.id}>
-                  <td class="fit">
-                    <Time at={run.startedAt} live />
-                  </td>
-                  <td>{run.kind}</td>
-                  <td>
-                    <Tag tone={runTones[run.state]}>{run.state}</Tag>
-                    {run.problem === null ? null : (
-                      <div class="sub">
-                        <Text text={run.problem} limit={200} />
-                      </div>
-                    )}
-                  </td>
-                  <td>
-                    {plural(run.changes, "change")}, {plural(run.transactions, "transaction")},{" "}
-                    {plural(run.actions, "action")}
-                  </td>
-                  <td>
-                    {run.actor === null ? <Text text={run.dbUser} limit={63} /> : <ActorName actor={run.actor} />}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </Table>
-        )}
-      </section>
+      <Summary configured={configured} plan={plan} />
+      {plan === undefined ? null : <PlanPanels plan={plan} />}
+      {plan !== undefined && plan.changes > 0 && viewer.may("retention") ? <StartForm plan={plan} /> : null}
+      <Runs runs={runs} />
     </>
   )
 }

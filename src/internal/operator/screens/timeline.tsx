@@ -96,18 +96,24 @@ interface Answer {
   readonly canSave: boolean
 }
 
+/** The way to the tables that are captured, for viewers who may see them. */
+export const CoverageLink = (): VNode | null => {
+  const { offers, to, viewer } = useSite()
+  return offers.coverage && viewer.may("coverage") ? (
+    <p>
+      <a href={to.address("/coverage")}>See which tables are captured</a>
+    </p>
+  ) : null
+}
+
 const Nothing = ({ anything, listing }: Answer): VNode => {
-  const { to, viewer, offers } = useSite()
+  const { to } = useSite()
   const { filter } = listing
   if (!anything) {
     return (
       <Empty title="Nothing is recorded yet">
         <p>No change was captured that you may see. Changes appear here as soon as a captured table is written to.</p>
-        {offers.coverage && viewer.may("coverage") ? (
-          <p>
-            <a href={to.address("/coverage")}>See which tables are captured</a>
-          </p>
-        ) : null}
+        <CoverageLink />
       </Empty>
     )
   }
@@ -123,61 +129,168 @@ const Nothing = ({ anything, listing }: Answer): VNode => {
   )
 }
 
-const View = (answer: Answer): VNode => {
-  const { changes, count, following, listing, next, partial } = answer
-  const { now, offers, to } = useSite()
-  const { extra, filter } = asLinked(listing)
-  const here = listing.filter
+/** How many changes there are, of what, and what is shown of them. */
+const Summary = ({ changes, count, listing, next, partial }: Answer): VNode => {
   const transactions = new Set(changes.map(({ transactionId }) => transactionId)).size
   const hidden = redactions(changes)
-  const cursor = here.cursor
-  const goOn = { ...here, cursor: next }
-  const before = listing.back.at(-1)
+  const exact = count?.exact === true
+  return (
+    <Facts>
+      <b>
+        {count === undefined
+          ? next === undefined && listing.filter.cursor === undefined && !partial
+            ? counted(changes.length)
+            : "Many"
+          : `${counted(count.count)}${exact ? "" : "+"}`}
+      </b>{" "}
+      <Text text={about(listing)} limit={400} />
+      <Window listing={listing} />
+      {changes.length === 0 ? null : (
+        <>
+          {exact && count.count === changes.length ? ", " : `; here ${plural(changes.length, "change")} `}
+          in {plural(transactions, "transaction")}
+          {hidden === 0 ? "" : `, ${plural(hidden, "field")} redacted`}
+        </>
+      )}
+      .
+    </Facts>
+  )
+}
+
+/** Begins to follow the list, or ends that. */
+const Following = ({ following, listing }: Answer): VNode => {
+  const { to } = useSite()
+  const { extra, filter } = asLinked(listing)
+  const follow = to.timeline(filter, { ...extra, follow: "on" })
+  return following ? (
+    <>
+      <span id="followed" role="status">
+        Follows with a script; without one, <a href={follow}>load again</a>
+      </span>
+      <a href={to.timeline(filter, extra)}>Stop following</a>
+    </>
+  ) : (
+    <a href={follow}>Follow</a>
+  )
+}
+
+/** The last instant that the page shows. */
+const seenOf = (now: number, changes: ReadonlyArray<Query.Change>): string =>
+  seenUntil(
+    now,
+    changes.map(({ capturedAt }) => capturedAt)
+  )
+
+/**
+ * A link to exactly what is shown, without later changes. The first page ends at an instant. A later page begins at its cursor, which
+ * belongs to this filter, and ends after as many items.
+ */
+const PinnedLink = ({ changes, listing }: Answer): VNode => {
+  const { now, to } = useSite()
+  const { filter } = listing
+  const end = filter.to ?? (filter.cursor === undefined ? seenOf(now, changes) : undefined)
+  return (
+    <a
+      href={to.timeline(
+        { ...filter, to: end, limit: undefined },
+        {
+          ...keptParameters(listing),
+          ...(changes.length === 0 ? {} : { limit: String(changes.length) }),
+          seen: digestOf(changes.map(({ id }) => id))
+        }
+      )}
+    >
+      Link to exactly this
+    </a>
+  )
+}
+
+/** Files of everything that the filter lets through, up to what is seen. */
+const ExportLinks = ({ changes, listing: { filter } }: Answer): VNode => {
+  const { now, offers, to } = useSite()
+  const whole = {
+    ...filter,
+    to: filter.to ?? seenOf(now, changes),
+    cursor: undefined,
+    order: undefined,
+    limit: undefined
+  }
+  return (
+    <span>
+      Export{" "}
+      {kindsOfLists(offers.formats).map((kind, index) => (
+        <>
+          {index === 0 ? "" : " · "}
+          <a href={to.changes(kind, whole)}>{labelOf(kind)}</a>
+        </>
+      ))}
+      {offers.exports ? (
+        <>
+          {" · "}
+          <a
+            href={to.address("/exports", {
+              filter: Either.match(Query.filterFromInput(whole), {
+                onLeft: () => "",
+                onRight: (all) => write(all)
+              })
+            })}
+          >
+            later
+          </a>
+        </>
+      ) : null}
+    </span>
+  )
+}
+
+/** The changes of the page, and the ways to those before and after it. */
+const List = ({ changes, listing, next, partial }: Answer): VNode => {
+  const { to } = useSite()
+  const { back, filter } = listing
+  const { cursor } = filter
+  const before = back.at(-1)
   const newer =
     cursor === undefined
       ? undefined
       : before === undefined || before === "-"
-        ? to.timeline({ ...here, cursor: undefined }, keptParameters(listing))
-        : to.timeline({ ...here, cursor: before }, { back: listing.back.slice(0, -1), ...keptParameters(listing) })
-  // A pinned link must not show later changes. The first page ends at an instant. A later page begins at its cursor,
-  // which belongs to this filter, and ends after as many items.
-  const seen = seenUntil(
-    now,
-    changes.map(({ capturedAt }) => capturedAt)
+        ? to.timeline({ ...filter, cursor: undefined }, keptParameters(listing))
+        : to.timeline({ ...filter, cursor: before }, { back: back.slice(0, -1), ...keptParameters(listing) })
+  const older =
+    next === undefined
+      ? undefined
+      : to.timeline(
+          { ...filter, cursor: next },
+          { back: [...back, cursor ?? "-"].slice(-12), ...keptParameters(listing) }
+        )
+  return (
+    <>
+      {changes.length === 0 ? (
+        <Notice>
+          <span>Nothing among the changes that were looked at. The search goes on with the next page.</span>
+        </Notice>
+      ) : (
+        <ChangeTable caption={`${about(listing)}, ${filter.order} first`} changes={changes} />
+      )}
+      <Pager
+        newer={newer}
+        newerName={filter.order === "oldest" ? "← Earlier" : "← Newer"}
+        older={older}
+        olderName={filter.order === "oldest" ? "Later →" : "Older →"}
+      >
+        {partial ? "Searched a part; go on for the rest" : plural(changes.length, "change")}
+      </Pager>
+    </>
   )
-  const end = here.to ?? (cursor === undefined ? seen : undefined)
-  const pinned = to.timeline(
-    { ...here, to: end, limit: undefined },
-    {
-      ...keptParameters(listing),
-      ...(changes.length === 0 ? {} : { limit: String(changes.length) }),
-      seen: digestOf(changes.map(({ id }) => id))
-    }
-  )
-  const whole = { ...here, to: here.to ?? seen, cursor: undefined, order: undefined, limit: undefined }
-  const exact = count?.exact === true
+}
+
+const View = (answer: Answer): VNode => {
+  const { canExport, canFollow, canSave, changes, listing, partial } = answer
+  const { to } = useSite()
+  const { cursor, to: until } = listing.filter
   return (
     <>
       <h1>Timeline</h1>
-      <Facts>
-        <b>
-          {count === undefined
-            ? next === undefined && cursor === undefined && !partial
-              ? counted(changes.length)
-              : "Many"
-            : `${counted(count.count)}${exact ? "" : "+"}`}
-        </b>{" "}
-        <Text text={about(listing)} limit={400} />
-        <Window listing={listing} />
-        {changes.length === 0 ? null : (
-          <>
-            {exact && count.count === changes.length ? ", " : `; here ${plural(changes.length, "change")} `}
-            in {plural(transactions, "transaction")}
-            {hidden === 0 ? "" : `, ${plural(hidden, "field")} redacted`}
-          </>
-        )}
-        .
-      </Facts>
+      <Summary {...answer} />
       <Seen seen={listing.seen} ids={changes.map(({ id }) => id)} />
       <FilterForm
         action={new URL(to.timeline(), "http://own.invalid").pathname}
@@ -190,73 +303,12 @@ const View = (answer: Answer): VNode => {
           to.timeline(filter, filter.from === undefined && filter.to === undefined ? { since } : {})
         }
       >
-        {answer.canFollow && cursor === undefined && here.to === undefined ? (
-          following ? (
-            <>
-              <span id="followed" role="status">
-                Follows with a script; without one,{" "}
-                <a href={to.timeline(filter, { ...extra, follow: "on" })}>load again</a>
-              </span>
-              <a href={to.timeline(filter, extra)}>Stop following</a>
-            </>
-          ) : (
-            <a href={to.timeline(filter, { ...extra, follow: "on" })}>Follow</a>
-          )
-        ) : null}
-        <a href={pinned}>Link to exactly this</a>
-        {answer.canExport ? (
-          <span>
-            Export{" "}
-            {kindsOfLists(offers.formats).map((kind, index) => (
-              <>
-                {index === 0 ? "" : " · "}
-                <a href={to.changes(kind, whole)}>{labelOf(kind)}</a>
-              </>
-            ))}
-            {offers.exports ? (
-              <>
-                {" · "}
-                <a
-                  href={to.address("/exports", {
-                    filter: Either.match(Query.filterFromInput(whole), {
-                      onLeft: () => "",
-                      onRight: (all) => write(all)
-                    })
-                  })}
-                >
-                  later
-                </a>
-              </>
-            ) : null}
-          </span>
-        ) : null}
+        {canFollow && cursor === undefined && until === undefined ? <Following {...answer} /> : null}
+        <PinnedLink {...answer} />
+        {canExport ? <ExportLinks {...answer} /> : null}
       </Chips>
-      {answer.canSave ? <SaveForm listing={listing} /> : null}
-      {changes.length === 0 && !partial ? (
-        <Nothing {...answer} />
-      ) : (
-        <>
-          {changes.length === 0 ? (
-            <Notice>
-              <span>Nothing among the changes that were looked at. The search goes on with the next page.</span>
-            </Notice>
-          ) : (
-            <ChangeTable caption={`${about(listing)}, ${here.order} first`} changes={changes} />
-          )}
-          <Pager
-            newer={newer}
-            newerName={here.order === "oldest" ? "← Earlier" : "← Newer"}
-            older={
-              next === undefined
-                ? undefined
-                : to.timeline(goOn, { back: [...listing.back, cursor ?? "-"].slice(-12), ...keptParameters(listing) })
-            }
-            olderName={here.order === "oldest" ? "Later →" : "Older →"}
-          >
-            {partial ? "Searched a part; go on for the rest" : plural(changes.length, "change")}
-          </Pager>
-        </>
-      )}
+      {canSave ? <SaveForm listing={listing} /> : null}
+      {changes.length === 0 && !partial ? <Nothing {...answer} /> : <List {...answer} />}
     </>
   )
 }

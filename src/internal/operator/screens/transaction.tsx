@@ -168,69 +168,128 @@ const upTo = (incident: Query.Incident, until: string | undefined): Query.Incide
   related: incident.related.filter(({ transaction }) => until === undefined || transaction.occurredAt <= until)
 })
 
-const View = ({ incident, link }: { readonly incident: Query.Incident; readonly link: Link }): VNode => {
-  const { now, to } = useSite()
-  const { actions, changes, related, siblings, transaction } = incident
-  const back = link.cursor !== undefined
-  const pin = link.until === undefined ? {} : { until: link.until }
+/** Who made how many changes, when and why. */
+const Summary = ({ incident, link }: { readonly incident: Query.Incident; readonly link: Link }): VNode => {
+  const { actions, changes, transaction } = incident
   const [first] = actions
   const tables = new Set(changes.items.map(({ change }) => `${change.tableSchema}.${change.tableName}`)).size
-  const next = nextCursor(changes)
   const { actor } = transaction
+  return (
+    <Facts>
+      <b>
+        {actor === null ? (
+          "Nobody known"
+        ) : (
+          <Text
+            text={actor.label === undefined ? actorText(actor) : `${actorText(actor)} · ${actor.label}`}
+            limit={160}
+          />
+        )}
+      </b>
+      {actor?.impersonator === undefined ? null : (
+        <>
+          , really <b>{<Text text={actorText(actor.impersonator)} limit={100} />}</b>,
+        </>
+      )}{" "}
+      made{" "}
+      <b>
+        {changes.hasMore || link.cursor !== undefined ? "more than " : ""}
+        {plural(changes.items.length, "change")}
+      </b>{" "}
+      in {plural(tables, "table")} on{" "}
+      <b>
+        <Time at={transaction.occurredAt} live zoned />
+      </b>
+      {first?.reason === null || first === undefined ? null : (
+        <>
+          {" "}
+          because “<Text text={first.reason} limit={200} />”
+        </>
+      )}
+      .
+    </Facts>
+  )
+}
+
+/** A link to exactly what is shown. */
+const Pinned = ({ incident, link }: { readonly incident: Query.Incident; readonly link: Link }): VNode => {
+  const { now, to } = useSite()
+  const { changes, related, transaction } = incident
+  return (
+    <p class="sub">
+      <a
+        href={to.transaction(transaction.id, {
+          cursor: link.cursor,
+          limit: changes.items.length === 0 ? undefined : String(changes.items.length),
+          until:
+            link.until ??
+            seenUntil(
+              now,
+              related.map(({ transaction }) => transaction.occurredAt)
+            ),
+          seen: digestOf(idsOf(incident))
+        })}
+      >
+        Link to exactly this
+      </a>
+    </p>
+  )
+}
+
+/** The changes, and the way to the first and the next ones. */
+const ChangesOf = ({ incident, link }: { readonly incident: Query.Incident; readonly link: Link }): VNode => {
+  const { to } = useSite()
+  const { changes, transaction } = incident
+  const back = link.cursor !== undefined
+  const pin = link.until === undefined ? {} : { until: link.until }
+  const next = nextCursor(changes)
+  return (
+    <>
+      {changes.items.length === 0 ? (
+        <Empty title="No change">
+          <p>This transaction changed no captured row that is still kept and that you may see.</p>
+        </Empty>
+      ) : (
+        changes.items.map((diff) => (
+          <ChangeArticle
+            key={diff.change.id}
+            diff={diff}
+            heading={
+              <>
+                <h3>
+                  <RowName change={diff.change} at={diff.change.capturedAt} />
+                </h3>
+                <span class="sub mono end">
+                  <Time at={diff.change.capturedAt} form="clock" />
+                </span>
+              </>
+            }
+          />
+        ))
+      )}
+      {next === undefined && !back ? null : (
+        <Pager
+          newer={back ? to.transaction(transaction.id, pin) : undefined}
+          newerName="← First changes"
+          older={next === undefined ? undefined : to.transaction(transaction.id, { ...pin, cursor: next })}
+          olderName="Next changes →"
+        >
+          {plural(changes.items.length, "change")}
+        </Pager>
+      )}
+    </>
+  )
+}
+
+const View = ({ incident, link }: { readonly incident: Query.Incident; readonly link: Link }): VNode => {
+  const { actions, related, siblings, transaction } = incident
+  const [first] = actions
   return (
     <>
       <h1>{first === undefined ? `Transaction ${transaction.id}` : <Text text={first.name} limit={120} />}</h1>
-      <Facts>
-        <b>
-          {actor === null ? (
-            "Nobody known"
-          ) : (
-            <Text
-              text={actor.label === undefined ? actorText(actor) : `${actorText(actor)} · ${actor.label}`}
-              limit={160}
-            />
-          )}
-        </b>
-        {actor?.impersonator === undefined ? null : (
-          <>
-            , really <b>{<Text text={actorText(actor.impersonator)} limit={100} />}</b>,
-          </>
-        )}{" "}
-        made{" "}
-        <b>
-          {changes.hasMore || back ? "more than " : ""}
-          {plural(changes.items.length, "change")}
-        </b>{" "}
-        in {plural(tables, "table")} on{" "}
-        <b>
-          <Time at={transaction.occurredAt} live zoned />
-        </b>
-        {first?.reason === null || first === undefined ? null : (
-          <>
-            {" "}
-            because “<Text text={first.reason} limit={200} />”
-          </>
-        )}
-        .
-      </Facts>
+      <Summary incident={incident} link={link} />
       <Seen seen={link.seen} ids={idsOf(incident)} />
-      <p class="sub">
-        <a
-          href={to.transaction(transaction.id, {
-            cursor: link.cursor,
-            limit: changes.items.length === 0 ? undefined : String(changes.items.length),
-            until:
-              link.until ??
-              seenUntil(
-                now,
-                related.map(({ transaction }) => transaction.occurredAt)
-              ),
-            seen: digestOf(idsOf(incident))
-          })}
-        >
-          Link to exactly this
-        </a>
-      </p>
+      <Pinned incident={incident} link={link} />
       {transaction.contextError === null ? null : (
         <Notice tone="warn">
           <b>A part of the context could not be recorded.</b>
@@ -246,38 +305,7 @@ const View = ({ incident, link }: { readonly incident: Query.Incident; readonly 
             <ActionPanel key={action.id} action={action} />
           ))}
           {incident.hasMoreActions ? <p class="sub">The first 100 actions are shown.</p> : null}
-          {changes.items.length === 0 ? (
-            <Empty title="No change">
-              <p>This transaction changed no captured row that is still kept and that you may see.</p>
-            </Empty>
-          ) : (
-            changes.items.map((diff) => (
-              <ChangeArticle
-                key={diff.change.id}
-                diff={diff}
-                heading={
-                  <>
-                    <h3>
-                      <RowName change={diff.change} at={diff.change.capturedAt} />
-                    </h3>
-                    <span class="sub mono end">
-                      <Time at={diff.change.capturedAt} form="clock" />
-                    </span>
-                  </>
-                }
-              />
-            ))
-          )}
-          {next === undefined && !back ? null : (
-            <Pager
-              newer={back ? to.transaction(transaction.id, pin) : undefined}
-              newerName="← First changes"
-              older={next === undefined ? undefined : to.transaction(transaction.id, { ...pin, cursor: next })}
-              olderName="Next changes →"
-            >
-              {plural(changes.items.length, "change")}
-            </Pager>
-          )}
+          <ChangesOf incident={incident} link={link} />
           <Others title="Parts of the same database transaction" list={siblings} more={incident.hasMoreSiblings} />
           <Others title="Other transactions of the same correlation" list={related} more={incident.hasMoreRelated} />
         </div>
