@@ -13,6 +13,7 @@ import * as Query from "../../../src/Query.js"
 import * as Threadline from "../../../src/Threadline.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { everything, hostile, pages, seed, services, textOf } from "../../support/operator.js"
+import { until } from "../../support/until.js"
 
 const hashes = (html: string, tag: string): ReadonlyArray<string> =>
   [...html.matchAll(new RegExp(`<${tag}>(.*?)</${tag}>`, "gs"))].map(
@@ -233,14 +234,24 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       const slow = yield* pages({
         timeout: "300 millis",
         authorize: () =>
-          secret((surface, columns) => surface === "changes" && columns.sql`(select true from pg_sleep(30))`)
+          secret((surface, columns) => surface === "changes" && columns.sql`(select true from pg_sleep(600))`)
       })
       const late = yield* slow("/audit/timeline")
       expect(late.status).toBe(504)
       expect(textOf(late.body)).toContain("This took too long")
-      expect(
-        yield* sql`select 1 from pg_stat_activity where query like '%pg_sleep(30)%' and state = 'active' and pid <> pg_backend_pid()`
-      ).toHaveLength(0)
+      yield* until(
+        "the statement of the page is cancelled",
+        Effect.map(
+          sql`
+            select
+            from pg_stat_activity
+            where datname = current_database()
+              and query like '%pg_sleep(600)%'
+              and state = 'active'
+              and pid <> pg_backend_pid()`,
+          (found) => found.length === 0
+        )
+      )
 
       // A failure has a reference, and nothing else.
       const toldFailures: Array<OperatorSurface.Failure> = []
