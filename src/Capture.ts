@@ -125,8 +125,8 @@ export interface ApplyOptions extends PlanOptions {
   /** Accepts that a column shows more than when the table was last captured. */
   readonly allowLessRedaction?: boolean | undefined
   /**
-   * How long to try for the locks of a table before a longer pause: 3 seconds unless given. One transaction waits for at most 0.8 of
-   * the server's `deadlock_timeout`, so that it always gives way to a writer.
+   * How long to try for the locks of a table before a longer pause: 3 seconds unless given. One transaction waits for at most half
+   * of the server's `deadlock_timeout`, so that it always gives way to a writer.
    */
   readonly lockTimeout?: DurationInput | undefined
   /** How often that is done again, after growing pauses: 5 times unless given. */
