@@ -121,18 +121,18 @@ export function* fieldLines(fields: ReadonlyArray<Query.FieldDiff>, width: numbe
   }
 }
 
-/** One change with its diff. `context` adds who, why and which transaction. */
+/** One change with its diff. A change that stands `alone`, without its transaction above it, says who, why and in which transaction. */
 export function* changeLines(
   change: Query.Change,
   fields: ReadonlyArray<Query.FieldDiff>,
   width: number,
-  context: boolean
+  place: "alone" | "in its transaction"
 ): Generator<string, void> {
   const row = [tableOf(change), keyOf(change)].filter((part) => part !== "").join(" ")
   const details = change.details === null ? [] : [clip(`  ${valueText(change.details, width)}`, width)]
   yield* [
     `${bold(visible(`${when(change.capturedAt)}  ${change.op} ${row}`))}`,
-    ...(context
+    ...(place === "alone"
       ? paragraph(
           [
             who(change.transaction.actor),

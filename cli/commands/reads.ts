@@ -19,13 +19,6 @@ const ofRow = { table: "TABLE", key: "KEY", instant: "INSTANT" }
 
 const keyArgument = argument("KEY", "Key of the row; of several columns a JSON array or object.")
 
-function* blocks(diffs: ReadonlyArray<Query.ChangeDiff>, context: boolean, width: number): Generator<string, void> {
-  for (const [index, { change, fields }] of diffs.entries()) {
-    yield* index === 0 ? [] : [""]
-    yield* changeLines(change, fields, width, context)
-  }
-}
-
 export const history = leaf("history", { ...common, ...paging, table: tableArgument, key: keyArgument }, (options) =>
   Effect.gen(function* () {
     const pageOptions = yield* pagingOf(options)
@@ -51,7 +44,7 @@ export const history = leaf("history", { ...common, ...paging, table: tableArgum
       (width) =>
         items.length + schemaEvents.length === 0
           ? listed(page, "Nothing is recorded of this row.", () => [])
-          : marked(page, columns, schemaEvents, pageOptions.order !== "oldest", width)
+          : marked(page, columns, schemaEvents, pageOptions.order ?? "newest", width)
     )
   })
 )
@@ -67,16 +60,16 @@ function* marked(
   page: Page.Page<Query.Change>,
   columns: ReadonlyArray<string>,
   events: ReadonlyArray<Query.SchemaEvent>,
-  newest: boolean,
+  order: "newest" | "oldest",
   width: number
 ): Generator<string, void> {
   const entries = [
     ...page.items.map((change) => ({
       at: change.capturedAt,
-      lines: () => changeLines(change, Query.fieldDiffs(change, columns), width, true)
+      lines: () => changeLines(change, Query.fieldDiffs(change, columns), width, "alone")
     })),
     ...events.map((event) => ({ at: event.occurredAt, lines: () => [dim(eventLine(event))] }))
-  ].sort((a, b) => (a.at === b.at ? 0 : a.at < b.at === newest ? 1 : -1))
+  ].sort((a, b) => (a.at === b.at ? 0 : a.at < b.at === (order === "newest") ? 1 : -1))
   for (const [index, { lines }] of entries.entries()) {
     yield* index === 0 ? [] : [""]
     yield* lines()
@@ -213,8 +206,10 @@ function* incidentText(incident: Query.Incident, width: number): Generator<strin
     ]),
     ...(hasMoreActions ? ["", "There are more actions."] : [])
   ]
-  yield* changes.items.length === 0 ? [] : [""]
-  yield* blocks(changes.items, false, width)
+  for (const { change, fields } of changes.items) {
+    yield ""
+    yield* changeLines(change, fields, width, "in its transaction")
+  }
   yield* [
     ...more(changes),
     ...otherTransactions("Parts of the same database transaction", siblings, hasMoreSiblings, width),
