@@ -9,8 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
-import type { ThreadlineError } from "../../ThreadlineError.js"
-import { fromSqlError, InvalidRequest, type NotFound } from "../../ThreadlineError.js"
+import { fromSqlError, InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { formatMicros, parseMicros } from "../core/instant.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { told } from "../core/request.js"
@@ -34,47 +33,47 @@ export type PurgeError = InvalidRequest | NotFound | RetentionError | Threadline
 
 const isPlan = Schema.is(Plan)
 
-/** The whole of a run's work, in its order. */
-const work = Effect.fnUntraced(function* (run: Work): Effect.fn.Return<void, WorkError> {
-  const { conditions, plan, storage } = run
+/** Everything that a plan removes, in its order. */
+const removeAll = Effect.fnUntraced(function* (work: Work): Effect.fn.Return<void, WorkError> {
+  const { conditions, plan, storage } = work
   const planned = new Map(plan.partitions.map((partition) => [partition.name, partition]))
   const partitions = yield* partitionsNow(storage)
   for (const partition of partitions) {
     const part = planned.get(partition.name)
     const until = partition.bounds?.until
     if (part !== undefined && part.how !== "batches" && until !== undefined && until === part.until) {
-      yield* expire(run, partition, until, part.changes)
+      yield* expire(work, partition, until, part.changes)
     }
   }
   // The list is read again, because partitions were dropped.
   for (const partition of yield* partitionsNow(storage)) {
     if (planned.has(partition.name) && conditions.cutoffs.latest !== null) {
-      yield* purgeChanges(run, partition)
+      yield* purgeChanges(work, partition)
     }
   }
   const look = yield* asOwner(storage, toLookAt(conditions, plan.policy))
-  const locked = (yield* purgeTransactions(run, look)) + (yield* purgeActions(run, look))
-  run.settled = locked === 0 ? settledBy(conditions, look, plan.at) : null
+  const locked = (yield* purgeTransactions(work, look)) + (yield* purgeActions(work, look))
+  work.settled = locked === 0 ? settledBy(conditions, look, plan.at) : null
 })
 
 const expire = Effect.fnUntraced(function* (
-  run: Work,
+  work: Work,
   partition: Partition,
   until: string,
   planned: number
 ): Effect.fn.Return<void, WorkError> {
-  yield* turn(run)
+  yield* turn(work)
   const { isEmpty } = yield* batch(
-    run,
+    work,
     "changes",
-    Effect.map(emptyPartition(run, partition, until, planned), (isEmpty) => ({
+    Effect.map(emptyPartition(work, partition, until, planned), (isEmpty) => ({
       isEmpty,
       removed: isEmpty ? planned : 0,
       counted: isEmpty ? 1 : 0
     }))
   )
-  if (isEmpty && allExpire(run.conditions, until)) {
-    yield* dropPartition(run, partition)
+  if (isEmpty && allExpire(work.conditions, until)) {
+    yield* dropPartition(work, partition)
   }
 })
 
@@ -234,7 +233,7 @@ export const purge = Effect.fnUntraced(function* <E, R>(
     plan.lastRun
   )
   const tally = { changes: 0, transactions: 0, actions: 0, batches: 0 }
-  const run: Work = {
+  const work: Work = {
     storage,
     conditions,
     plan,
@@ -249,7 +248,7 @@ export const purge = Effect.fnUntraced(function* <E, R>(
   return yield* underLease<E | WorkError, R>(
     storage,
     lease,
-    Effect.zipRight(archiveAll(run, options.archive), work(run)),
-    () => run.settled
+    Effect.zipRight(archiveAll(work, options.archive), removeAll(work)),
+    () => work.settled
   ) as Effect.Effect<Run, E | RetentionError | ThreadlineError, R>
 })
