@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { notAnObject, unknownField } from "./internal/core/request.js"
 import * as columns from "./internal/export/columns.js"
 import type { ExportError } from "./internal/export/exportError.js"
 import type { Format as FormatName } from "./internal/export/formats.js"
@@ -212,13 +213,17 @@ export class RecordingClient extends Context.Tag("threadline/Export/RecordingCli
 >() {}
 
 /**
- * Exports, with options such as whether they are recorded.
+ * Exports, with options such as whether they are recorded. Throws `InvalidRequest` for an option that is not known.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerWith = (options: LayerOptions): Layer.Layer<Export, ThreadlineError, SqlClient.SqlClient> =>
-  Layer.effect(
+export const layerWith = (options: LayerOptions): Layer.Layer<Export, ThreadlineError, SqlClient.SqlClient> => {
+  const wrong = notAnObject(options) ?? unknownField(options, { scopeRequired: true, record: true })
+  if (wrong !== undefined) {
+    throw wrong
+  }
+  return Layer.effect(
     Export,
     Effect.gen(function* () {
       const storage = yield* wholeStorage
@@ -233,6 +238,7 @@ export const layerWith = (options: LayerOptions): Layer.Layer<Export, Threadline
       })
     })
   )
+}
 
 /**
  * Exports from the client's database. Each export is recorded as an action.

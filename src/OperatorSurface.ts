@@ -29,6 +29,7 @@ import * as Export from "./Export.js"
 import * as ExportJobs from "./ExportJobs.js"
 import * as Feed from "./Feed.js"
 import * as Health from "./Health.js"
+import { notAnObject, unknownField } from "./internal/core/request.js"
 import * as access from "./internal/operator/access.js"
 import { fromNode, fromWeb, type Mounting, prefixOf, send } from "./internal/operator/mount.js"
 import type { HostRow, Labelled } from "./internal/operator/site.js"
@@ -107,9 +108,9 @@ export interface Options<in Asked, out R = never> {
   readonly retention?: Retention.Policy | undefined
   /** What rows are shown with, by table: `{ invoices: { lines: { table: "invoice_lines", columns: { invoice_id: "id" } } } }`. */
   readonly relations?: { readonly [table: string]: { readonly [name: string]: Query.Relation } } | undefined
-  /** An address of your own admin for a row or an actor. Only paths and http(s) addresses become links. */
+  /** An address of your own admin for a row. Only paths and http(s) addresses become links. */
   readonly rowLink?: ((row: Row) => string | null | undefined) | undefined
-  /** An address of your own admin for a row or an actor. Only paths and http(s) addresses become links. */
+  /** An address of your own admin for an actor. Only paths and http(s) addresses become links. */
   readonly actorLink?: ((actor: Actor.Actor) => string | null | undefined) | undefined
   /** What you call an actor or a row now. */
   readonly label?: ((thing: Labelled) => string | null | undefined) | undefined
@@ -126,10 +127,34 @@ export interface Options<in Asked, out R = never> {
   readonly design?: boolean | undefined
 }
 
-/** The settings of valid options. */
+const optionNames = {
+  authorize: true,
+  unauthenticated: true,
+  prefix: true,
+  publicPrefix: true,
+  trustProxy: true,
+  timeZone: true,
+  timeout: true,
+  health: true,
+  retention: true,
+  relations: true,
+  rowLink: true,
+  actorLink: true,
+  label: true,
+  onFailure: true,
+  secret: true,
+  auditAccess: true,
+  design: true
+} as const satisfies { readonly [Field in keyof Required<Options<never>>]: true }
+
+/** The settings of valid options. A misspelt `auditAccess` would record no view. */
 const settingsOf = <Asked, R>(
   options: Options<Asked, R>
 ): Either.Either<{ readonly settings: surfaces.Settings; readonly mounting: Mounting }, InvalidRequest> => {
+  const wrong = notAnObject(options) ?? unknownField(options, optionNames)
+  if (wrong !== undefined) {
+    return Either.left(wrong)
+  }
   const refuse = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
   const { authorize, publicPrefix, secret, timeZone = "UTC", trustProxy = false } = options
   if (authorize === undefined && options.unauthenticated !== true) {
@@ -304,7 +329,8 @@ const running = <Asked, E>(services: Layer.Layer<Query.Query, E>, options: Optio
 
 /**
  * A handler of the web platform, for Next.js, Hono, Bun and Deno. Options that cannot be used throw `InvalidRequest` here. `services` needs
- * `Query`; what else it has (`Export`, `ExportJobs`, `Health`, `Retention`, `Feed`) has pages as well.
+ * `Query`. Each of `Export`, `ExportJobs`, `Health`, `Continuity`, `Retention`, `Evidence`, `SavedViews`, `Feed` and `Audit` that it has adds
+ * what belongs to it.
  *
  * @since 0.1.0
  * @category handlers

@@ -17,6 +17,7 @@ import type { ExportStore } from "./ExportStore.js"
 import * as Feed from "./Feed.js"
 import * as Continuity from "./Continuity.js"
 import * as Health from "./Health.js"
+import { notAnObject, unknownField } from "./internal/core/request.js"
 import { checkVersion } from "./internal/schema/check.js"
 import { Apart } from "./internal/sql/apart.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
@@ -110,6 +111,18 @@ export interface Options<
   }
 }
 
+/** A misspelt `scopeRequired` would let every reader see everything. */
+const optionNames = {
+  schema: true,
+  writer: true,
+  reader: true,
+  owner: true,
+  operator: true,
+  scopeRequired: true,
+  recordExports: true,
+  exports: true
+} as const satisfies { readonly [Field in keyof Required<Options>]: true }
+
 const writing = Layer.mergeAll(Audit.layer, Semantics.layer)
 
 const checked = Layer.effectDiscard(checkVersion)
@@ -122,7 +135,7 @@ const inSchema =
 /**
  * Every service, with a client for each role. Building it asks the writer's database for the version of its schema, and the
  * readers' whether row-level security hides any of the record from them, and nothing else. It fails with `ThreadlineError` if the
- * schema is missing, behind or ahead, or if some of the record is hidden.
+ * schema is missing, behind or ahead, or if some of the record is hidden. Throws `InvalidRequest` for an option that is not known.
  *
  * @since 0.1.0
  * @category layers
@@ -130,6 +143,10 @@ const inSchema =
 export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4 = never, R4 = never>(
   options: Options<E1, R1, E2, R2, E3, R3, E4, R4>
 ): Layer.Layer<Services, E1 | E2 | E3 | E4 | ThreadlineError, R1 | R2 | R3 | R4> => {
+  const wrong = notAnObject(options) ?? unknownField(options, optionNames)
+  if (wrong !== undefined) {
+    throw wrong
+  }
   const reader: Client<E1 | E2, R1 | R2> = options.reader ?? options.writer
   const owner: Client<E1 | E3, R1 | R3> = options.owner ?? options.writer
   const operator: Client<E1 | E2 | E4, R1 | R2 | R4> = options.operator ?? reader

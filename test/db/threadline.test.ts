@@ -10,6 +10,7 @@ import * as Actor from "../../src/Actor.js"
 import * as Audit from "../../src/Audit.js"
 import * as AuditContext from "../../src/AuditContext.js"
 import * as Capture from "../../src/Capture.js"
+import * as Export from "../../src/Export.js"
 import * as Feed from "../../src/Feed.js"
 import { apply as grant } from "../../src/internal/schema/grants.js"
 import * as Query from "../../src/Query.js"
@@ -49,6 +50,14 @@ describe("Threadline.layer", () => {
       expect(changes).toEqual([1, 1])
     })
   )
+
+  it("refuses an option that is not known, in the layer of exports too", () => {
+    const writer = clientOf("postgres://localhost/none", 1)
+    expect(() => Threadline.layer({ writer, scopesRequired: true } as never)).toThrow(
+      /scopesRequired: is not known here/
+    )
+    expect(() => Export.layerWith({ records: false } as never)).toThrow(/records: is not known here/)
+  })
 
   it.scopedLive("keeps two deployments in one program apart", () =>
     Effect.gen(function* () {

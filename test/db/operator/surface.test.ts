@@ -34,6 +34,7 @@ describe("options that cannot be used", () => {
       expect(attempt({ unauthenticated: true, timeout })).toThrow(/timeout: must be a duration/)
     }
     expect(attempt({ unauthenticated: true, secret: "short" })).toThrow(/secret/)
+    expect(attempt({ unauthenticated: true, auditAcess: true } as never)).toThrow(/auditAcess: is not known here/)
   })
 })
 
