@@ -482,7 +482,7 @@ export const toSql = (
 }
 
 /**
- * What a context says of a job, in the words of the job.
+ * Which envelopes a job accepts, and what the job itself adds to the context that one carries.
  *
  * @since 0.1.0
  * @category models
@@ -494,7 +494,7 @@ export interface EnvelopeOptions {
   readonly jobId?: string | undefined
   /** The program that runs the job. */
   readonly source?: string | undefined
-  /** How old an envelope may be; as old as it likes if not given. */
+  /** How old an envelope may be. Without it, no age is too old. */
   readonly maxAge?: Duration.DurationInput | undefined
   /** The key that `toEnvelope` had. With it an envelope without its signature is refused. */
   readonly key?: string | undefined

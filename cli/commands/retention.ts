@@ -123,7 +123,7 @@ export const plan = leaf("retention plan", planning, (options) =>
 const purging = {
   ...planning,
   yes: flag("yes", "Do not ask."),
-  maxBatches: value("max-batches", "NUMBER", "Stop after so many transactions; the next purge continues."),
+  maxBatches: value("max-batches", "NUMBER", "Stop after so many batches; the next purge continues."),
   batchSize: value("batch-size", "NUMBER", "Rows that one transaction removes; default: 2000."),
   pause: value("pause", "MILLISECONDS", "Wait between two batches; default: four times as long as the last one took."),
   archive: value("archive", "DIRECTORY", "First write what is removed into files there, and verify them."),

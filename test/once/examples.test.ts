@@ -154,7 +154,7 @@ it.live(
         const [administrator] = yield* sql<{ id: string }>`
         update "user" set role = 'admin' where name = 'Rosa' returning id`
 
-        // Carl for himself. What he says of the actor or the correlation is not believed, or only as an id.
+        // Carl acts for nobody else. What the request says of the actor is not believed, of the correlation only as an id.
         const made = yield* call(carl, "POST", "/invoices", { customer: "Ann", total: "12.50" }, { "x-actor": "root" })
         expect([made.status, made.json()]).toEqual([201, { id: 1 }])
         expect((yield* call(carl, "POST", "/invoices", { customer: "Ann", total: "1e9" })).status).toBe(400)

@@ -160,7 +160,7 @@ describe("reads of one row under a scope", () => {
         expect(yield* b.shown("1")).toEqual([])
         expect(yield* b.answers("2", 15, 25)).toEqual(["NotYetCreated", under2])
         expect((yield* b.history("2")).items).toMatchObject([{ previousRowKey: null, changedFrom: null }])
-        // Where both are his he is told.
+        // A reader who sees both is told.
         yield* record([insert(10, b1), update(20, { id: 1 }, under2, { key: "2", previousKey: "1" })])
         expect(yield* b.answers("1", 15, 25)).toEqual([b1, "MovedTo"])
         expect(yield* b.shown("1")).toHaveLength(2)
