@@ -141,7 +141,9 @@ revoke all on function changes_near(text[], text, text, text, timestamptz, times
 
 -- The first TRUNCATE of a table behind each of some changes of keys ({ own_key, id, transaction_id, captured_at, next_at, next_id }) and
 -- before the next one of the key: of the whole table, or else one of a partition that may have removed the row. A TRUNCATE removes all rows, but it records only
--- those that its own snapshot sees. Only those of a time count: from "since", before "until".
+-- those that its own snapshot sees. Only those of a time count: from "since", before "until". They have no key, and the index of row histories
+-- finds them by that. The empty text and the settings keep the planner from the index of deletes and from bitmaps of a time: if its
+-- statistics are older than the deletes, these seem as good, and each change would walk all deletes of the table.
 create function truncates_behind(changes jsonb, of_schema text, of_name text, since timestamptz, until timestamptz)
 returns table (
   own_key text, follows bigint, id bigint, transaction_id bigint, captured_at timestamptz, table_schema text, table_name text, partition_name text,
@@ -152,6 +154,8 @@ language plpgsql stable rows 1
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set jit = off
+set enable_bitmapscan = off
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin
@@ -164,7 +168,7 @@ begin
       from audit_changes r
       where r.table_name = of_name
         and r.table_schema = of_schema
-        and r.op = 'truncate'
+        and r.op || '' = 'truncate'
         and r.row_key is null
         and r.captured_at >= since
         and r.captured_at < until
@@ -387,6 +391,11 @@ revoke all on function keys_near(text, text, timestamptz, timestamptz, text, tex
 -- The first changes of some transactions, "most" of them, in the order of the transactions' ids and their own: those of a table, if one
 -- is named. "earliest" has the first instant at which each transaction can have captured a change. Only changes of a time count. Those
 -- of the transaction "after_transaction" only count behind the change "after_id".
+--
+-- The order of each subquery lets the limit end the search early, so it must be that of an index: nobody knows how many changes a
+-- transaction has. An average says nothing of it, if one of a million changes is among them. So each order has a statement of its own, and
+-- the settings leave the planner no other way than through the index: neither a sort of all changes of a transaction, nor a bitmap of all
+-- changes of a time.
 create function changes_of(
   transactions bigint[], earliest timestamptz[], newest boolean, most int, of_schema text, of_name text, since timestamptz,
   until timestamptz, after_transaction bigint, after_id bigint
@@ -396,50 +405,109 @@ language plpgsql stable rows 50
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set jit = off
+set enable_sort = off
+set enable_bitmapscan = off
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
   -- Partitions from before it are not even opened.
   oldest timestamptz := (select min(e.earliest) from unnest(earliest) e (earliest));
-  sign int := case when newest then -1 else 1 end;
 begin
-  -- The order of each subquery lets the limit end the search early. The changes of a table have an index of their own, so they need a plan of
-  -- their own.
+  -- The changes of a table have an index of their own, so they need plans of their own.
   if of_name is null then
-    return query
-      select c.*
-      from (select o.*, sign * o.id as place from unnest(transactions, earliest) o (id, earliest) order by place) o
-      cross join lateral (
+    if newest then
+      return query
         select c.*
-        from audit_changes c
-        where c.transaction_id = o.id
-          and c.captured_at >= o.earliest
-          and c.captured_at >= oldest
-          and c.captured_at >= since
-          and c.captured_at <= until
-          and (after_id is null or c.transaction_id <> after_transaction or sign * c.id > sign * after_id)
-        order by sign * c.id
-      ) c
-      order by o.place, sign * c.id
-      limit most;
-  else
+        from (
+          select o.*, case when o.id = after_transaction then coalesce(after_id, 9223372036854775807) else 9223372036854775807 end as behind
+          from unnest(transactions, earliest) o (id, earliest)
+          order by o.id desc
+        ) o
+        cross join lateral (
+          select c.*
+          from audit_changes c
+          where c.transaction_id = o.id
+            and c.id < o.behind
+            and c.captured_at >= o.earliest
+            and c.captured_at >= oldest
+            and c.captured_at >= since
+            and c.captured_at <= until
+          order by c.transaction_id desc, c.id desc
+          limit most
+        ) c
+        order by o.id desc, c.id desc
+        limit most;
+    else
+      return query
+        select c.*
+        from (
+          select o.*, case when o.id = after_transaction then coalesce(after_id, -1) else -1 end as behind
+          from unnest(transactions, earliest) o (id, earliest)
+          order by o.id
+        ) o
+        cross join lateral (
+          select c.*
+          from audit_changes c
+          where c.transaction_id = o.id
+            and c.id > o.behind
+            and c.captured_at >= o.earliest
+            and c.captured_at >= oldest
+            and c.captured_at >= since
+            and c.captured_at <= until
+          order by c.transaction_id, c.id
+          limit most
+        ) c
+        order by o.id, c.id
+        limit most;
+    end if;
+  elsif newest then
     return query
       select c.*
-      from (select o.*, sign * o.id as place from unnest(transactions, earliest) o (id, earliest) order by place) o
+      from (
+        select o.*, case when o.id = after_transaction then coalesce(after_id, 9223372036854775807) else 9223372036854775807 end as behind
+        from unnest(transactions, earliest) o (id, earliest)
+        order by o.id desc
+      ) o
       cross join lateral (
         select c.*
         from audit_changes c
         where c.transaction_id = o.id
           and c.table_schema = of_schema
           and c.table_name = of_name
+          and c.id < o.behind
           and c.captured_at >= o.earliest
           and c.captured_at >= oldest
           and c.captured_at >= since
           and c.captured_at <= until
-          and (after_id is null or c.transaction_id <> after_transaction or sign * c.id > sign * after_id)
-        order by sign * c.id
+        order by c.transaction_id desc, c.id desc
+        limit most
       ) c
-      order by o.place, sign * c.id
+      order by o.id desc, c.id desc
+      limit most;
+  else
+    return query
+      select c.*
+      from (
+        select o.*, case when o.id = after_transaction then coalesce(after_id, -1) else -1 end as behind
+        from unnest(transactions, earliest) o (id, earliest)
+        order by o.id
+      ) o
+      cross join lateral (
+        select c.*
+        from audit_changes c
+        where c.transaction_id = o.id
+          and c.table_schema = of_schema
+          and c.table_name = of_name
+          and c.id > o.behind
+          and c.captured_at >= o.earliest
+          and c.captured_at >= oldest
+          and c.captured_at >= since
+          and c.captured_at <= until
+        order by c.transaction_id, c.id
+        limit most
+      ) c
+      order by o.id, c.id
       limit most;
   end if;
 end
@@ -458,6 +526,9 @@ language plpgsql stable rows 50
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set jit = off
+-- No bitmap of all changes of a time, however many a transaction is expected to have.
+set enable_bitmapscan = off
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "5d899df69752e12accb78dfbaea03d194b2aff066b2146cfdb3dbec746d79150",
+    checksum: "e2990321d6807b2bf90d494c04d2042518aa37d049af83af84767819159bed93",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -107,6 +107,20 @@ create index audit_changes_previous_key_idx
   where previous_row_key is not null;
 
 create table audit_changes_default partition of audit_changes default;
+
+-- Tells the planner how many changes transactions usually have, for a table of the record's changes. It would guess from a sample. If one
+-- transaction of a million changes is in it, each seems to have thousands, and a lookup of one that has two would read a bitmap of all changes
+-- of its time as well. Whether a transaction has many is no reason for another way to its changes.
+create function expect_transactions(relation regclass) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  execute format('alter table %s alter column transaction_id set (n_distinct = -0.25, n_distinct_inherited = -0.25)', relation);
+end
+$$;
+
+select expect_transactions('audit_changes'), expect_transactions('audit_changes_default');
 
 create table audit_actions (
   id bigint generated always as identity primary key,
@@ -401,6 +415,7 @@ begin
         and b[2]::timestamptz > lower_bound
     ) then
       execute format('create table %I (like audit_changes including all)', leaf);
+      perform expect_transactions(leaf::regclass);
       -- A superuser may have called this; a purge empties partitions as the owner of the record.
       if current_user <> record_owner then
         execute format('alter table %I owner to %I', leaf, record_owner);
@@ -430,7 +445,7 @@ comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
 revoke all on function
-  guard_relation(regclass), guard_function(regprocedure), is_open_function(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+  expect_transactions(regclass), guard_relation(regclass), guard_function(regprocedure), is_open_function(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
 from public;
 
 select ensure_partitions();
@@ -6273,7 +6288,7 @@ from public;
   {
     id: 11,
     name: "reads",
-    checksum: "01502c478d8e6bb58973eddb3d09f3c6c0613b6b5bd0bcd7509087007815a4dc",
+    checksum: "4017f16b29798eb29723816e3d60c7e7b64877462b0de3cb3c14d736004b95f4",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
@@ -6417,7 +6432,9 @@ revoke all on function changes_near(text[], text, text, text, timestamptz, times
 
 -- The first TRUNCATE of a table behind each of some changes of keys ({ own_key, id, transaction_id, captured_at, next_at, next_id }) and
 -- before the next one of the key: of the whole table, or else one of a partition that may have removed the row. A TRUNCATE removes all rows, but it records only
--- those that its own snapshot sees. Only those of a time count: from "since", before "until".
+-- those that its own snapshot sees. Only those of a time count: from "since", before "until". They have no key, and the index of row histories
+-- finds them by that. The empty text and the settings keep the planner from the index of deletes and from bitmaps of a time: if its
+-- statistics are older than the deletes, these seem as good, and each change would walk all deletes of the table.
 create function truncates_behind(changes jsonb, of_schema text, of_name text, since timestamptz, until timestamptz)
 returns table (
   own_key text, follows bigint, id bigint, transaction_id bigint, captured_at timestamptz, table_schema text, table_name text, partition_name text,
@@ -6428,6 +6445,8 @@ language plpgsql stable rows 1
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set jit = off
+set enable_bitmapscan = off
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin
@@ -6440,7 +6459,7 @@ begin
       from audit_changes r
       where r.table_name = of_name
         and r.table_schema = of_schema
-        and r.op = 'truncate'
+        and r.op || '' = 'truncate'
         and r.row_key is null
         and r.captured_at >= since
         and r.captured_at < until
@@ -6663,6 +6682,11 @@ revoke all on function keys_near(text, text, timestamptz, timestamptz, text, tex
 -- The first changes of some transactions, "most" of them, in the order of the transactions' ids and their own: those of a table, if one
 -- is named. "earliest" has the first instant at which each transaction can have captured a change. Only changes of a time count. Those
 -- of the transaction "after_transaction" only count behind the change "after_id".
+--
+-- The order of each subquery lets the limit end the search early, so it must be that of an index: nobody knows how many changes a
+-- transaction has. An average says nothing of it, if one of a million changes is among them. So each order has a statement of its own, and
+-- the settings leave the planner no other way than through the index: neither a sort of all changes of a transaction, nor a bitmap of all
+-- changes of a time.
 create function changes_of(
   transactions bigint[], earliest timestamptz[], newest boolean, most int, of_schema text, of_name text, since timestamptz,
   until timestamptz, after_transaction bigint, after_id bigint
@@ -6672,50 +6696,109 @@ language plpgsql stable rows 50
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set jit = off
+set enable_sort = off
+set enable_bitmapscan = off
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
   -- Partitions from before it are not even opened.
   oldest timestamptz := (select min(e.earliest) from unnest(earliest) e (earliest));
-  sign int := case when newest then -1 else 1 end;
 begin
-  -- The order of each subquery lets the limit end the search early. The changes of a table have an index of their own, so they need a plan of
-  -- their own.
+  -- The changes of a table have an index of their own, so they need plans of their own.
   if of_name is null then
-    return query
-      select c.*
-      from (select o.*, sign * o.id as place from unnest(transactions, earliest) o (id, earliest) order by place) o
-      cross join lateral (
+    if newest then
+      return query
         select c.*
-        from audit_changes c
-        where c.transaction_id = o.id
-          and c.captured_at >= o.earliest
-          and c.captured_at >= oldest
-          and c.captured_at >= since
-          and c.captured_at <= until
-          and (after_id is null or c.transaction_id <> after_transaction or sign * c.id > sign * after_id)
-        order by sign * c.id
-      ) c
-      order by o.place, sign * c.id
-      limit most;
-  else
+        from (
+          select o.*, case when o.id = after_transaction then coalesce(after_id, 9223372036854775807) else 9223372036854775807 end as behind
+          from unnest(transactions, earliest) o (id, earliest)
+          order by o.id desc
+        ) o
+        cross join lateral (
+          select c.*
+          from audit_changes c
+          where c.transaction_id = o.id
+            and c.id < o.behind
+            and c.captured_at >= o.earliest
+            and c.captured_at >= oldest
+            and c.captured_at >= since
+            and c.captured_at <= until
+          order by c.transaction_id desc, c.id desc
+          limit most
+        ) c
+        order by o.id desc, c.id desc
+        limit most;
+    else
+      return query
+        select c.*
+        from (
+          select o.*, case when o.id = after_transaction then coalesce(after_id, -1) else -1 end as behind
+          from unnest(transactions, earliest) o (id, earliest)
+          order by o.id
+        ) o
+        cross join lateral (
+          select c.*
+          from audit_changes c
+          where c.transaction_id = o.id
+            and c.id > o.behind
+            and c.captured_at >= o.earliest
+            and c.captured_at >= oldest
+            and c.captured_at >= since
+            and c.captured_at <= until
+          order by c.transaction_id, c.id
+          limit most
+        ) c
+        order by o.id, c.id
+        limit most;
+    end if;
+  elsif newest then
     return query
       select c.*
-      from (select o.*, sign * o.id as place from unnest(transactions, earliest) o (id, earliest) order by place) o
+      from (
+        select o.*, case when o.id = after_transaction then coalesce(after_id, 9223372036854775807) else 9223372036854775807 end as behind
+        from unnest(transactions, earliest) o (id, earliest)
+        order by o.id desc
+      ) o
       cross join lateral (
         select c.*
         from audit_changes c
         where c.transaction_id = o.id
           and c.table_schema = of_schema
           and c.table_name = of_name
+          and c.id < o.behind
           and c.captured_at >= o.earliest
           and c.captured_at >= oldest
           and c.captured_at >= since
           and c.captured_at <= until
-          and (after_id is null or c.transaction_id <> after_transaction or sign * c.id > sign * after_id)
-        order by sign * c.id
+        order by c.transaction_id desc, c.id desc
+        limit most
       ) c
-      order by o.place, sign * c.id
+      order by o.id desc, c.id desc
+      limit most;
+  else
+    return query
+      select c.*
+      from (
+        select o.*, case when o.id = after_transaction then coalesce(after_id, -1) else -1 end as behind
+        from unnest(transactions, earliest) o (id, earliest)
+        order by o.id
+      ) o
+      cross join lateral (
+        select c.*
+        from audit_changes c
+        where c.transaction_id = o.id
+          and c.table_schema = of_schema
+          and c.table_name = of_name
+          and c.id > o.behind
+          and c.captured_at >= o.earliest
+          and c.captured_at >= oldest
+          and c.captured_at >= since
+          and c.captured_at <= until
+        order by c.transaction_id, c.id
+        limit most
+      ) c
+      order by o.id, c.id
       limit most;
   end if;
 end
@@ -6734,6 +6817,9 @@ language plpgsql stable rows 50
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set jit = off
+-- No bitmap of all changes of a time, however many a transaction is expected to have.
+set enable_bitmapscan = off
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare

@@ -302,7 +302,8 @@ const seenByAction = ({ parts, storage }: Plan): Fragment => {
 
 /**
  * The first changes of some transactions, or all of them. The order inside the lateral query keeps it a lateral query. As a plain
- * join it could become a merge with the whole log.
+ * join it could become a merge with the whole log. Its limit keeps a transaction of a million changes from being read to its end: the
+ * order outside is only known when all changes of a transaction are there.
  */
 const changesOf = (
   plan: Plan,
@@ -319,6 +320,7 @@ const changesOf = (
         from ${name("audit_changes")} c
         where ${all([belongs(plan), ...changesOfTransaction(plan)])}
         order by c.transaction_id ${direction(plan)}, c.id ${direction(plan)}
+        ${limited(plan, count)}
       ) c
       where ${all(ofTransaction)}
       order by t.place ${direction(plan)}, c.id ${direction(plan)}
