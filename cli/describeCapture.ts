@@ -97,10 +97,10 @@ export const refusalText = ({
 }: Extract<Capture.Finding, { readonly kind: "ConfigurationRefused" }>): string =>
   [`${table}: ${Capture.describeRefusal(refusal)}`, ...(mend === null ? [] : [Capture.describeMend(mend)])].join("; ")
 
-/** Adds the options that named the tables to the commands of a mend that name no table. */
+/** Adds the options that named the tables to the commands of a mend that name no table. Only those of capture have such options. */
 export const withOptions = (mend: Capture.Mend, options: ReadonlyArray<string>): Capture.Mend => {
   const named = ([command, ...words]: Capture.Argv): Capture.Argv =>
-    words.includes("--table") ? [command, ...words] : [command, ...words, ...options]
+    words[0] !== "capture" || words.includes("--table") ? [command, ...words] : [command, ...words, ...options]
   switch (mend._tag) {
     case "command":
       return { ...mend, argv: named(mend.argv) }

@@ -130,6 +130,21 @@ describe("mends that capture status prints", () => {
     )
   }
 
+  it.scoped("name no table for a command that takes none", () =>
+    Effect.gen(function* () {
+      const database = yield* TestDatabase.make()
+      const raw = yield* database.rawClient()
+      const { url } = database
+      yield* Effect.promise(() => raw.query(table))
+      yield* Cli.text(["capture", "apply", "--table=m"], { url })
+      yield* Effect.promise(() => raw.query("grant insert on threadline.audit_changes to public"))
+      const asked = ["capture", "status", "--table=m", "--exclude=m.v"]
+      expect(yield* Cli.text(asked, { url })).toContain("fix: threadline migrate up\n")
+      yield* Cli.text(["migrate", "up"], { url })
+      expect(yield* Cli.text(asked, { url })).not.toContain("migrate up")
+    })
+  )
+
   it.scoped("name the configuration that was given", () =>
     Effect.gen(function* () {
       const database = yield* TestDatabase.make()

@@ -3,6 +3,7 @@
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -84,10 +85,32 @@ const executeUnit = (
   return persisting(attempt, lockTimeout, isContended).pipe(
     Effect.retry({ schedule: backoff, while: isContended }),
     Effect.mapError((error) =>
-      error instanceof SqlError ? fromStatement(unit.label, error) : fromFailure<CaptureError>(error)
+      error instanceof SqlError || error instanceof Outdated
+        ? fromStatement(unit.label, error)
+        : fromFailure<CaptureError>(error)
     )
   )
 }
+
+/**
+ * A statement of a plan names what is not there any more, or makes what is there by now: another session changed it between the
+ * plan and its locks. The next attempt plans again.
+ */
+class Outdated extends Data.TaggedError("Outdated")<{ readonly cause: SqlError }> {}
+
+/** A table, function, type or trigger, a column, a schema, and what is there already. */
+const outdatedStates: ReadonlySet<string | undefined> = new Set([
+  "42P01",
+  "42704",
+  "42703",
+  "42883",
+  "3F000",
+  "42710",
+  "42P07"
+])
+
+const outdated = (error: SqlError): SqlError | Outdated =>
+  outdatedStates.has(sqlState(error)) && hostFunctionOf(error) === undefined ? new Outdated({ cause: error }) : error
 
 /** Sends the statements of each step in one message: a table may have hundreds of partitions. */
 const runPlan = (sql: SqlClient, { spread, steps }: TablePlan, withPatience: WithPatience) => {
@@ -97,10 +120,15 @@ const runPlan = (sql: SqlClient, { spread, steps }: TablePlan, withPatience: Wit
       : withPatience(statement)
   const locks = spread?.relations.map((name) => lockOnly(name, spread.mode)) ?? []
   const messages = [locks, ...steps.map((step) => step.sql)].filter((message) => message.length > 0)
-  return Effect.forEach(messages, (message) => sql.unsafe(message.map(prepared).join(";\n")), { discard: true })
+  return Effect.forEach(
+    messages,
+    (message) => Effect.mapError(sql.unsafe(message.map(prepared).join(";\n")), outdated),
+    { discard: true }
+  )
 }
 
-const isContended = (error: unknown): boolean => error instanceof SqlError && isContention(error)
+const isContended = (error: unknown): boolean =>
+  error instanceof Outdated || (error instanceof SqlError && isContention(error))
 
 /**
  * Another session holds a lock, or has just changed the same row of the catalog. That one has no SQLSTATE of its own. The server
@@ -115,10 +143,11 @@ const isContention = (error: SqlError): boolean => {
   )
 }
 
-const fromStatement = (table: string, error: SqlError): CaptureError | ThreadlineError => {
+const fromStatement = (table: string, failed: SqlError | Outdated): CaptureError | ThreadlineError => {
+  const error = failed instanceof Outdated ? failed.cause : failed
   const state = sqlState(error)
   const sentence = reasonWithCause(error)
-  if (isContention(error)) {
+  if (isContended(failed)) {
     return new CaptureError({
       table,
       refusal: { reason: "LockNotAvailable", serverMessage: sentence },

@@ -22,6 +22,12 @@ const formerOf = (column: string, names: string): string => `(
           ) f
         )`
 
+/**
+ * Whether a relation was not dropped since the snapshot, which still shows it. The functions of privileges look past the snapshot, and give
+ * null for what is not there.
+ */
+export const isThere = (relation: string): string => `has_table_privilege(${relation}, 'trigger') is not null`
+
 /** The triggers of one relation, by the index of relations: all of them at once would be compared with all relations, if there are no statistics. */
 const triggersOf = (relation: string): string => `(
         select jsonb_agg(jsonb_build_object(
@@ -106,6 +112,7 @@ strays as (
   join pg_class c on c.oid = k.tgrelid
   join pg_namespace n on n.oid = c.relnamespace
   where n.nspname <> $2
+    and ${isThere("c.oid")}
     and c.oid not in (select relid from tree)
     and coalesce(pg_partition_root(c.oid)::oid, c.oid) not in (select oid from captured_roots)
 ),
@@ -138,12 +145,12 @@ relations as (
         where i.inhparent = c.oid and not h.relispartition and h.relkind not in ('i', 'I')
       ), '[]'),
       'owned', pg_has_role(c.relowner, 'usage'),
-      'mayTrigger', has_table_privilege(c.oid, 'trigger'),
-      'mayLock', c.relkind <> 'f' and has_table_privilege(c.oid, 'update, delete, truncate'),
-      'mayGrantSelect', pg_has_role(c.relowner, 'usage') or has_table_privilege(c.oid, 'select with grant option'),
-      'mayGrantUsage', has_schema_privilege(n.oid, 'usage with grant option'),
-      'ownerReads', has_table_privilege(s.owner_oid, c.oid, 'select'),
-      'ownerUsesSchema', has_schema_privilege(s.owner_oid, n.oid, 'usage'),
+      'mayTrigger', coalesce(has_table_privilege(c.oid, 'trigger'), false),
+      'mayLock', c.relkind <> 'f' and coalesce(has_table_privilege(c.oid, 'update, delete, truncate'), false),
+      'mayGrantSelect', pg_has_role(c.relowner, 'usage') or coalesce(has_table_privilege(c.oid, 'select with grant option'), false),
+      'mayGrantUsage', coalesce(has_schema_privilege(n.oid, 'usage with grant option'), false),
+      'ownerReads', coalesce(has_table_privilege(s.owner_oid, c.oid, 'select'), false),
+      'ownerUsesSchema', coalesce(has_schema_privilege(s.owner_oid, n.oid, 'usage'), false),
       'othersTrigger', coalesce(case when c.relacl is not null then (
         select jsonb_agg(x.who order by x.who)
         from (
@@ -162,6 +169,7 @@ relations as (
   join pg_class c on c.oid = t.relid
   join pg_namespace n on n.oid = c.relnamespace
   cross join storage s
+  where ${isThere("c.oid")}
 ),
 attributes as (
   select a.*
@@ -330,7 +338,7 @@ select jsonb_build_object(
         select jsonb_build_object('schema', n.nspname, 'name', c.relname)
         from pg_class c
         join pg_namespace n on n.oid = c.relnamespace
-        where c.oid = p.relation
+        where c.oid = p.relation and ${isThere("c.oid")}
       ),
       'policy', jsonb_build_object(
         'tableSchema', p.table_schema,

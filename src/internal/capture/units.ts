@@ -11,6 +11,7 @@ import * as TableName from "../core/tableName.js"
 import { CaptureError } from "./captureError.js"
 import { readCatalog } from "./catalog.js"
 import type { Catalog, Name } from "./catalogModel.js"
+import { isThere } from "./catalogStatement.js"
 import { planDetach } from "./detach.js"
 import { activePolicies, policyName } from "./diff.js"
 import { type Failure, fromFailure } from "./failure.js"
@@ -115,6 +116,7 @@ export const knownNames = (sql: SqlClient, catalog: Catalog, names: ReadonlyArra
         where c.relkind in ('r', 'p', 'f')
           and not c.relispartition
           and n.nspname !~ '^(pg_|information_schema$)'
+          and ${sql.literal(isThere("c.oid"))}
         order by n.nspname = 'public' desc, n.nspname, c.relname
         limit 10000
       `.pipe(

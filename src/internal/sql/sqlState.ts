@@ -3,6 +3,7 @@
  */
 import { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
+import { ownFunctions } from "./ownFunctions.js"
 
 /** Fields of the server's report that hold names and no value of a row. */
 const nameFields = [
@@ -75,12 +76,10 @@ export const positionOf = (error: SqlError): number | undefined => {
 /** Whether the error comes from something that the statement calls, and not from the statement itself. */
 export const isFromWithin = (error: SqlError): boolean => textOf(error, "where") !== undefined
 
-/** Functions of the record that run while its objects are made. */
-const ownFunction =
-  /^("?[^".]+"?\.)?(guard|ensure|mark|note|lapses|known|capture|current|image|exact|redact|describe|key|bounded)_?[a-z_]*$/
-
 /** The innermost function in the server's report of where an error came from. */
 const functionLine = /^PL\/pgSQL\S* +(?:\S+ +)?((?:"[^"]+"|[^\s".(]+)(?:\.(?:"[^"]+"|[^\s".(]+))?)\(/m
+
+const nameAlone = (name: string): string => name.replace(/^(?:"[^"]+"|[^".]+)[.]/, "")
 
 /**
  * The function of the host's in which a statement of ours failed, written as in SQL. Creating or altering an object fires the
@@ -88,7 +87,7 @@ const functionLine = /^PL\/pgSQL\S* +(?:\S+ +)?((?:"[^"]+"|[^\s".(]+)(?:\.(?:"[^
  */
 export const hostFunctionOf = (error: SqlError): string | undefined => {
   const name = functionLine.exec(textOf(error, "where") ?? "")?.[1]
-  return name === undefined || ownFunction.test(name) ? undefined : name
+  return name === undefined || ownFunctions.has(nameAlone(name)) ? undefined : name
 }
 
 /** What is wrong, in the words of the server, and which function said it. */

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Capture from "../../../src/Capture.js"
@@ -741,6 +742,50 @@ describe("Capture.apply, several at once", () => {
       })
     )
   )
+
+  for (const [what, drop, expected] of [
+    ["a partition", "drop table events_1", { done: ["attach public.events"] }],
+    ["the table", "drop table events", { refused: "UnknownTable" }]
+  ] as const) {
+    it.live(`plans again if ${what} is dropped while it waits`, () =>
+      fresh(
+        Effect.gen(function* () {
+          yield* run(
+            "create table events (id int, primary key (id)) partition by range (id)",
+            "create table events_1 partition of events for values from (0) to (10)",
+            "create table events_2 partition of events for values from (10) to (20)",
+            // An attempt waits for half of it. The attempt that is seen waiting must be the one that finds out.
+            "do $$ begin execute format('alter database %I set deadlock_timeout = 60000', current_database()); end $$"
+          )
+          const database = yield* TestDatabase.TestDatabase
+          const client = clientOf(database.url, 1)
+          const capture = yield* Effect.provide(
+            Capture.Capture,
+            yield* Layer.build(Layer.provide(Capture.layer, client))
+          )
+          const other = yield* database.rawClient()
+          yield* Effect.promise(() => other.query(`begin; ${drop}`))
+          const applying = yield* Effect.fork(
+            Effect.either(capture.apply([{ table: "events" }], { lockTimeout: "30 seconds" }))
+          )
+          yield* Effect.repeat(
+            value(
+              "select count(*)::int from pg_locks join pg_database d on d.oid = database where not granted and locktype = 'relation' and datname = current_database()"
+            ),
+            { until: (waiting) => waiting === 1 }
+          )
+          yield* Effect.promise(() => other.query("commit"))
+          const outcome = yield* Fiber.join(applying)
+          expect(
+            Either.match(outcome, {
+              onLeft: (error) => ({ refused: error._tag === "CaptureError" ? error.refusal.reason : error.message }),
+              onRight: (steps) => ({ done: kinds(steps) })
+            })
+          ).toEqual(expected)
+        })
+      )
+    )
+  }
 
   it.live("leaves nothing half done where it is interrupted", () =>
     fresh(

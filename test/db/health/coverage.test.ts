@@ -2,13 +2,15 @@ import { describe, expect, it } from "@effect/vitest"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Capture from "../../../src/Capture.js"
+import * as Continuity from "../../../src/Continuity.js"
 import * as Grants from "../../../src/Grants.js"
 import * as Health from "../../../src/Health.js"
 import * as Migrations from "../../../src/Migrations.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { migrationFiles } from "../../../src/internal/schema/files.js"
 import { recordIndexes } from "../../../src/internal/health/indexes.js"
-import { apply, fresh, remove, rows, run, schemaOwner } from "../../support/capture.js"
+import { apply, fresh, plan, refusal, remove, rows, run, schemaOwner } from "../../support/capture.js"
 
 const coverage = (options?: Health.CoverageOptions) => Effect.provide(Health.coverage(options), Health.layer)
 
@@ -491,3 +493,37 @@ describe("Health.canary", () => {
     )
   )
 })
+
+it.effect("what reads the catalog answers if a table or a partition was dropped since its snapshot", () =>
+  fresh(
+    Effect.gen(function* () {
+      yield* run(...hostTables)
+      yield* apply([{ table: "posts" }, { table: "events" }, { table: "users" }])
+      const database = yield* TestDatabase.TestDatabase
+      const other = yield* database.rawClient()
+      const sql = yield* SqlClient.SqlClient
+      const tables = [{ table: "posts" }, { table: "events" }]
+      const answers = Effect.gen(function* () {
+        yield* sql`set transaction isolation level repeatable read`
+        yield* sql`select 1`
+        yield* Effect.promise(() => other.query("drop table events_1, users"))
+        yield* coverage({ tables })
+        yield* report({ tables })
+        yield* Effect.provide(Continuity.check(), Continuity.layer)
+        yield* plan(tables)
+        yield* Capture.print(tables)
+        yield* Effect.provide(Continuity.report(), Continuity.layer)
+        expect((yield* refusal(plan([{ table: "users" }]))).hint).toMatch(/^name it as in SQL/)
+        const statuses = yield* Capture.status(tables)
+        expect(
+          Object.fromEntries(statuses.map(({ findings, table }) => [table, findings.map(({ kind }) => kind)]))
+        ).toEqual({
+          "public.events": ["PartitionDetached"],
+          "public.posts": [],
+          "public.users": ["NotConfigured", "TableGone"]
+        })
+      })
+      yield* sql.withTransaction(answers)
+    })
+  )
+)
