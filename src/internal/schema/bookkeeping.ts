@@ -80,6 +80,7 @@ export const prologue = (settings: PrologueSettings): string =>
   holder name;
   chosen name := current_user;
   installed boolean;
+  routine regprocedure;
 begin
   perform pg_advisory_xact_lock(hashtextextended('threadline.migrations', 0));
   -- Only now: waiting for another runner is right, holding up audited writes is not.
@@ -162,6 +163,22 @@ begin
   end if;
   perform set_config('search_path', quote_ident(target) || ', pg_temp', true);
   perform set_config('role', holder, true);
+
+  -- The functions keep the name that the schema had when they were made. If the schema was renamed, they find nothing.
+  for routine in
+    select p.oid::regprocedure
+    from pg_proc p
+    where p.pronamespace = target_oid
+      and installed
+      and exists (
+        select
+        from unnest(p.proconfig) c (setting)
+        where c.setting like 'search\_path=%'
+          and replace(c.setting, '"', '') <> replace(format('search_path=%s, pg_temp', target), '"', '')
+      )
+  loop
+    execute format('alter routine %s set search_path = %I, pg_temp', routine, target);
+  end loop;
 
   if installed is not true then
     create table migrations (

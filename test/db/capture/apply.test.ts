@@ -6,6 +6,7 @@ import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Capture from "../../../src/Capture.js"
+import * as Migrations from "../../../src/Migrations.js"
 import { StorageSchema } from "../../../src/internal/sql/storageSchema.js"
 import * as TableName from "../../../src/internal/core/tableName.js"
 import { ThreadlineError } from "../../../src/ThreadlineError.js"
@@ -567,30 +568,28 @@ describe("Capture.apply", () => {
     )
   )
 
-  it.effect("captures through a schema of another name", () =>
+  it.effect("captures through a schema that was renamed, once migrations have run there", () =>
     Effect.gen(function* () {
       const storage = `Audit "Log"`
-      yield* run(
-        `alter schema threadline rename to "Audit ""Log"""`,
-        `do $body$
-         declare command text;
-         begin
-           for command in
-             select format('alter function %s set search_path = %I, pg_temp', oid::regprocedure, 'Audit "Log"')
-             from pg_proc where pronamespace = '"Audit ""Log"""'::regnamespace and proconfig is not null
-           loop execute command; end loop;
-         end $body$`,
-        "create table posts (id int primary key)"
-      )
+      yield* run("create table posts (id int primary key)", "create table drafts (id int primary key)")
+      yield* apply([{ table: "posts" }])
+      yield* run("insert into posts values (1)", `alter schema threadline rename to "Audit ""Log"""`)
+      yield* Migrations.run({ schema: storage })
       const capture = yield* Effect.provide(
         Capture.Capture,
         Capture.layer.pipe(Layer.provide(Layer.succeed(StorageSchema, storage)))
       )
-      expect(yield* capture.apply([{ table: "posts" }])).toHaveLength(1)
-      expect(yield* capture.plan([{ table: "posts" }])).toEqual([])
-      yield* run("insert into posts values (1)")
-      expect(yield* value(`select row_key from "Audit ""Log""".audit_changes`)).toBe("1")
-    }).pipe(Effect.provide(TestDatabase.layer))
+      const tables = [{ table: "posts" }, { table: "drafts" }]
+      expect(kinds(yield* capture.apply(tables))).toEqual(["regenerate public.posts", "attach public.drafts"])
+      expect(yield* capture.plan(tables)).toEqual([])
+      yield* run("insert into posts values (2)", "delete from posts where id = 1", "insert into drafts values (1)")
+      expect(yield* rows(`select table_name, op, row_key from "Audit ""Log""".audit_changes order by id`)).toEqual([
+        { table_name: "posts", op: "insert", row_key: "1" },
+        { table_name: "posts", op: "insert", row_key: "2" },
+        { table_name: "posts", op: "delete", row_key: "1" },
+        { table_name: "drafts", op: "insert", row_key: "1" }
+      ])
+    }).pipe(Effect.provide(layer))
   )
 
   it.effect("says that the schema is not installed", () =>
