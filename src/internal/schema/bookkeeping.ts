@@ -82,8 +82,9 @@ export const prologue = (settings: PrologueSettings): string =>
   installed boolean;
   routine regprocedure;
 begin
+  -- Waiting for another runner is right, holding up audited writes is not.
+  perform set_config('lock_timeout', '0', true);
   perform pg_advisory_xact_lock(hashtextextended('threadline.migrations', 0));
-  -- Only now: waiting for another runner is right, holding up audited writes is not.
   perform set_config('lock_timeout', '${settings.lockTimeoutMillis}ms', true);
 
   select n.oid, pg_get_userbyid(n.nspowner), (
@@ -170,10 +171,13 @@ begin
     from pg_proc p
     where p.pronamespace = target_oid
       and installed
+      -- Those of the schema watch belong to a superuser, and find everything by pg_catalog.
+      and pg_get_userbyid(p.proowner) = holder
       and exists (
         select
         from unnest(p.proconfig) c (setting)
-        where c.setting like 'search\_path=%'
+        where starts_with(c.setting, 'search_path=')
+          and not starts_with(c.setting, 'search_path=pg_catalog')
           and replace(c.setting, '"', '') <> replace(format('search_path=%s, pg_temp', target), '"', '')
       )
   loop
