@@ -137,7 +137,8 @@ export class LazyMeta extends Context.Reference<LazyMeta>()("threadline/AuditCon
 }) {}
 
 /**
- * Sets what a host says once. Anything the fiber or the call says wins over it; `meta` is merged key by key.
+ * Sets what a host says once. Anything the fiber or the call says wins over it; `meta` is merged key by key. Throws `InvalidRequest` for a
+ * field that is not known.
  *
  * @since 0.1.0
  * @category layers
@@ -153,7 +154,18 @@ export class LazyMeta extends Context.Reference<LazyMeta>()("threadline/AuditCon
  * })
  * ```
  */
-export const layer = (defaults: Defaults): Layer.Layer<never> => Layer.succeed(AuditDefaults, defaults)
+export const layer = (defaults: Defaults): Layer.Layer<never> => {
+  const refusal = notAnObject(defaults, "defaults") ?? unknownField(defaults, defaultNames)
+  if (refusal !== undefined) {
+    throw refusal
+  }
+  return Layer.succeed(AuditDefaults, defaults)
+}
+
+/** A misspelt one would be missing in everything that is written. */
+const defaultNames = { source: true, meta: true, makeCorrelationId: true, actor: true } as const satisfies {
+  readonly [Field in keyof Required<Defaults>]: true
+}
 
 const pick = ({ actorError, correlationId, jobId, meta, remoteIp, requestId, source, traceId }: Given): Fields => ({
   actorError,

@@ -46,7 +46,7 @@ const mustBeObject = (options: unknown): Effect.Effect<void, InvalidRequest> =>
 
 const shortestPoll = Duration.millis(10)
 
-const pollOf = ({ poll = "2 seconds" }: ExportOptions): Effect.Effect<Duration.Duration, InvalidRequest> =>
+const pollOf = (poll: Duration.DurationInput = "2 seconds"): Effect.Effect<Duration.Duration, InvalidRequest> =>
   Option.match(
     Option.filter(
       Duration.decodeUnknown(poll),
@@ -100,9 +100,10 @@ export const layerExports = (
     Effect.gen(function* () {
       const jobs = yield* ExportJobs.ExportJobs
       yield* mustBeObject(options)
-      const { concurrency = 1, onEnded, onProgress } = options
-      yield* jobs.check({ concurrency })
-      const poll = yield* pollOf(options)
+      const { poll: givenPoll, ...running } = options
+      yield* jobs.check(running)
+      const { concurrency = 1, onEnded, onProgress } = running
+      const poll = yield* pollOf(givenPoll)
       const places = yield* Effect.makeSemaphore(concurrency)
 
       /** Runs the job until this attempt has ended, no matter who ended it. */

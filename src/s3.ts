@@ -29,7 +29,7 @@ export interface Options {
 /**
  * A bucket as a store. Files are uploaded in parts while they are made, so that memory stays flat however large they are. A file is
  * there when its last part is. The role of the client needs `s3:PutObject`, `s3:GetObject`, `s3:DeleteObject`,
- * `s3:AbortMultipartUpload` and `s3:ListBucketMultipartUploads`.
+ * `s3:AbortMultipartUpload` and `s3:ListBucketMultipartUploads`. Throws `InvalidRequest` for an option that is not known.
  *
  * @since 0.1.0
  * @category constructors

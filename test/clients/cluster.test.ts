@@ -98,6 +98,7 @@ it.live("a cluster refuses wrong options, and a host without a store, before it 
     const files = ExportStore.directory(yield* directory)
     for (const [options, field] of [
       [{ concurrency: 0 }, "concurrency"],
+      [{ concurency: 2 } as never, "concurency"],
       [{ poll: 0 }, "poll"],
       [{ poll: "soon" as never }, "poll"]
     ] as const) {

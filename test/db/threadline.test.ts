@@ -51,12 +51,13 @@ describe("Threadline.layer", () => {
     })
   )
 
-  it("refuses an option that is not known, in the layer of exports too", () => {
+  it("refuses an option that is not known, in the layers of exports and of the context too", () => {
     const writer = clientOf("postgres://localhost/none", 1)
     expect(() => Threadline.layer({ writer, scopesRequired: true } as never)).toThrow(
       /scopesRequired: is not known here/
     )
     expect(() => Export.layerWith({ records: false } as never)).toThrow(/records: is not known here/)
+    expect(() => AuditContext.layer({ sourse: "api" } as never)).toThrow(/sourse: is not known here/)
   })
 
   it.scopedLive("keeps two deployments in one program apart", () =>

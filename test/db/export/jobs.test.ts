@@ -243,6 +243,24 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
         const wrong = yield* jobsWith({ attempts: 0 })
         expect(yield* refused(wrong.jobs.queue({ format: "csv" }))).toMatchObject({ field: "attempts" })
         expect(yield* refused(jobs.run({ concurrency: 0 }))).toMatchObject({ field: "concurrency" })
+        // A misspelt option would be ignored in silence: a scope, for example.
+        for (const call of [
+          jobs.run({ onEnd: () => Effect.void } as never),
+          jobs.runJob(id, { onEnd: () => Effect.void } as never),
+          jobs.watch({ onEnd: () => Effect.void } as never)
+        ]) {
+          expect(yield* refused(call)).toMatchObject({ field: "onEnd" })
+        }
+        for (const call of [
+          jobs.get(id, { scop: "tenant" } as never),
+          jobs.cancel(id, { scop: "tenant" } as never),
+          jobs.retry(id, { scop: "tenant" } as never),
+          jobs.download(id, { scop: "tenant" } as never),
+          jobs.list({ scop: "tenant" } as never),
+          jobs.removeSchedule("nightly", { scop: "tenant" } as never)
+        ]) {
+          expect(yield* refused(call)).toMatchObject({ field: "scop" })
+        }
       })
     )
 

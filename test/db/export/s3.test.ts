@@ -46,6 +46,11 @@ suite(TestDatabase.layer, { excludeTestServices: true, timeout: 300_000 })("a st
     })
   )
 
+  it("refuses an option that is not known", () => {
+    const client = new S3Client({ region: "eu-central-1" })
+    expect(() => S3.layer({ client, bucket: "audit", prefx: "exports/" } as never)).toThrow("prefx: is not known here")
+  })
+
   it.scoped("takes a large file in parts, without holding it in memory", () =>
     Effect.gen(function* () {
       const { clientOf } = yield* server

@@ -8,12 +8,12 @@ import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as AuditContext from "../../../AuditContext.js"
 import { InvalidRequest, type ThreadlineError } from "../../../ThreadlineError.js"
-import { mustBeObject } from "../../core/request.js"
+import { mustHaveOnly } from "../../core/request.js"
 import { ExportError } from "../exportError.js"
 import { jobAction } from "./outcome.js"
 import { makeDue } from "./schedule.js"
 import * as table from "./table.js"
-import { type Ended, runNext, type Telling, type Working } from "./worker.js"
+import { type Ended, runNext, type Telling, tellingNames, type Working } from "./worker.js"
 
 export interface RunOptions extends Telling {
   /** Jobs that run at the same time, at most 16. The default is 1. */
@@ -35,10 +35,14 @@ export interface Ran {
   readonly expired: number
 }
 
+const optionNames = { ...tellingNames, concurrency: true, poll: true } as const satisfies {
+  readonly [Field in keyof Required<WatchOptions>]: true
+}
+
 const mostAtOnce = 16
 
 const concurrencyOf = (options: RunOptions): Effect.Effect<number, InvalidRequest> =>
-  Effect.flatMap(mustBeObject(options), () => {
+  Effect.flatMap(mustHaveOnly(options, optionNames), () => {
     const { concurrency = 1 } = options
     return Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= mostAtOnce
       ? Effect.succeed(concurrency)

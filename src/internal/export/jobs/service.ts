@@ -8,7 +8,7 @@ import type * as Page from "../../../Page.js"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../../ThreadlineError.js"
 import * as telemetry from "../../core/telemetry.js"
 import { stringify } from "../../core/json.js"
-import { id as checkId, mustBeObject } from "../../core/request.js"
+import { id as checkId, mustHaveOnly } from "../../core/request.js"
 import * as cursors from "../../record/cursor.js"
 import { pageOf } from "../../record/page.js"
 import type { Storage } from "../../record/storage.js"
@@ -38,7 +38,7 @@ import {
 import * as schedules from "./schedule.js"
 import * as table from "./table.js"
 import { checkRun, expire, type Ran, run, type RunOptions, watch, type WatchOptions } from "./runner.js"
-import { grantedScopes, runNext, type Telling, type Working } from "./worker.js"
+import { grantedScopes, runNext, type Telling, tellingNames, type Working } from "./worker.js"
 
 export interface Service {
   /**
@@ -148,7 +148,7 @@ export const make = (making: Making): Service => {
 
   const scopeOf = (options: ScopeOption) =>
     Effect.gen(function* () {
-      yield* mustBeObject(options)
+      yield* mustHaveOnly(options, { scope: true })
       const { scopeRequired } = yield* decided
       const scope = yield* decodeScope(options.scope)
       return scope === undefined && scopeRequired ? yield* requiredScope() : scope
@@ -246,7 +246,7 @@ export const make = (making: Making): Service => {
   })
 
   const runJob = Effect.fnUntraced(function* (id: string, options: Telling = {}): Effect.fn.Return<Job, Failure> {
-    yield* mustBeObject(options)
+    yield* mustHaveOnly(options, tellingNames)
     yield* workerOnly
     const job = yield* table.find(storage, yield* checkId("id", id))
     yield* runNext(yield* working, options, job.id)

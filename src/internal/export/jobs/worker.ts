@@ -54,6 +54,10 @@ export interface Telling {
   readonly onEnded?: ((job: Job) => Effect.Effect<void>) | undefined
 }
 
+export const tellingNames = { onProgress: true, onEnded: true } as const satisfies {
+  readonly [Field in keyof Required<Telling>]: true
+}
+
 /** What running jobs needs: where jobs and files are kept, and where exports are read. */
 export interface Working {
   readonly storage: Storage

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { PassThrough } from "node:stream"
+import { notAnObject, unknownField } from "../../core/request.js"
 import { ExportError } from "../exportError.js"
 import type { Service } from "./store.js"
 
@@ -28,6 +29,10 @@ export interface Bucket {
   readonly bucket: string
   readonly prefix?: string | undefined
   readonly partSize?: number | undefined
+}
+
+const optionNames = { client: true, bucket: true, prefix: true, partSize: true } as const satisfies {
+  readonly [Field in keyof Required<Bucket>]: true
 }
 
 const usualPart = 8 * 1024 * 1024
@@ -71,8 +76,13 @@ export const bucketStore = (
     s3: { AbortMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, ListMultipartUploadsCommand },
     storage: { Upload }
   }: Sdk,
-  { bucket, client, partSize = usualPart, prefix = "" }: Bucket
+  options: Bucket
 ): Service => {
+  const refusal = notAnObject(options) ?? unknownField(options, optionNames)
+  if (refusal !== undefined) {
+    throw refusal
+  }
+  const { bucket, client, partSize = usualPart, prefix = "" } = options
   const at = (name: string) => ({ Bucket: bucket, Key: `${prefix}${name}` })
 
   const attempt = <A>(what: string, run: (abortSignal: AbortSignal) => Promise<A>): Effect.Effect<A, ExportError> =>
