@@ -100,7 +100,7 @@ layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })(
     )
 
     it.effect(
-      "stays flat over 3,000 of them",
+      "keeps nothing of 3,000 of them, here or in the session",
       () =>
         Effect.gen(function* () {
           yield* Host.reset
@@ -120,14 +120,10 @@ layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })(
           yield* sql`insert into ledger (id, amount) values (1, 0)`
           const oneTransaction = Audit.transaction(sql`update ledger set amount = amount + 1 where id = 1`, options)
           const batch = Effect.gen(function* () {
-            const times: Array<number> = []
             for (let n = 0; n < 500; n++) {
-              const started = performance.now()
               yield* oneTransaction
-              times.push(performance.now() - started)
             }
-            times.sort((a, b) => a - b)
-            return { median: times[250] ?? 0, heap: yield* heap, backend: yield* backend }
+            return { heap: yield* heap, backend: yield* backend }
           })
           // Code is compiled and caches are filled in the first.
           yield* batch
@@ -137,7 +133,6 @@ layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })(
           yield* batch
           const last = yield* batch
           expect(yield* sql`select amount from ledger`).toEqual([{ amount: 3000 }])
-          expect(last.median).toBeLessThan(first.median * 3)
           // Of the process a kilobyte a transaction, of its session a hundred bytes: what is kept of each would be more.
           expect(last.heap - first.heap).toBeLessThan(2_000_000)
           expect(last.backend - first.backend).toBeLessThan(200_000)
