@@ -118,8 +118,13 @@ const unreachableWords: ReadonlySet<unknown> = new Set([
   "P1001"
 ])
 
-/** How the adapters of Prisma, and Prisma, say that the connection is gone. */
-const lostWords: ReadonlySet<unknown> = new Set(["ConnectionClosed", "P1017"])
+/** How they say that the connection is gone. */
+const lostWords: ReadonlySet<unknown> = new Set([
+  "CONNECTION_CLOSED",
+  "CONNECTION_DESTROYED",
+  "ConnectionClosed",
+  "P1017"
+])
 
 const saysOneOf = ({ cause }: SqlError, words: ReadonlySet<unknown>): boolean =>
   words.has(property(cause, "code")) || words.has(property(cause, "kind"))

@@ -98,9 +98,6 @@ export const reasonWithCause = (error: SqlError): string => {
     : `${reasonOf(error)}; this is what ${host}() of this database says, which its event triggers run, here as the owner of the record`
 }
 
-/** Codes of the system, and those of postgres.js. */
-const lostCode = /^(?:E[A-Z]+|CONNECTION_(?:CLOSED|ENDED|DESTROYED)|CONNECT_TIMEOUT)$/
-
 /** Whether the connection is gone. The last words of the server tell it, or the driver's error if the server says nothing more. */
 export const isConnectionLost = (error: SqlError): boolean => {
   const cause = error.cause
@@ -112,7 +109,7 @@ export const isConnectionLost = (error: SqlError): boolean => {
       (Predicate.hasProperty(cause, "severity") && (cause.severity === "FATAL" || cause.severity === "PANIC"))
     )
   }
-  if (Predicate.hasProperty(cause, "code") && typeof cause.code === "string" && lostCode.test(cause.code)) {
+  if (Predicate.hasProperty(cause, "code") && typeof cause.code === "string" && /^E[A-Z]+$/.test(cause.code)) {
     return true
   }
   return (
